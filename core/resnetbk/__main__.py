@@ -1,0 +1,3 @@
+from resnetbk.cli import main
+
+main()

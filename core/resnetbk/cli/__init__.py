@@ -1,0 +1,106 @@
+"""The command line: one verb a file. A verb imports what it needs when it is called."""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+from pathlib import Path
+
+import click
+
+from resnetbk.errors import ResnetbkError, UserError, nearest
+
+VERBS = {
+    "list": "the components that are installed",
+    "show": "one component, or a spec with all its defaults",
+    "check": "look for mistakes in specs",
+    "train": "train a model from a spec",
+    "eval": "measure a trained run on held-out text",
+    "generate": "let a trained run write",
+    "doctor": "what this machine and this installation are like",
+}
+
+
+class Verbs(click.Group):
+    """Knows every verb's name and summary, and imports only the one that is called."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(VERBS)
+
+    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
+        if name not in VERBS:
+            return None
+        import importlib
+
+        command: click.Command = importlib.import_module(f"resnetbk.cli.{name}_").command
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args and args[0] not in VERBS and not args[0].startswith("-"):
+            raise click.UsageError(f"no verb {args[0]!r}{nearest(args[0], VERBS)}")
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Verbs"):
+            formatter.write_dl(list(VERBS.items()))
+
+
+@click.group(cls=Verbs, context_settings={"help_option_names": ["-h", "--help"]})
+@click.option(
+    "--registry", "manifests", multiple=True, metavar="PATH",
+    help="A manifest of your own components; repeatable. Also RESNETBK_REGISTRY.",
+)  # fmt: skip
+@click.option(
+    "--block", multiple=True, metavar="PLUGIN",
+    help="A plugin never to be read or imported; repeatable. Also RESNETBK_PLUGINS=-NAME.",
+)  # fmt: skip
+@click.version_option(package_name="resnetbk", prog_name="resnetbk")
+@click.pass_context
+def cli(context: click.Context, manifests: tuple[str, ...], block: tuple[str, ...]) -> None:
+    """Language models and their trainers, assembled from spec files out of pluggable components."""
+    from resnetbk.registry.lookup import Registry
+
+    context.obj = Registry.discover([Path(path) for path in manifests], block=block)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Runs the command line and ends the process.
+
+    Exit codes: 0 fine, 1 our bug, 2 the user's mistake, 3 numeric, 4 input or output, 130 and 143 signals.
+    """
+    sys.exit(_run(arguments))
+
+
+def _run(arguments: list[str] | None) -> int:
+    try:
+        code = cli.main(arguments, prog_name="resnetbk", standalone_mode=False)
+        sys.stdout.flush()
+        return code if isinstance(code, int) else 0
+    except click.exceptions.Exit as done:
+        return done.exit_code
+    except click.exceptions.Abort:
+        return _say("interrupted", 130)
+    except click.ClickException as error:
+        return _say(error.format_message(), 2)
+    except UserError as error:
+        return _say(str(error), 2)
+    except ResnetbkError as error:
+        return _say(str(error), error.exit_code)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader left: nothing to say
+        return 141
+    except OSError as error:
+        return _say(f"{error.filename or 'I/O'}: {error.strerror or error}", 4)
+    except KeyboardInterrupt:
+        return _say("interrupted", 130)
+    except Exception:
+        traceback.print_exc()
+        return _say("this is a bug in resnetbk or in a plugin: please report it with the lines above", 1)
+
+
+def _say(message: str, code: int) -> int:
+    print(message, file=sys.stderr)
+    return code

@@ -1,0 +1,71 @@
+"""`resnetbk doctor`"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import platform
+from importlib.util import find_spec
+
+import click
+
+from resnetbk.kinds import KINDS
+from resnetbk.registry.lookup import Registry
+
+PACKAGES = ("torch", "numpy", "pluggy", "attrs", "cattrs", "click", "rich", "safetensors", "numba", "triton")
+
+
+@click.command("doctor")
+@click.pass_obj
+def command(registry: Registry) -> None:
+    """What this machine and this installation are like, and why a plugin is left out.
+
+    Imports every component, to find out. Exit code 2 when something is broken.
+    """
+    click.echo(f"resnetbk {importlib.metadata.version('resnetbk')}")
+    click.echo(f"python   {platform.python_version()} on {platform.platform()}, {os.cpu_count()} processors")
+    for package in PACKAGES:
+        click.echo(f"{package:8} {_version(package)}")
+    click.echo(f"devices  {_devices()}\n")
+    broken = sum(_plugin(registry, plugin.name) for plugin in registry.plugins)
+    if not registry.plugins:
+        click.echo("plugins  none installed")
+    if broken:
+        click.get_current_context().exit(2)
+
+
+def _version(package: str) -> str:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return "not installed"
+
+
+def _devices() -> str:
+    if find_spec("torch") is None:
+        return "none: torch is not installed"
+    import torch
+
+    threads = f"cpu with {torch.get_num_threads()} threads"
+    return f"{threads}, cuda {torch.cuda.get_device_name()}" if torch.cuda.is_available() else threads
+
+
+def _plugin(registry: Registry, name: str) -> int:
+    """Says how a plugin fares; gives how many of its components are broken."""
+    from resnetbk.errors import UserError
+
+    plugin = next(p for p in registry.plugins if p.name == name)
+    if plugin.error:
+        click.echo(f"plugin   {plugin.name} {plugin.version}: left out: {plugin.error}")
+        return 1
+    entries = [entry for kind in KINDS for entry in registry.entries(kind) if entry.plugin == name]
+    broken = []
+    for entry in entries:
+        try:
+            registry.load(entry)
+        except UserError as error:
+            broken.append(f"  {entry.kind}/{entry.name}: {error}")
+    click.echo(f"plugin   {plugin.name} {plugin.version}: {len(entries)} components from {plugin.path}")
+    for line in broken:
+        click.echo(line)
+    return len(broken)

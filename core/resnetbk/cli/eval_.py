@@ -1,0 +1,33 @@
+"""`resnetbk eval RUN [--set data.corpus=...]`"""
+
+from __future__ import annotations
+
+import json
+
+import click
+
+from resnetbk.registry.lookup import Registry
+
+
+@click.command("eval")
+@click.argument("run")
+@click.option(
+    "--set", "sets", multiple=True, metavar="KEY=VALUE",
+    help="Override a key of the run's spec, for instance data.corpus; repeatable.",
+)  # fmt: skip
+@click.option("--json", "as_json", is_flag=True, help="For scripts.")
+@click.pass_obj
+def command(registry: Registry, run: str, sets: tuple[str, ...], as_json: bool) -> None:
+    """Measures the trained RUN on all held-out text of its corpus, or of another."""
+    import attrs
+
+    from resnetbk.cli.results import print_results
+    from resnetbk.training.run import Run
+
+    loaded = Run.open(run, registry, sets)
+    data = loaded.data()
+    found = loaded.evaluate(data)
+    if as_json:
+        click.echo(json.dumps(attrs.asdict(found)))
+    else:
+        print_results(loaded.spec.name, found.loss, data)

@@ -1,0 +1,31 @@
+"""`resnetbk generate RUN --prompt TEXT`"""
+
+from __future__ import annotations
+
+import codecs
+
+import click
+
+from resnetbk.registry.lookup import Registry
+
+
+@click.command("generate")
+@click.argument("run")
+@click.option("--prompt", default="\n", show_default="a line break", help="What to go on from.")
+@click.option("--tokens", default=400, type=click.IntRange(0), show_default=True, help="How many to write.")
+@click.option(
+    "--temperature", default=0.8, type=click.FloatRange(0), show_default=True,
+    help="0 takes the likeliest token.",
+)  # fmt: skip
+@click.option("--seed", default=0, type=click.IntRange(0), show_default=True, help="Same seed, same text.")
+@click.pass_obj
+def command(registry: Registry, run: str, prompt: str, tokens: int, temperature: float, seed: int) -> None:
+    """Lets the trained RUN go on from a prompt; the text is printed as it is written."""
+    from resnetbk.training.run import Run
+
+    loaded = Run.open(run, registry)
+    decoder = codecs.getincrementaldecoder("utf-8")("replace")
+    click.echo(prompt, nl=False)
+    for piece in loaded.generate(prompt, tokens, temperature=temperature, seed=seed):
+        click.echo(decoder.decode(piece), nl=False)
+    click.echo(decoder.decode(b"", final=True))

@@ -1,0 +1,81 @@
+"""`resnetbk show NAME|SPEC`"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, get_args
+
+import attrs
+import click
+
+from resnetbk.errors import UserError, nearest
+from resnetbk.kinds import KINDS
+from resnetbk.registry.lookup import Registry
+from resnetbk.registry.manifest import Entry
+
+
+@click.command("show")
+@click.argument("what", metavar="NAME|SPEC")
+@click.option("--set", "sets", multiple=True, metavar="KEY=VALUE", help="Override a key of a SPEC; repeatable.")
+@click.pass_obj
+def command(registry: Registry, what: str, sets: tuple[str, ...]) -> None:
+    """A component with its keys, or a spec file with all its defaults written out."""
+    if what.endswith(".toml") or Path(what).is_file():
+        from resnetbk.spec.lock import dump
+        from resnetbk.spec.read import read
+
+        click.echo(dump(read(what, registry, sets)), nl=False)
+        return
+    for number, entry in enumerate(_find(registry, what)):
+        if number:
+            click.echo()
+        _print(entry, registry.load(entry))
+
+
+def _find(registry: Registry, what: str) -> list[Entry]:
+    plugin, _, name = what.rpartition("/")
+    found = [e for e in registry.entries() if e.name == name and plugin in ("", e.plugin)]
+    if not found:
+        raise UserError(f"no component {what!r}{nearest(name, [e.name for e in registry.entries()])}")
+    return found
+
+
+def _print(entry: Entry, component: type) -> None:
+    import inspect
+
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
+    console = Console(highlight=False)
+    console.print(f"[bold]{entry.name}[/]  {KINDS[entry.kind].name}, chosen by {KINDS[entry.kind].key}")
+    console.print(escape(entry.summary))
+    console.print(f"[dim]plugin[/]    {entry.plugin} {entry.version}")
+    console.print(f"[dim]provides[/]  {', '.join(sorted(entry.provides)) or '-'}")
+    for heading, words in (("requires", entry.requires), ("conflicts", entry.conflicts)):
+        if words:
+            console.print(f"[dim]{heading:9}[/] {', '.join(sorted(words))}")
+    if entry.paper:
+        console.print(f"[dim]paper[/]     {escape(entry.paper)}")
+    fields = attrs.fields(component)
+    if fields:
+        table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 3, 0, 0))
+        for heading in ("key", "type", "default"):
+            table.add_column(heading)
+        for field in fields:
+            table.add_row(field.name, escape(_type(field.type)), escape(_default(field.default)))
+        console.print()
+        console.print(table)
+    click.echo(f"\n{inspect.getdoc(component) or ''}")
+
+
+def _type(kind: Any) -> str:
+    return kind.__name__ if isinstance(kind, type) and not get_args(kind) else str(kind)
+
+
+def _default(value: Any) -> str:
+    if value is attrs.NOTHING:
+        return "(required)"
+    if isinstance(value, attrs.Factory):  # type: ignore[arg-type]
+        value = value.factory()
+    return repr(value)

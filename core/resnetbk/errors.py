@@ -1,0 +1,59 @@
+"""What can go wrong, by who can mend it.
+
+Every error a person may meet is one of these; anything else that escapes is a bug of ours (exit code 1).
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+import attrs
+
+
+class ResnetbkError(Exception):
+    """Base of every error raised on purpose. `exit_code` is what the command line ends with."""
+
+    exit_code = 1
+
+
+@attrs.frozen
+class Mistake:
+    """One thing a person got wrong: where (`file:line`, or empty) and what, in one line."""
+
+    place: str
+    message: str
+
+    def __str__(self) -> str:
+        return f"{self.place}: {self.message}" if self.place else self.message
+
+
+class UserError(ResnetbkError):
+    """The user can mend it: all mistakes found in one go, one line each."""
+
+    exit_code = 2
+
+    def __init__(self, *mistakes: Mistake | str) -> None:
+        self.mistakes = tuple(m if isinstance(m, Mistake) else Mistake("", m) for m in mistakes)
+        super().__init__("\n".join(str(m) for m in self.mistakes))
+
+
+class NumericError(ResnetbkError):
+    """The numbers went wrong: a loss or a gradient that is not finite."""
+
+    exit_code = 3
+
+
+class StorageError(ResnetbkError):
+    """A file that should be there is missing, damaged, or cannot be written."""
+
+    exit_code = 4
+
+
+def nearest(name: str, options: Iterable[str]) -> str:
+    """`; did you mean 'chains'?` for a name close to one of `options`, else what is allowed."""
+    known = sorted(set(options))
+    close = difflib.get_close_matches(name, known, n=1)
+    if close:
+        return f"; did you mean {close[0]!r}?"
+    return f"; allowed: {', '.join(known)}" if known else ""

@@ -1,0 +1,199 @@
+"""What observers of a run are told: the hooks, the reports they receive, and who calls them.
+
+An observer is any object, or module, with methods marked `@hookimpl` and named after a hook below; each
+takes those of the hook's arguments that it wants. Hooks are called in the process that trains, between
+steps, never inside `forward`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import sys
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import attrs
+import pluggy
+
+from resnetbk.errors import UserError, nearest
+
+hookspec = pluggy.HookspecMarker("resnetbk")
+hookimpl = pluggy.HookimplMarker("resnetbk")
+
+# ---------------------------------------------------------------- reports
+
+
+@attrs.frozen
+class StepReport:
+    """After one step.
+
+    step           steps done, from 1
+    steps          how many the run may take, or None when something else ends it
+    progress       share of the run's budget that is spent, in [0, 1]
+    loss           cross-entropy of the batch in nats a token; may be not finite
+    penalties      what was added to it, by name
+    rate           learning rate used; 0 when the step was refused
+    gradient_norm  Euclidean, over all parameters, before clipping
+    tokens         trained on so far
+    seconds        of wall time spent on steps so far
+    rows           for each layer, the share of its rows that it computed, in [0, 1]
+    """
+
+    step: int
+    steps: int | None
+    progress: float
+    loss: float
+    penalties: Mapping[str, float]
+    rate: float
+    gradient_norm: float
+    tokens: int
+    seconds: float
+    rows: tuple[float, ...]
+
+
+@attrs.frozen
+class EvaluationReport:
+    """After an evaluation on the whole held-out text.
+
+    step           steps done
+    loss           cross-entropy in nats a token
+    bits_per_byte  the same in bits for each byte of text, which compares across tokenizers
+    tokens         evaluated
+    seconds        that took
+    best           whether the loss is the run's lowest so far
+    """
+
+    step: int
+    loss: float
+    bits_per_byte: float
+    tokens: int
+    seconds: float
+    best: bool
+
+
+@attrs.frozen
+class RunReport:
+    """What a run came to.
+
+    folder         where it lies
+    loss           held-out cross-entropy at its end, in nats a token
+    bits_per_byte  the same in bits for each byte of text
+    parameters     how many can be trained
+    steps          done
+    tokens         trained on
+    seconds        of wall time spent on steps
+    stopped        why it ended: `steps`, `seconds` or `target`
+    floors         nats a token that counting n-grams reaches on the same text, by n; empty if not counted
+    """
+
+    folder: Path
+    loss: float
+    bits_per_byte: float
+    parameters: int
+    steps: int
+    tokens: int
+    seconds: float
+    stopped: str
+    floors: Mapping[int, float] = attrs.field(factory=dict)
+
+
+# ---------------------------------------------------------------- hooks
+
+
+@hookspec
+def resnetbk_check(spec: Any) -> None:
+    """Before anything is built. An observer that cannot serve this spec raises UserError to refuse it."""
+
+
+@hookspec
+def resnetbk_built(model: Any, spec: Any) -> None:
+    """The model stands, with its first weights or those it resumes from. It is not to be changed."""
+
+
+@hookspec
+def resnetbk_step(report: StepReport) -> None:
+    """A step is done. Called often: be quick."""
+
+
+@hookspec
+def resnetbk_evaluated(report: EvaluationReport) -> None:
+    """The held-out loss is known. Comes after the report of the same step."""
+
+
+@hookspec
+def resnetbk_finished(run: RunReport) -> None:
+    """The run ended by itself and is saved. Not called for a run that was interrupted or went wrong."""
+
+
+HOOKS = tuple(name for name in dir(sys.modules[__name__]) if name.startswith("resnetbk_"))
+
+
+# ---------------------------------------------------------------- calling them
+
+
+def _to_stderr(message: str) -> None:
+    with contextlib.suppress(OSError):  # when nobody reads it any more
+        print(message, file=sys.stderr, flush=True)
+
+
+def manager(
+    observers: Iterable[object], complain: Callable[[str], None] = _to_stderr
+) -> pluggy.PluginManager:
+    """A plugin manager whose `hook` calls the observers in the order given.
+
+    The run matters more than who watches it: an observer that raises is complained about once, in one
+    line, and goes on being called. A UserError in `resnetbk_check`, and what is no Exception
+    (KeyboardInterrupt), pass. Raises UserError for a hook that does not exist or takes other arguments.
+    """
+    made = pluggy.PluginManager("resnetbk")
+    made.add_hookspecs(sys.modules[__name__])
+    # pluggy calls the last one registered first.
+    for observer in reversed(list(observers)):
+        try:
+            made.register(_guarded(made, observer, complain))
+        except pluggy.PluginValidationError as error:
+            raise UserError(f"observer {_name(observer)}: {' '.join(str(error).split())}") from error
+    return made
+
+
+def _guarded(
+    made: pluggy.PluginManager, observer: object, complain: Callable[[str], None]
+) -> SimpleNamespace:
+    """The observer's hooks, each wrapped so that it cannot stop a run."""
+    told = False
+    name = _name(observer)
+
+    def guard(hook: str, implementation: Callable[..., None]) -> Callable[..., None]:
+        # `wraps` keeps pluggy's mark and lets it see the arguments that are asked for.
+        @functools.wraps(implementation)
+        def call(*arguments: object) -> None:
+            nonlocal told
+            try:
+                implementation(*arguments)
+            except Exception as error:
+                if hook == "resnetbk_check" and isinstance(error, UserError):
+                    raise
+                if not told:
+                    told = True
+                    cause = " ".join(f"{type(error).__name__}: {error}".split())
+                    complain(f"observer {name} failed in {hook} ({cause}); the run goes on")
+
+        return call
+
+    guards = SimpleNamespace()
+    for attribute in dir(observer):
+        marked = made.parse_hookimpl_opts(observer, attribute)
+        if marked is not None:
+            hook = marked.get("specname") or attribute
+            if hook not in HOOKS:
+                raise UserError(f"observer {name}: there is no hook {hook!r}{nearest(hook, HOOKS)}")
+            setattr(guards, attribute, guard(hook, getattr(observer, attribute)))
+    return guards
+
+
+def _name(observer: object) -> str:
+    kind = type(observer)
+    return str(getattr(observer, "__name__", f"{kind.__module__}.{kind.__qualname__}"))

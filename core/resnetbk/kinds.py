@@ -1,0 +1,359 @@
+"""The interfaces: what each kind of component decides, and what it is handed.
+
+A *component* is one frozen attrs class; its fields are the keys of its table in a spec, and its
+`build(...)` returns the working object described here. There is nothing to inherit from.
+
+Shapes: B batch, N tokens, M rows present at one scale, R rows really computed, D width, V vocabulary.
+Policies decide; the trunk (`resnetbk.model.trunk`) executes. Nothing here runs a layer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Protocol
+
+import attrs
+
+if TYPE_CHECKING:
+    import numpy as np
+    from torch import Tensor, nn
+
+    Array = np.ndarray[Any, Any]
+
+State = dict[str, "Tensor"]
+"""What a streaming component carries from one token to the next: tensors that lead with B."""
+
+Penalties = Mapping[str, "Tensor"]
+"""Named scalars, already weighted, that are added to the cross-entropy and logged apart from it."""
+
+
+@attrs.frozen
+class Kind:
+    """A kind of component: its name in manifests, the spec key that chooses it, and its part in the house."""
+
+    name: str
+    key: str
+    innovation: bool
+    summary: str
+
+
+KINDS: dict[str, Kind] = {
+    kind.name: kind
+    for kind in (
+        Kind("sequence-mixer", "model.mixer", True, "how rows exchange information"),
+        Kind("halting-policy", "model.halting", True, "which rows go on after each layer"),
+        Kind("resolution-scheduler", "model.resolution", True, "at which scale each layer works"),
+        Kind("sparsity-gate", "model.gate", True, "which rows a layer computes"),
+        Kind("data-selector", "data.selector", True, "which windows come next"),
+        Kind("gradient-strategy", "train.gradient", True, "how a step's gradients come about"),
+        Kind("embedding", "model.embedding", False, "tokens to rows"),
+        Kind("channel-mixer", "model.channel", False, "what happens within a row"),
+        Kind("corpus", "data.corpus", False, "the text and its held-out part"),
+        Kind("tokenizer", "data.tokenizer", False, "text to tokens and back"),
+        Kind("optimizer", "train.optimizer", False, "the update and its schedule"),
+        Kind("initializer", "train.start", False, "the weights a run starts from"),
+        Kind("observer", "train.observe", False, "who is told about a run"),
+    )
+}
+
+
+# ---------------------------------------------------------------- rows and scales
+
+
+@attrs.frozen(eq=False)
+class Rows:
+    """The rows present at one scale.
+
+    x         (B, M, D)
+    position  (B, M) int64: index of the last token each row may depend on; rises along M
+    length    (B,) int64: how many of the M rows of each sequence are real (they come first), or
+              None when all are
+    """
+
+    x: Tensor
+    position: Tensor
+    length: Tensor | None = None
+
+
+@attrs.frozen
+class Stack:
+    """Consecutive layers at one scale. Level 0 is one row a token; each level above is coarser."""
+
+    level: int
+    layers: tuple[int, ...]
+
+
+# ---------------------------------------------------------------- the model's components
+
+
+class SequenceMixer(Protocol):
+    """How rows exchange information. `build(*, width, depth) -> nn.Module`, one for each layer.
+
+    Causal: row i of the result depends on rows <= i alone, bit for bit. Rows are packed at the left
+    (see `Rows.length`); what stands in padding rows of the result is never read.
+    """
+
+    def __call__(self, x: Tensor, position: Tensor, length: Tensor | None) -> Tensor:
+        """(B, M, D), (B, M), (B,) or None -> (B, M, D): what is added to the residual stream."""
+        ...
+
+    def initial_state(self, batch: int) -> State:
+        """The state before the first row, for components that provide `streaming`."""
+        ...
+
+    def step(self, x: Tensor, position: Tensor, state: State) -> tuple[Tensor, State]:
+        """One row each, (B, D) at (B,): the same numbers as `__call__` gives at that row.
+
+        Dimension 1 of a state tensor may grow (an attention cache); all else keeps its shape.
+        """
+        ...
+
+
+class ChannelMixer(Protocol):
+    """What happens within a row. `build(*, width, depth) -> nn.Module`, one for each layer."""
+
+    def __call__(self, x: Tensor) -> tuple[Tensor, Penalties]:
+        """(R, D) -> (R, D), and penalties. Each row depends on itself alone."""
+        ...
+
+
+class Embedding(Protocol):
+    """Tokens to rows. `build(*, vocabulary, width) -> nn.Module`."""
+
+    weight: Tensor
+    """(V, D): the table that a tied head shares."""
+
+    def __call__(self, tokens: Tensor, position: Tensor) -> Tensor:
+        """(B, N) int64, (B, N) -> (B, N, D); row i depends on tokens <= i alone."""
+        ...
+
+    def initial_state(self, batch: int) -> State: ...
+
+    def step(self, tokens: Tensor, position: Tensor, state: State) -> tuple[Tensor, State]:
+        """(B,), (B,) -> (B, D)."""
+        ...
+
+
+class HaltingPolicy(Protocol):
+    """Which rows go on after each layer. `build(*, width, stacks) -> nn.Module`.
+
+    It rules over one stack at a time: the trunk calls `begin` when rows enter a stack, then
+    `observe` after each of its layers, then `finish`.
+    """
+
+    def begin(self, stack: int, rows: Rows) -> Halting: ...
+
+
+class Halting(Protocol):
+    """One pass of a halting policy over one stack."""
+
+    running: Tensor | None
+    """(B, M) bool, the rows that the next layer may compute; None when all of them are."""
+
+    def observe(self, layer: int, x: Tensor) -> None:
+        """Sees all rows (B, M, D) after `layer`, halted ones unchanged, and updates `running`."""
+        ...
+
+    def finish(self) -> tuple[Tensor, Penalties]:
+        """The rows (B, M, D) that leave the stack, and penalties."""
+        ...
+
+
+class ResolutionScheduler(Protocol):
+    """At which scale each layer works. `build(*, width, depth) -> nn.Module`.
+
+    Levels change by one between neighbouring stacks at most; the first and last stack are at level 0.
+    The trunk keeps the finer rows while a coarser stack works, so `up` can add them back.
+    """
+
+    stacks: tuple[Stack, ...]
+
+    def down(self, level: int, rows: Rows, tokens: Tensor) -> Rows:
+        """Rows at `level - 1` and all tokens (B, N) -> rows at `level`, fewer of them.
+
+        A coarse row at position p depends on fine rows at positions <= p alone.
+        """
+        ...
+
+    def up(self, level: int, fine: Rows, coarse: Rows) -> Rows:
+        """Back from `level` to `level - 1`: a fine row at p reads the last coarse row at a position <= p."""
+        ...
+
+    def initial_state(self, batch: int) -> State: ...
+
+    def down_step(
+        self, level: int, row: Rows, token: Tensor, state: State
+    ) -> tuple[Rows, Tensor, State]:
+        """One fine row each (M = 1) -> the coarse row it would begin, whether it does (B,) bool, the state."""
+        ...
+
+
+@attrs.frozen(eq=False)
+class Keep:
+    """A gate's decision: mask (B, M) bool or None for all rows; weight (B, M) or None scales what a
+    computed layer adds to a row (a straight-through estimator puts its gradient there)."""
+
+    mask: Tensor | None = None
+    weight: Tensor | None = None
+    penalties: Penalties = attrs.field(factory=dict)
+
+
+class SparsityGate(Protocol):
+    """Which rows a layer computes. `build(*, width, depth) -> nn.Module`."""
+
+    def keep(self, layer: int, rows: Rows) -> Keep:
+        """Decides for each row from rows at positions <= its own."""
+        ...
+
+    def fill(self, layer: int, before: Tensor, after: Tensor, keep: Keep) -> Tensor:
+        """(B, M, D): `after` holds the computed rows and, elsewhere, `before`; gives the rows that go on."""
+        ...
+
+    def initial_state(self, batch: int) -> State: ...
+
+    def fill_step(
+        self, layer: int, before: Tensor, after: Tensor, keep: Keep, state: State
+    ) -> tuple[Tensor, State]:
+        """`fill` for one row each, (B, 1, D), with carried state."""
+        ...
+
+
+# ---------------------------------------------------------------- data
+
+
+@attrs.frozen(eq=False)
+class Text:
+    """A corpus as UTF-8: what to learn from, and what is held out. `build() -> Text` of a corpus."""
+
+    train: bytes
+    valid: bytes
+    sha256: str
+    """Of train followed by valid, in hexadecimal."""
+
+
+class Tokenizer(Protocol):
+    """Text to tokens and back. `build(*, text: Text)`, or `restore(*, state)` from a checkpoint."""
+
+    vocabulary: int
+
+    def encode(self, text: bytes) -> Array:
+        """The tokens, (T,) of the smallest unsigned integer type that holds the vocabulary."""
+        ...
+
+    def decode(self, tokens: Sequence[int]) -> bytes: ...
+
+    def state(self) -> dict[str, Any]:
+        """All that `restore` needs, as JSON values."""
+        ...
+
+
+@attrs.frozen(eq=False)
+class Windows:
+    """What to train on next: starts (batch,) int64 into the training tokens, and tokens in each window.
+
+    A window at s covers inputs [s, s + length) and targets one later; 0 <= s <= T - length - 1.
+    """
+
+    starts: Array
+    length: int
+
+
+@attrs.frozen(eq=False)
+class Turn:
+    """What a data selector knows when it is asked: the step from 0, how much of the run is done in
+    [0, 1), and `score(windows) -> losses (batch,)`, a forward pass that the meter charges to the run."""
+
+    step: int
+    progress: float
+    score: Callable[[Windows], Array]
+
+
+class DataSelector(Protocol):
+    """Which windows come next. `build(*, tokens, window, batch, seed)`, tokens (T,) as encoded.
+
+    The choice is a pure function of seed, step and `state()`.
+    """
+
+    def select(self, turn: Turn) -> Windows: ...
+
+    def observe(self, turn: Turn, windows: Windows, losses: Array) -> None:
+        """The mean loss of each window (batch,) as it was trained on."""
+        ...
+
+    def state(self) -> dict[str, Array]: ...
+
+    def restore(self, state: dict[str, Array]) -> None: ...
+
+
+# ---------------------------------------------------------------- training
+
+
+@attrs.frozen(eq=False)
+class Batch:
+    """inputs and targets, (B, N) int64."""
+
+    inputs: Tensor
+    targets: Tensor
+
+
+@attrs.frozen(eq=False)
+class Objective:
+    """What a batch came to.
+
+    loss           cross-entropy plus penalties, a scalar to differentiate
+    cross_entropy  mean over tokens in nats, detached
+    window_losses  (B,) mean over each window, detached
+    penalties      detached
+    """
+
+    loss: Tensor
+    cross_entropy: Tensor
+    window_losses: Tensor
+    penalties: Penalties
+
+
+class GradientStrategy(Protocol):
+    """How this step's gradients come about. `build(*, parameters)`, the trainable ones in order."""
+
+    def gradients(self, step: int, batch: Batch, objective: Callable[[Batch], Objective]) -> Objective:
+        """Leaves this step's gradient in `.grad` of every parameter; never updates one."""
+        ...
+
+    def state(self) -> State: ...
+
+    def restore(self, state: State) -> None: ...
+
+
+@attrs.frozen(eq=False)
+class Weight:
+    """A trainable parameter and its role: `matrix` (2-D, inside a layer), `embedding` (anything of the
+    embedding), `head`, or `vector` (all else)."""
+
+    name: str
+    parameter: nn.Parameter
+    role: str
+
+
+class Optimizer(Protocol):
+    """The update and its schedule. `build(*, weights: Sequence[Weight])`."""
+
+    def update(self, step: int, progress: float) -> float:
+        """Sets the learning rate for this step, applies the gradients, clears them; gives the rate used."""
+        ...
+
+    def state_dict(self) -> dict[str, Any]:
+        """Nested dicts and lists of tensors and JSON values."""
+        ...
+
+    def load_state_dict(self, state: dict[str, Any]) -> None: ...
+
+
+class Initializer(Protocol):
+    """The weights a run starts from. `build()`."""
+
+    def initialize(self, model: nn.Module, tokenizer: Tokenizer, depth: int) -> list[str]:
+        """Sets weights in place under torch's seeded generator; says in lines what it did."""
+        ...
+
+
+# An observer's `build(*, folder: Path, spec: Spec)` returns an object with `resnetbk.hooks` implementations.

@@ -1,0 +1,81 @@
+"""A language model: embedding, trunk, head."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import attrs
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from resnetbk.kinds import Penalties, Weight
+from resnetbk.model.layer import norm
+from resnetbk.model.trunk import StreamState, Trunk
+
+
+@attrs.frozen(eq=False)
+class Output:
+    """logits (B, N, V); penalties by name; rows: how many each layer really computed, of B*N."""
+
+    logits: Tensor
+    penalties: Penalties
+    rows: tuple[int, ...]
+
+
+class LanguageModel(nn.Module):
+    """Causal: logits at position i depend on tokens <= i alone. `provides` are the words that all parts keep."""
+
+    def __init__(
+        self, embedding: Any, trunk: Trunk, *, width: int, vocabulary: int, style: str, tie: bool,
+        provides: frozenset[str],
+    ) -> None:  # fmt: skip
+        super().__init__()
+        self.embedding = embedding
+        self.trunk = trunk
+        self.norm = norm(style, width)
+        self.provides = provides
+        self.head: nn.Linear | None = None
+        if not tie:
+            self.head = nn.Linear(width, vocabulary, bias=False)
+            nn.init.zeros_(self.head.weight)  # starts at the uniform guess, and learns from the first step
+
+    def forward(self, tokens: Tensor) -> Output:
+        """(B, N) int64 -> logits (B, N, V). N may be anything the components allow."""
+        position = torch.arange(tokens.shape[1], device=tokens.device).repeat(tokens.shape[0], 1)
+        x, account = self.trunk(self.embedding(tokens, position), tokens, position)
+        return Output(self._logits(x), account.penalties, tuple(account.rows))
+
+    def initial_state(self, batch: int) -> StreamState:
+        """The state before the first token, for models whose parts all provide `streaming`."""
+        return {
+            "embedding": self.embedding.initial_state(batch),
+            "trunk": self.trunk.initial_state(batch),
+            "position": torch.zeros(batch, dtype=torch.long, device=self.embedding.weight.device),
+        }
+
+    def step(self, tokens: Tensor, state: StreamState) -> tuple[Tensor, StreamState]:
+        """The next token of each sequence, (B,) int64 -> logits (B, V) and the state after it."""
+        position = state["position"]
+        x, embedding = self.embedding.step(tokens, position, state["embedding"])
+        x, trunk = self.trunk.step(x, tokens, position, state["trunk"])
+        return self._logits(x), {"embedding": embedding, "trunk": trunk, "position": position + 1}
+
+    def _logits(self, x: Tensor) -> Tensor:
+        weight = self.embedding.weight if self.head is None else self.head.weight
+        return F.linear(self.norm(x), weight)
+
+    def weights(self) -> list[Weight]:
+        """The trainable parameters with their roles, in a fixed order."""
+        return [Weight(n, p, _role(n, p)) for n, p in self.named_parameters() if p.requires_grad]
+
+    def parameter_count(self) -> int:
+        """Trainable parameters, shared ones once."""
+        return sum(parameter.numel() for parameter in self.parameters() if parameter.requires_grad)
+
+
+def _role(name: str, parameter: nn.Parameter) -> str:
+    first = name.split(".")[0]
+    if first in ("embedding", "head"):
+        return first
+    return "matrix" if parameter.ndim == 2 else "vector"

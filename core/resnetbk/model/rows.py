@@ -1,0 +1,81 @@
+"""Gather and scatter: from the rows of a batch to the rows that are really computed, and back.
+
+B batch, M rows present, R rows computed, W the most rows any sequence has computed, D width.
+"""
+
+from __future__ import annotations
+
+import attrs
+import torch
+from torch import Tensor
+
+from resnetbk.kinds import State
+
+
+@attrs.frozen(eq=False)
+class Packing:
+    """Which of B x M rows are computed, and where each goes in a left-packed (B, W) layout.
+
+    index   (R,) int64 into the B*M rows, rising
+    slot    (R,) int64 into the B*W packed rows
+    length  (B,) int64, rows computed of each sequence; W is the largest of them
+    """
+
+    index: Tensor
+    slot: Tensor
+    length: Tensor
+    width: int
+
+    @classmethod
+    def of(cls, mask: Tensor) -> Packing:
+        """Packs the rows that `mask` (B, M) bool keeps, in order."""
+        length = mask.sum(1)
+        width = int(length.max()) if mask.numel() else 0
+        index = mask.flatten().nonzero().squeeze(1)
+        sequence = index // max(mask.shape[1], 1)
+        rank = (mask.cumsum(1) - 1).flatten()[index]
+        return cls(index, sequence * width + rank, length, width)
+
+    @property
+    def rows(self) -> int:
+        """R, the number of rows computed."""
+        return self.index.shape[0]
+
+    def take(self, x: Tensor) -> Tensor:
+        """(B, M, ...) -> (R, ...)."""
+        return x.flatten(0, 1).index_select(0, self.index)
+
+    def put(self, x: Tensor, rows: Tensor) -> Tensor:
+        """(B, M, D) with the computed rows (R, D) in their places."""
+        return x.flatten(0, 1).index_copy(0, self.index, rows.to(x.dtype)).view(x.shape)
+
+    def pad(self, rows: Tensor) -> Tensor:
+        """(R, ...) -> (B, W, ...), zeros to the right of each sequence's rows."""
+        batch = self.length.shape[0]
+        padded = rows.new_zeros(batch * self.width, *rows.shape[1:])
+        return padded.index_copy(0, self.slot, rows).unflatten(0, (batch, self.width))
+
+    def unpad(self, padded: Tensor) -> Tensor:
+        """(B, W, ...) -> (R, ...)."""
+        return padded.flatten(0, 1).index_select(0, self.slot)
+
+
+def select(state: State, index: Tensor) -> State:
+    """The state of the sequences in `index` (rising) alone."""
+    if all(tensor.shape[0] == index.shape[0] for tensor in state.values()):
+        return state
+    return {name: tensor.index_select(0, index) for name, tensor in state.items()}
+
+
+def merge(state: State, index: Tensor, part: State) -> State:
+    """The state with the sequences in `index` replaced; dimension 1 grows with zeros where `part` grew."""
+    if all(tensor.shape[0] == index.shape[0] for tensor in state.values()):
+        return part
+    merged = {}
+    for name, tensor in state.items():
+        new = part[name].to(tensor.dtype)
+        if new.shape[1:] != tensor.shape[1:]:
+            missing = tensor.new_zeros(tensor.shape[0], new.shape[1] - tensor.shape[1], *tensor.shape[2:])
+            tensor = torch.cat([tensor, missing], dim=1)
+        merged[name] = tensor.index_copy(0, index, new)
+    return merged

@@ -1,0 +1,212 @@
+"""The trunk: the only place that packs rows, runs layers and puts rows back. Policies decide; this executes.
+
+    for stack in resolution.stacks:              consecutive layers at one scale
+        go down or up to the stack's level
+        halting.begin(rows)
+        for layer in stack.layers:
+            run the layer on the rows that are present, running and kept; the others are not computed
+            halting.observe(rows)
+        rows = halting.finish()
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import attrs
+import torch
+from torch import Tensor, nn
+
+from resnetbk.kinds import Halting, Keep, Rows, Stack
+from resnetbk.model.layer import Layer
+from resnetbk.model.rows import Packing, merge, select
+
+StreamState = dict[str, Any]
+"""What the trunk carries from token to token: `layers`, `gate`, `resolution`, and the last coarse rows."""
+
+
+@attrs.define(eq=False)
+class Account:
+    """What one pass came to: penalties by name, and the rows each layer really computed."""
+
+    penalties: dict[str, Tensor] = attrs.field(factory=dict)
+    rows: list[int] = attrs.field(factory=list)
+
+    def charge(self, penalties: Mapping[str, Tensor]) -> None:
+        for name, value in penalties.items():
+            self.penalties[name] = self.penalties[name] + value if name in self.penalties else value
+
+
+class Trunk(nn.Module):
+    """The layers and the three policies that rule over them."""
+
+    def __init__(self, layers: list[Layer], *, halting: Any, resolution: Any, gate: Any) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(layers)
+        self.halting = halting
+        self.resolution = resolution
+        self.gate = gate
+
+    def forward(self, x: Tensor, tokens: Tensor, position: Tensor) -> tuple[Tensor, Account]:
+        """(B, N, D), (B, N), (B, N) -> (B, N, D) and what the pass came to."""
+        account = Account(rows=[0] * len(self.layers))
+        rows = Rows(x, position)
+        finer: list[Rows] = []
+        for number, stack in enumerate(self.resolution.stacks):
+            while len(finer) < stack.level:
+                finer.append(rows)
+                rows = self.resolution.down(len(finer), rows, tokens)
+            while len(finer) > stack.level:
+                rows = self.resolution.up(len(finer), finer.pop(), rows)
+            rows = self._stack(number, stack, rows, account)
+        return rows.x, account
+
+    def _stack(self, number: int, stack: Stack, rows: Rows, account: Account) -> Rows:
+        halting: Halting = self.halting.begin(number, rows)
+        present = _present(rows)
+        for layer in stack.layers:
+            keep: Keep = self.gate.keep(layer, rows)
+            account.charge(keep.penalties)
+            x = self._layer(layer, rows, _all(present, halting.running, keep.mask), keep, account)
+            if keep.mask is not None:
+                x = self.gate.fill(layer, rows.x, x, keep)
+            rows = attrs.evolve(rows, x=x)
+            halting.observe(layer, x)
+        x, penalties = halting.finish()
+        account.charge(penalties)
+        return attrs.evolve(rows, x=x)
+
+    def _layer(self, number: int, rows: Rows, mask: Tensor | None, keep: Keep, account: Account) -> Tensor:
+        layer = self.layers[number]
+        if mask is None:
+            before = rows.x.flatten(0, 1)
+            after, penalties = layer(
+                before,
+                lambda h: layer.mixer(h.view(rows.x.shape), rows.position, rows.length).flatten(0, 1),
+            )
+            account.charge(penalties)
+            account.rows[number] = before.shape[0]
+            if keep.weight is not None:
+                after = _weigh(before, after, keep.weight.flatten())
+            return after.view(rows.x.shape)
+        packing = Packing.of(mask)
+        account.rows[number] = packing.rows
+        if packing.rows == 0:
+            return rows.x
+        before = packing.take(rows.x)
+        position = packing.pad(packing.take(rows.position))
+        after, penalties = layer(
+            before,
+            lambda h: packing.unpad(layer.mixer(packing.pad(h), position, packing.length)),
+        )
+        account.charge(penalties)
+        if keep.weight is not None:
+            after = _weigh(before, after, packing.take(keep.weight))
+        return packing.put(rows.x, after)
+
+    # ------------------------------------------------------------ one token at a time
+
+    def initial_state(self, batch: int) -> StreamState:
+        """The state before the first token. Every component must provide `streaming`."""
+        return {
+            "layers": [layer.mixer.initial_state(batch) for layer in self.layers],
+            "gate": self.gate.initial_state(batch),
+            "resolution": self.resolution.initial_state(batch),
+            "coarse": {},
+        }
+
+    def step(
+        self, x: Tensor, tokens: Tensor, position: Tensor, state: StreamState
+    ) -> tuple[Tensor, StreamState]:
+        """One token a sequence, (B, D), (B,), (B,): the numbers `forward` gives there. Leaves `state` alone."""
+        state = {**state, "layers": list(state["layers"]), "coarse": dict(state["coarse"])}
+        rows = Rows(x[:, None], position[:, None])
+        finer: list[tuple[Rows, Tensor]] = []
+        active = torch.arange(x.shape[0], device=x.device)  # the sequences that have a row at this level
+        for number, stack in enumerate(self.resolution.stacks):
+            while len(finer) < stack.level:
+                finer.append((rows, active))
+                rows, active = self._descend(len(finer), rows, tokens, active, state)
+            while len(finer) > stack.level:
+                level = len(finer)
+                fine, wider = finer.pop()
+                coarse = self._last_coarse(number, rows, active, wider, state)
+                rows, active = self.resolution.up(level, fine, coarse), wider
+            if active.numel():
+                rows = self._stack_step(number, stack, rows, active, state)
+        return rows.x[:, 0], state
+
+    def _descend(
+        self, level: int, rows: Rows, tokens: Tensor, active: Tensor, state: StreamState
+    ) -> tuple[Rows, Tensor]:
+        known = select(state["resolution"], active)
+        coarse, begins, new = self.resolution.down_step(level, rows, tokens[active, None], known)
+        state["resolution"] = merge(state["resolution"], active, new)
+        chosen = begins.nonzero().squeeze(1)
+        return Rows(coarse.x[chosen], coarse.position[chosen]), active[chosen]
+
+    def _last_coarse(
+        self, number: int, rows: Rows, active: Tensor, wider: Tensor, state: StreamState
+    ) -> Rows:
+        """For each sequence present one level below: its coarse row of now, or the last one it had."""
+        if number in state["coarse"]:
+            x, position = state["coarse"][number]
+            x = x.index_copy(0, active, rows.x.to(x.dtype))
+            position = position.index_copy(0, active, rows.position)
+        else:  # the first token begins a row at every level
+            x, position = rows.x, rows.position
+        state["coarse"][number] = (x, position)
+        return Rows(x[wider], position[wider])
+
+    def _stack_step(
+        self, number: int, stack: Stack, rows: Rows, active: Tensor, state: StreamState
+    ) -> Rows:
+        halting: Halting = self.halting.begin(number, rows)
+        for layer in stack.layers:
+            keep: Keep = self.gate.keep(layer, rows)
+            x = self._layer_step(layer, rows, _all(halting.running, keep.mask), keep, active, state)
+            if keep.mask is not None:
+                known = select(state["gate"], active)
+                x, new = self.gate.fill_step(layer, rows.x, x, keep, known)
+                state["gate"] = merge(state["gate"], active, new)
+            rows = attrs.evolve(rows, x=x)
+            halting.observe(layer, x)
+        return attrs.evolve(rows, x=halting.finish()[0])
+
+    def _layer_step(
+        self, number: int, rows: Rows, mask: Tensor | None, keep: Keep, active: Tensor, state: StreamState
+    ) -> Tensor:
+        layer, states = self.layers[number], state["layers"]
+        chosen = torch.arange(len(active), device=active.device) if mask is None else mask[:, 0].nonzero()[:, 0]
+        if chosen.numel() == 0:
+            return rows.x
+        before, position, index = rows.x[chosen, 0], rows.position[chosen, 0], active[chosen]
+
+        def mix(h: Tensor) -> Tensor:
+            y, new = layer.mixer.step(h, position, select(states[number], index))
+            states[number] = merge(states[number], index, new)
+            return y
+
+        after, _ = layer(before, mix)
+        if keep.weight is not None:
+            after = _weigh(before, after, keep.weight[chosen, 0])
+        return rows.x.index_copy(0, chosen, after[:, None].to(rows.x.dtype))
+
+
+def _present(rows: Rows) -> Tensor | None:
+    """(B, M) bool: the real rows, or None when all are."""
+    if rows.length is None:
+        return None
+    return torch.arange(rows.x.shape[1], device=rows.x.device) < rows.length[:, None]
+
+
+def _all(*masks: Tensor | None) -> Tensor | None:
+    """The rows that every mask allows; None when none of them restricts."""
+    given = [mask for mask in masks if mask is not None]
+    return None if not given else torch.stack(given).all(0) if len(given) > 1 else given[0]
+
+
+def _weigh(before: Tensor, after: Tensor, weight: Tensor) -> Tensor:
+    """What the layer added, scaled row by row."""
+    return before + weight[:, None].to(before.dtype) * (after - before)

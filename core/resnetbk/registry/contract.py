@@ -1,0 +1,57 @@
+"""What components promise each other: the words of a manifest, and the check of one choice of components."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from resnetbk.registry.manifest import Entry
+
+WORDS: dict[str, str] = {
+    "causal": "what it makes of position i depends on positions <= i alone, bit for bit",
+    "bidirectional": "what it makes of a position may depend on every position of the window",
+    "streaming": "a step on one row with carried state gives the numbers of a pass over the whole window",
+    "any-length": "works at lengths it was not built or trained for",
+    "deterministic": "the same seed, step and state give the same choice",
+    "ragged": "packed rows of different lengths (`Rows.length`) come out as if each were alone",
+}
+"""The words of `provides`, `requires` and `conflicts`, and what each promises. All can be tested."""
+
+_REASONS: dict[str, str] = {
+    "causal": "a language model may not see the tokens it predicts",
+    "bidirectional": "a masked objective reads both sides of what it predicts",
+    "streaming": "generating token by token carries state from one to the next",
+    "any-length": "it will meet lengths it was not trained at",
+    "deterministic": "a run must come out the same again",
+    "ragged": "it will meet packed rows of different lengths",
+}
+
+_MODEL = "model."
+
+
+def breaches(parts: Mapping[str, Entry], goal: frozenset[str]) -> list[tuple[str, str]]:
+    """What is wrong with choosing `parts` (spec key -> component) for `goal`, as (spec key, message).
+
+    Every part of the model provides every word of the goal. A word that any part requires is provided by
+    all other parts of the model, and one that it conflicts with by none of them.
+    """
+    model = {key: entry for key, entry in parts.items() if key.startswith(_MODEL)}
+    found = [
+        (key, f"{entry.name} does not provide {word!r}: {_REASONS[word]}")
+        for key, entry in model.items()
+        for word in sorted(goal - entry.provides)
+    ]
+    for key, entry in parts.items():
+        for other_key, other in model.items():
+            if other_key == key:
+                continue
+            found += [
+                (key, f"{entry.name} requires {word!r}, which {other_key} = {other.name} does not provide")
+                for word in sorted(entry.requires - other.provides)
+            ]
+            found += [
+                (key, f"{entry.name} conflicts with {word!r}, which {other_key} = {other.name} provides")
+                for word in sorted(entry.conflicts & other.provides)
+            ]
+    return found

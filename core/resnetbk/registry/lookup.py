@@ -1,0 +1,279 @@
+"""What is installed: every plugin's manifest, and the classes that manifests name.
+
+Finding out imports nothing and costs a few milliseconds. Only `Registry.load` runs a plugin's code.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.metadata
+import importlib.util
+import os
+import re
+import sys
+from collections.abc import Iterable, Iterator
+from importlib.machinery import ModuleSpec
+from itertools import accumulate
+from pathlib import Path
+from types import ModuleType
+
+import attrs
+
+from resnetbk.errors import UserError, nearest
+from resnetbk.kinds import KINDS
+from resnetbk.registry.manifest import Entry, Manifest, own_name, read_manifest
+from resnetbk.toml_places import printable
+
+GROUP = "resnetbk.registry"
+"""The entry points that name manifests: `my-plugin = my_package:registry.toml`."""
+
+PATHS = "RESNETBK_REGISTRY"
+"""The environment variable with more manifests, separated as in PATH."""
+
+PLUGINS = "RESNETBK_PLUGINS"
+"""The environment variable that allows plugins (`a,b`: these and no others) or blocks them (`-a`)."""
+
+_FIRST = "resnetbk"
+_ORDER = {kind: i for i, kind in enumerate(KINDS)}
+
+
+@attrs.frozen
+class Plugin:
+    """A plugin, whether it works or not.
+
+    version   of its distribution, "" when unknown or when the manifest is private
+    path      of its manifest; None when that could not be located
+    manifest  None when there is an error
+    error     what is wrong, in one line; "" when it is fine
+    blocked   kept out on purpose, so neither fine nor broken; its manifest is not read
+    private   named by path rather than installed
+    """
+
+    name: str
+    version: str
+    path: Path | None
+    manifest: Manifest | None
+    error: str
+    blocked: bool = False
+    private: bool = False
+
+    def __str__(self) -> str:
+        return f"plugin {self.name} {self.version}".rstrip()
+
+
+@attrs.frozen
+class Registry:
+    """All plugins: the one named like this package first, the others by name."""
+
+    plugins: tuple[Plugin, ...]
+
+    @classmethod
+    def discover(
+        cls, paths: Iterable[Path] = (), *, allow: Iterable[str] | None = None, block: Iterable[str] = ()
+    ) -> Registry:
+        """Reads the manifests of installed plugins, those at `paths`, and those the environment names.
+
+        `allow` (in place of the environment's list) keeps all others out. `block` adds to the
+        environment's list and always wins. A plugin with a faulty manifest harms no other.
+        """
+        listed = [name.strip() for name in os.environ.get(PLUGINS, "").split(",")]
+        blocked = {*block, *(name[1:].strip() for name in listed if name.startswith("-"))}
+        named = {name for name in listed if name and not name.startswith("-")}
+        allowed = (named or None) if allow is None else set(allow)
+        more = [Path(path) for path in os.environ.get(PATHS, "").split(os.pathsep) if path]
+        plugins: dict[str, Plugin] = {}  # by file, so that one named twice counts once
+        for plugin in [*_installed(), *_private([*paths, *more])]:
+            plugins.setdefault(os.path.realpath(plugin.path or plugin.name), plugin)
+        holders: dict[str, Plugin] = {}  # by name
+        read = []
+        for plugin in sorted(plugins.values(), key=lambda plugin: (plugin.name != _FIRST, plugin.name)):
+            if plugin.name in blocked:
+                plugin = attrs.evolve(plugin, error=f"blocked (--block or {PLUGINS})", blocked=True)
+            elif allowed is not None and plugin.name not in allowed:
+                plugin = attrs.evolve(plugin, error=f"not among those that {PLUGINS} allows", blocked=True)
+            elif plugin.name in holders:
+                place = holders[plugin.name].path or "an unknown place"
+                plugin = attrs.evolve(plugin, error=f"another plugin has this name, at {place}")
+            else:
+                plugin = holders[plugin.name] = _read(plugin)
+            read.append(plugin)
+        return cls(tuple(read))
+
+    def entries(self, kind: str | None = None) -> tuple[Entry, ...]:
+        """All components, or those of one kind, sorted by kind, then name, then order of plugins.
+
+        Raises UserError for an unknown kind."""
+        if kind is not None:
+            _check(kind)
+        manifests = (plugin.manifest for plugin in self.plugins if plugin.manifest)
+        entries = (entry for manifest in manifests for entry in manifest.entries)
+        chosen = (entry for entry in entries if kind in (None, entry.kind))
+        return tuple(sorted(chosen, key=lambda entry: (_ORDER[entry.kind], entry.name)))
+
+    def find(self, kind: str, name: str) -> Entry:
+        """The component of `kind` called `name` or `plugin/name`.
+
+        Raises UserError when there is none, or when a bare name could mean several."""
+        _check(kind)
+        owner, slash, name = name.rpartition("/")
+        if slash:
+            self._check_plugin(owner)
+        known = [entry for entry in self.entries() if not slash or entry.plugin == owner]
+        found = [entry for entry in known if (entry.kind, entry.name) == (kind, name)]
+        if len(found) == 1:
+            return found[0]
+        if found:
+            choices = " or ".join(f"{entry.plugin}/{name}" for entry in found)
+            raise UserError(f"{kind} {name!r} is in several plugins; write {choices}")
+        problem = f"plugin {owner} has no {kind} {name!r}" if slash else f"unknown {kind} {name!r}"
+        others = [entry.kind for entry in known if entry.name == name]
+        if others:
+            problem += f" (it is of kind {others[0]})"
+        problem += nearest(name, (entry.name for entry in known if entry.kind == kind))
+        unread = sorted({plugin.name for plugin in self.plugins if plugin.error})
+        if unread and not slash:
+            problem += f"; not searched: {', '.join(unread)}"
+        raise UserError(problem)
+
+    def defaults(self, kind: str) -> tuple[Entry, ...]:
+        """What a spec gets that leaves out the key of `kind`: the defaults of the first plugin with any."""
+        defaults = [entry for entry in self.entries(kind) if entry.default]
+        for plugin in self.plugins:
+            if own := tuple(entry for entry in defaults if entry.plugin == plugin.name):
+                return own
+        return ()
+
+    def load(self, entry: Entry) -> type:
+        """Imports the class of a component.
+
+        Raises UserError, naming plugin, version and cause, whatever goes wrong in the plugin's code, and
+        for what is no attrs class with a method `build`."""
+        plugin = next((p for p in self.plugins if p.name == entry.plugin), None)
+        if plugin and plugin.blocked:
+            raise UserError(f"{plugin}: {plugin.error}")
+        problem = f"plugin {entry.plugin} {entry.version}".rstrip() + f": cannot import {entry.use}"
+        module_name, _, class_name = entry.use.partition(":")
+        try:
+            if plugin and plugin.private and plugin.path:
+                module = _import_from(plugin.path.parent.resolve(), module_name)
+            else:
+                module = importlib.import_module(module_name)
+            found = getattr(module, class_name)
+        except KeyboardInterrupt:
+            raise
+        except BaseException as cause:  # SystemExit too: a plugin may not end the program
+            raise UserError(f"{problem}: {_one_line(cause)}") from cause
+        if not (isinstance(found, type) and attrs.has(found)):
+            raise UserError(f"{problem}: it is no attrs class")
+        if not callable(getattr(found, "build", None)):
+            raise UserError(f"{problem}: it has no method 'build'")
+        return found
+
+    def broken(self) -> tuple[Plugin, ...]:
+        """The plugins that do not work, without those that are blocked."""
+        return tuple(plugin for plugin in self.plugins if plugin.error and not plugin.blocked)
+
+    def _check_plugin(self, name: str) -> None:
+        """Raises UserError unless there is a working plugin of this name."""
+        plugins = [plugin for plugin in self.plugins if plugin.name == name]
+        if not plugins:
+            raise UserError(f"no plugin {name!r}{nearest(name, (plugin.name for plugin in self.plugins))}")
+        if all(plugin.error for plugin in plugins):
+            raise UserError(f"{plugins[0]}: {plugins[0].error}")
+
+
+def _check(kind: str) -> None:
+    if kind not in KINDS:
+        raise UserError(f"unknown kind {kind!r}{nearest(kind, KINDS)}")
+
+
+def _installed() -> Iterator[Plugin]:
+    """The plugins of installed distributions, manifests unread."""
+    seen: set[str] = set()
+    for distribution in importlib.metadata.distributions():
+        try:
+            fields = distribution.metadata
+            name, version = (fields[key] if key in fields else "" for key in ("Name", "Version"))  # noqa: SIM401
+            mentioned = GROUP in (distribution.read_text("entry_points.txt") or "")
+        except Exception:
+            continue  # what is left of a distribution that was taken away
+        key = re.sub(r"[-_.]+", "-", name).lower()
+        if not key or key in seen:
+            continue  # the first on sys.path is the one that is imported
+        seen.add(key)
+        try:
+            points = [point for point in distribution.entry_points if mentioned and point.group == GROUP]
+        except Exception as cause:
+            if mentioned:
+                yield Plugin(name, version, None, None, f"entry_points.txt is faulty: {_one_line(cause)}")
+            continue
+        for point in points:
+            try:
+                yield Plugin(point.name, version, _locate(point.value), None, "")
+            except LookupError as error:
+                yield Plugin(point.name, version, None, None, f"entry point {point.value!r}: {error.args[0]}")
+
+
+def _locate(value: str) -> Path:
+    """The file that `package:registry.toml` means. Raises LookupError.
+
+    Finders are asked for each package in turn: `importlib.util.find_spec` of a dotted name would import
+    its parents.
+    """
+    package, _, file = value.replace(" ", "").partition(":")
+    top, *rest = package.split(".")
+    try:
+        spec = importlib.util.find_spec(top)
+        for i, _ in enumerate(rest, 1):
+            spec = spec and _find_below(spec, ".".join([top, *rest[:i]]))
+    except Exception as cause:
+        raise LookupError(f"cannot look for package {package!r}: {_one_line(cause)}") from None
+    if spec is None:
+        raise LookupError(f"there is no package {package!r}")
+    if not file or Path(file).is_absolute() or ".." in Path(file).parts:
+        raise LookupError("write package:registry.toml")
+    for folder in spec.submodule_search_locations or ():
+        if (path := Path(folder, file)).is_file():
+            return path
+    raise LookupError(f"package {package!r} has no file {file!r}")
+
+
+def _find_below(parent: ModuleSpec, name: str) -> ModuleSpec | None:
+    path = parent.submodule_search_locations
+    specs = (finder.find_spec(name, path) for finder in sys.meta_path) if path else iter(())
+    return next((spec for spec in specs if spec), None)
+
+
+def _private(paths: Iterable[Path]) -> Iterator[Plugin]:
+    for path in paths:
+        yield Plugin(own_name(path), "", path, None, "", private=True)
+
+
+def _read(plugin: Plugin) -> Plugin:
+    if plugin.error or plugin.path is None:
+        return plugin
+    try:
+        return attrs.evolve(plugin, manifest=read_manifest(plugin.path, plugin.name, plugin.version))
+    except UserError as error:
+        first, *others = error.mistakes
+        return attrs.evolve(plugin, error=f"{first} (and {len(others)} more)" if others else str(first))
+
+
+def _import_from(folder: Path, name: str) -> ModuleType:
+    """Imports a module of a private plugin. Its folder goes last on sys.path, so that it hides nothing;
+    ImportError when another module hides one of the folder's."""
+    if str(folder) not in sys.path:
+        sys.path.append(str(folder))
+    for part in accumulate(name.split("."), "{}.{}".format):
+        module = importlib.import_module(part)
+        base = folder.joinpath(*part.split("."))
+        mine = next((file for file in (base / "__init__.py", Path(f"{base}.py")) if file.is_file()), None)
+        origin = getattr(module, "__file__", None) or "a built-in module"
+        if mine and Path(origin).resolve() != mine.resolve():
+            raise ImportError(f"{origin} hides {mine}; give that another name")
+    return module
+
+
+def _one_line(cause: BaseException) -> str:
+    text = printable(" ".join(f"{type(cause).__name__}: {cause}".split()))
+    return text.removesuffix(":") if len(text) <= 300 else f"{text[:297]}..."

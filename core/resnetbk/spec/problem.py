@@ -1,0 +1,93 @@
+"""What is wrong with a value, and where in its document."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any, TypeVar
+
+import attrs
+
+from resnetbk.toml_places import Path, printable
+
+T = TypeVar("T")
+
+MOST = 100
+"""Problems after which a table or an array is not looked at any further."""
+
+_LONGEST = 300
+
+
+@attrs.frozen
+class Problem:
+    """What is wrong: the path whose place to show, the path to name, and the reason."""
+
+    at: Path
+    key: Path
+    message: str
+
+    def under(self, part: str | int) -> Problem:
+        return Problem((part, *self.at), (part, *self.key), self.message)
+
+
+class Refused(Exception):
+    """A value that is not what it should be, for one or more reasons."""
+
+    def __init__(self, *problems: Problem) -> None:
+        self.problems = problems
+
+
+class Unfit(Refused):
+    """A value of another type than the one it `expects`."""
+
+    def __init__(self, expects: str, value: Any) -> None:
+        self.expects = expects
+        super().__init__(Problem((), (), f"expects {expects}, found {_shown(value)}"))
+
+
+def each(items: Iterable[tuple[str | int, Any]], one: Callable[[Any], T]) -> list[T]:
+    """`one` of every value. Raises Refused with the problems of all, each under its key."""
+    done: list[T] = []
+    problems: list[Problem] = []
+    for key, value in items:
+        try:
+            done.append(one(value))
+        except Refused as refused:
+            problems += [problem.under(key) for problem in refused.problems]
+            if len(problems) >= MOST:
+                break
+    if problems:
+        raise Refused(*problems)
+    return done
+
+
+def one_line(error: BaseException) -> str:
+    """What an exception says, in one line, however it was written."""
+    said = error.args[0] if error.args and isinstance(error.args[0], str) else str(error)
+    if not isinstance(error, (ValueError, TypeError)) or not said:
+        said = f"{type(error).__name__}: {said}".removesuffix(": ")
+    return shortened(said)
+
+
+def shortened(text: str) -> str:
+    """A message in one line that is not too long."""
+    text = printable(" ".join(text.split()))
+    return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…"
+
+
+def quoted(text: str) -> str:
+    """A string from the file, as it may stand in a message."""
+    return repr(text) if len(text) <= 60 else f"{text[:59]!r}…"
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, int) and value.bit_length() > 64:
+        return f"one of {value.bit_length()} bits"
+    if isinstance(value, (int, float)):
+        return repr(value)
+    if isinstance(value, str):
+        return quoted(value)
+    if isinstance(value, (list, dict)):
+        return "an array" if isinstance(value, list) else "a table"
+    return "a date or time"

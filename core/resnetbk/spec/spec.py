@@ -1,0 +1,163 @@
+"""The spec: what model to assemble, from what data, and how to train it.
+
+Each class is a table of a spec file and each field a key. A field of type `Part` is a choice of component;
+its metadata names the kind. When a file leaves such a key out, it gets the registry's default of that kind.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Literal
+
+import attrs
+from attrs.validators import optional
+
+if TYPE_CHECKING:
+    from resnetbk.registry import Entry
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+_Validator = Callable[[Any, "attrs.Attribute[Any]", Any], None]
+
+
+def _at_least(bound: int) -> _Validator:
+    def check(_: Any, field: attrs.Attribute[Any], value: float) -> None:
+        if value < bound:
+            raise ValueError(f"must be at least {bound}, is {value}")
+
+    return check
+
+
+def _above(bound: int) -> _Validator:
+    def check(_: Any, field: attrs.Attribute[Any], value: float) -> None:
+        if value <= bound:
+            raise ValueError(f"must be more than {bound}, is {value}")
+
+    return check
+
+
+@attrs.frozen
+class Part:
+    """A chosen component: what its manifest says, and the component itself.
+
+    entry      the manifest's entry
+    component  a frozen attrs instance whose fields are the keys of its table; has `build(...)`
+    """
+
+    entry: Entry
+    component: Any
+
+    @property
+    def name(self) -> str:
+        """The component's name, without its plugin's."""
+        return self.entry.name
+
+
+@attrs.frozen(kw_only=True)
+class Data:
+    """What to learn from.
+
+    corpus     the text and its held-out part
+    tokenizer  text to tokens and back
+    selector   which windows come next
+    window     tokens in a window, the longest context in training
+    """
+
+    corpus: Part = attrs.field(metadata={"kind": "corpus"})
+    tokenizer: Part = attrs.field(metadata={"kind": "tokenizer"})
+    selector: Part = attrs.field(metadata={"kind": "data-selector"})
+    window: int = attrs.field(default=256, validator=_at_least(1))
+
+
+@attrs.frozen(kw_only=True)
+class Model:
+    """What to assemble.
+
+    width       numbers in a row, D
+    depth       layers
+    mixer       how rows exchange information
+    channel     what happens within a row
+    embedding   tokens to rows
+    halting     which rows go on after each layer
+    resolution  at which scale each layer works
+    gate        which rows a layer computes
+    wiring      of mixer and channel mixer in a layer: "sequential", x + mixer(x), then x + channel(x); or
+                "resnet-bk", x + c + mixer(c) with c = channel(x)
+    norm        "rms" or "layer"
+    tie         whether the head shares the embedding's table
+    """
+
+    width: int = attrs.field(validator=_at_least(1))
+    depth: int = attrs.field(validator=_at_least(1))
+    mixer: Part = attrs.field(metadata={"kind": "sequence-mixer"})
+    channel: Part = attrs.field(metadata={"kind": "channel-mixer"})
+    embedding: Part = attrs.field(metadata={"kind": "embedding"})
+    halting: Part = attrs.field(metadata={"kind": "halting-policy"})
+    resolution: Part = attrs.field(metadata={"kind": "resolution-scheduler"})
+    gate: Part = attrs.field(metadata={"kind": "sparsity-gate"})
+    wiring: Literal["sequential", "resnet-bk"] = "sequential"
+    norm: Literal["rms", "layer"] = "rms"
+    tie: bool = False
+
+
+@attrs.frozen(kw_only=True)
+class Train:
+    """How to train it. At least one of `steps` and `seconds`; the run ends with whichever comes first.
+
+    steps      updates
+    seconds    wall-clock seconds of training
+    batch      windows in a step
+    optimizer  the update and its schedule
+    gradient   how a step's gradients come about
+    start      the weights to start from
+    precision  "fp32", or "bf16" for autocast matrix products
+    clip       largest global norm of a gradient; 0 turns clipping off
+    evaluate   steps between validations; 0 validates at the end only
+    save       steps between checkpoints; 0 saves at the end only
+    keep       newest checkpoints kept besides the best
+    target     validation loss in nats a token at which to stop early
+    nonfinite  on a loss or gradient that is not finite: "stop", "skip" the update, or "rollback" to the last
+               checkpoint
+    observe    who is told about the run
+    """
+
+    steps: int | None = attrs.field(default=None, validator=optional(_at_least(1)))
+    seconds: float | None = attrs.field(default=None, validator=optional(_above(0)))
+    batch: int = attrs.field(default=32, validator=_at_least(1))
+    optimizer: Part = attrs.field(metadata={"kind": "optimizer"})
+    gradient: Part = attrs.field(metadata={"kind": "gradient-strategy"})
+    start: Part = attrs.field(metadata={"kind": "initializer"})
+    precision: Literal["fp32", "bf16"] = "fp32"
+    clip: float = attrs.field(default=1.0, validator=_at_least(0))
+    evaluate: int = attrs.field(default=0, validator=_at_least(0))
+    save: int = attrs.field(default=0, validator=_at_least(0))
+    keep: int = attrs.field(default=2, validator=_at_least(0))
+    target: float | None = attrs.field(default=None, validator=optional(_above(0)))
+    nonfinite: Literal["stop", "skip", "rollback"] = "stop"
+    observe: tuple[Part, ...] = attrs.field(default=(), metadata={"kind": "observer"})
+
+    @steps.validator
+    def _ends(self, field: attrs.Attribute[Any], value: int | None) -> None:
+        if value is None and self.seconds is None:
+            raise ValueError("when should training end? give steps, seconds, or both")
+
+
+@attrs.frozen(kw_only=True)
+class Spec:
+    """All of it.
+
+    name  of the run and its folder: letters, digits, '.', '_' and '-', 100 at most
+    seed  of weights, data order and everything else that is random, 0 to 2^63 - 1
+    """
+
+    name: str = attrs.field()
+    seed: int = attrs.field(default=0, validator=_at_least(0))
+    data: Data
+    model: Model
+    train: Train
+
+    @name.validator
+    def _is_a_name(self, field: attrs.Attribute[Any], value: str) -> None:
+        if not _NAME.fullmatch(value):
+            allowed = "a letter or digit, then letters, digits, '.', '_' and '-', 100 at most"
+            raise ValueError(f"{value[:60]!r} is no name; allowed: {allowed}")

@@ -1,0 +1,1 @@
+"""The loop, the order of data, checkpoints and the run folder."""

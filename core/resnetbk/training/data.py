@@ -1,0 +1,65 @@
+"""A corpus as tokens: batches to train on, and the whole held-out part to measure by."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import attrs
+import numpy as np
+import torch
+
+from resnetbk.errors import UserError
+from resnetbk.kinds import Batch, Text, Tokenizer, Windows
+from resnetbk.spec.spec import Data as DataSpec
+
+if TYPE_CHECKING:
+    from resnetbk.kinds import Array
+
+
+@attrs.frozen(eq=False)
+class Data:
+    """text and its tokens: train (T,), valid (U,), of the tokenizer's integer type."""
+
+    text: Text
+    tokenizer: Tokenizer
+    train: Array
+    valid: Array
+
+    @classmethod
+    def load(cls, spec: DataSpec, tokenizer: Tokenizer | None = None) -> Data:
+        """Reads the corpus and encodes it, with the spec's tokenizer unless one is given.
+
+        Raises UserError when a part is too short to predict anything.
+        """
+        text = spec.corpus.component.build()
+        tokenizer = tokenizer or spec.tokenizer.component.build(text=text)
+        data = cls(text, tokenizer, tokenizer.encode(text.train), tokenizer.encode(text.valid))
+        if len(data.valid) < 2:
+            raise UserError(f"data.corpus: {spec.corpus.name!r} holds out too little text to validate on")
+        return data
+
+    def batch(self, windows: Windows, device: torch.device) -> Batch:
+        """The windows' tokens from the training part."""
+        index = windows.starts[:, None] + np.arange(windows.length + 1)
+        return _batch(self.train[index], device)
+
+    def held_out(self, window: int, batch: int, device: torch.device) -> Iterator[Batch]:
+        """The whole held-out part once, in order, in windows that do not overlap; the last may be shorter."""
+        targets = len(self.valid) - 1
+        whole = targets // window
+        for first in range(0, whole, batch):
+            starts = np.arange(first, min(first + batch, whole)) * window
+            yield _batch(self.valid[starts[:, None] + np.arange(window + 1)], device)
+        if targets % window:
+            yield _batch(self.valid[None, whole * window :], device)
+
+    @property
+    def held_out_bytes(self) -> int:
+        """Bytes of UTF-8 that the held-out targets stand for: all but the first token's."""
+        return len(self.text.valid) - len(self.tokenizer.decode(self.valid[:1].tolist()))
+
+
+def _batch(tokens: Array, device: torch.device) -> Batch:
+    tensor = torch.from_numpy(tokens.astype(np.int64)).to(device)
+    return Batch(tensor[:, :-1], tensor[:, 1:])

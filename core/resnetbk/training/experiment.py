@@ -1,0 +1,60 @@
+"""A spec that can be trained: `resnetbk.load("spec.toml").train()`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import attrs
+
+from resnetbk.errors import UserError
+from resnetbk.hooks import RunReport
+from resnetbk.registry.lookup import Registry
+from resnetbk.spec.lock import differences, lock, read_lock, resolved
+from resnetbk.spec.spec import Spec
+from resnetbk.training.run import Run
+from resnetbk.training.run_folder import RunFolder
+from resnetbk.training.trainer import Trainer
+
+RUNS = Path("runs")
+"""Where run folders go unless told otherwise."""
+
+
+@attrs.frozen
+class Experiment:
+    """A spec and the registry that its components come from."""
+
+    spec: Spec
+    registry: Registry
+
+    def train(self, out: Path | str | None = None, *, resume: bool = False, device: str = "") -> Run:
+        """Trains in a run folder and gives the run: `out`, or a new one under `runs/`.
+
+        With `resume`, goes on from the latest checkpoint in `out`, or in the newest folder under `runs/`
+        of this spec's name. Raises UserError, NumericError, StorageError, Interrupted.
+        """
+        trainer = self._resumed(out, device) if resume else self._started(out, device)
+        with trainer.folder.writing():
+            report: RunReport = trainer.run()
+        return Run(trainer.folder, self.spec, self.registry, trainer.model, trainer.data.tokenizer, report)
+
+    def _started(self, out: Path | str | None, device: str) -> Trainer:
+        folder = RunFolder.create(Path(out)) if out is not None else RunFolder.fresh(RUNS, self.spec.name)
+        try:
+            trainer = Trainer(self.spec, self.registry, folder, device=device)
+            folder.write_lock(lock(self.spec, self.registry, corpus_sha256=trainer.data.text.sha256))
+        except BaseException:
+            folder.discard()  # nothing was trained, so nothing is left behind
+            raise
+        return trainer
+
+    def _resumed(self, out: Path | str | None, device: str) -> Trainer:
+        folder = RunFolder.open(Path(out)) if out is not None else RunFolder.newest(RUNS, self.spec.name)
+        before = read_lock(folder.spec_lock, self.registry)
+        changed = differences(resolved(before), resolved(self.spec))
+        if changed:
+            raise UserError(
+                *(f"{folder.path}: the spec has changed since this run began: {line}" for line in changed)
+            )
+        trainer = Trainer(self.spec, self.registry, folder, device=device)
+        trainer.resume()
+        return trainer

@@ -1,0 +1,247 @@
+"""The folder of a run: what stands where, written so that a crash at any moment leaves it whole.
+
+A run is `spec.lock.toml`, `metrics.jsonl`, `checkpoints/step-000600/`, `LATEST` and `report.html`; nothing
+outside its folder is needed to read it.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import math
+import os
+import re
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import attrs
+
+from resnetbk.errors import StorageError, UserError, nearest
+
+CHECKPOINTS, LATEST, LOCK = "checkpoints", "LATEST", ".lock"
+SPEC_LOCK = "spec.lock.toml"
+
+NOT_FINITE = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
+"""How JSON lines spell what JSON has no number for."""
+
+
+@attrs.frozen
+class RunFolder:
+    """One run. Any number of processes may read it; the one that trains is in `writing()` while it does."""
+
+    path: Path
+
+    @classmethod
+    def create(cls, path: Path) -> RunFolder:
+        """A folder for a new run. Raises UserError when something is in it already."""
+        with accessing(path):
+            try:
+                path.mkdir(parents=True, exist_ok=True)
+            except (FileExistsError, NotADirectoryError):
+                raise UserError(f"{path}: is, or lies under, a file; choose another --out") from None
+            if any(entry.name != LOCK for entry in path.iterdir()):
+                raise UserError(f"{path}: is not empty; go on with --resume, or choose another --out")
+        return cls(path)
+
+    @classmethod
+    def fresh(cls, root: Path, name: str) -> RunFolder:
+        """A folder that nothing else has: root/name, then root/name-2, root/name-3, ..."""
+        if name in ("", ".", "..") or Path(name).name != name:
+            raise UserError(f"{name!r}: cannot be the name of a run; it must be the name of one folder")
+        with accessing(root):
+            root.mkdir(parents=True, exist_ok=True)
+            while True:
+                number = max(_numbered(root, name), default=0) + 1
+                path = root / (name if number == 1 else f"{name}-{number}")
+                with suppress(FileExistsError):  # another process was faster
+                    path.mkdir()
+                    return cls(path)
+
+    @classmethod
+    def newest(cls, root: Path, name: str) -> RunFolder:
+        """The run that `fresh` made last for this name. Raises UserError when there is none."""
+        for _, path in sorted(_numbered(root, name).items(), reverse=True):
+            if (path / SPEC_LOCK).is_file():
+                return cls(path)
+        raise UserError(f"{root / name}: no such run to resume")
+
+    @classmethod
+    def open(cls, path: Path) -> RunFolder:
+        """The folder of a run that was begun. Raises UserError when `path` is none."""
+        with accessing(path, "read"):
+            if (path / SPEC_LOCK).is_file():
+                return cls(path)
+            if path.is_dir():
+                raise UserError(f"{path}: is not a run (it has no {SPEC_LOCK})")
+            runs = [found.parent.name for found in path.parent.glob(f"*/{SPEC_LOCK}")]
+        raise UserError(f"{path}: no such run{nearest(path.name, runs)}")
+
+    @property
+    def spec_lock(self) -> Path:
+        return self.path / SPEC_LOCK
+
+    @property
+    def metrics_file(self) -> Path:
+        return self.path / "metrics.jsonl"
+
+    @property
+    def checkpoints(self) -> Path:
+        return self.path / CHECKPOINTS
+
+    def latest(self) -> Path:
+        """The checkpoint to go on from. Raises StorageError when there is none."""
+        from resnetbk.training import checkpoint  # here, so that reading a run needs no torch
+
+        found = checkpoint.latest(self.path)
+        if found is None:
+            raise StorageError(f"{self.path}: has no checkpoint")
+        return found
+
+    @contextmanager
+    def writing(self) -> Iterator[None]:
+        """Keeps other processes from training here, until it is left or this process dies.
+
+        Raises UserError when another process is in it.
+        """
+        with accessing(self.path):
+            try:
+                handle = acquire(self.path / LOCK, wait=False)
+            except BlockingIOError:
+                holder = (self.path / LOCK).read_text(errors="replace").strip() or "unknown"
+                raise UserError(f"{self.path}: another process ({holder}) is training here") from None
+        try:
+            with accessing(self.path):
+                os.ftruncate(handle, 0)
+                os.pwrite(handle, f"{os.getpid()}\n".encode(), 0)
+            yield
+        finally:
+            release(handle)
+
+    def discard(self) -> None:
+        """Removes the folder of a run that never began; one with checkpoints, or in training, stays."""
+        with suppress(OSError):  # it is the error that led here which matters
+            handle = acquire(self.path / LOCK, wait=False)
+            try:
+                if not self.checkpoints.exists():
+                    shutil.rmtree(self.path)
+            finally:
+                release(handle)
+
+    def write_lock(self, text: str) -> None:
+        """Writes spec.lock.toml, whole or not at all."""
+        replace_file(self.spec_lock, text.encode())
+
+    def append_metrics(self, record: dict[str, Any]) -> None:
+        """Adds one line. What is not finite is written as a string and read back as a number."""
+        line = json.dumps(_spelled(record), allow_nan=False).encode() + b"\n"
+        with accessing(self.metrics_file), open(self.metrics_file, "ab+") as file:
+            end = file.seek(0, os.SEEK_END)
+            file.seek(max(0, end - 1))
+            if end and file.read() != b"\n":  # the line that a killed process was writing
+                file.seek(0)
+                file.truncate(file.read().rfind(b"\n") + 1)
+            file.write(line)
+
+    def metrics(self) -> list[dict[str, Any]]:
+        """All whole lines, in order. A last line without its end was cut off by a crash and is left out."""
+        return [record for _, record in self._lines()]
+
+    def rewind(self, step: int) -> None:
+        """Drops the lines of steps beyond `step`; lines without a step stay."""
+        kept = b"".join(line + b"\n" for line, record in self._lines() if record.get("step", step) <= step)
+        if kept != self._read():
+            replace_file(self.metrics_file, kept)
+
+    def _read(self) -> bytes:
+        with accessing(self.metrics_file, "read"):
+            return self.metrics_file.read_bytes() if self.metrics_file.exists() else b""
+
+    def _lines(self) -> Iterator[tuple[bytes, dict[str, Any]]]:
+        *lines, _ = self._read().split(b"\n")  # after the last newline: nothing, or what was cut off
+        for number, line in enumerate(lines, 1):
+            try:
+                record = _numbers(json.loads(line))
+            except ValueError:
+                record = None
+            if not isinstance(record, dict):
+                raise StorageError(f"{self.metrics_file}:{number}: damaged (not a JSON object)")
+            yield line, record
+
+
+def _numbered(root: Path, name: str) -> dict[int, Path]:
+    """What stands under root as `name` (1) or `name-2`, `name-3`, ..."""
+    pattern = re.compile(re.escape(name) + r"(?:-([2-9]|[1-9][0-9]+))?")
+    matches = ((pattern.fullmatch(path.name), path) for path in root.glob("*"))
+    return {int(match[1] or 1): path for match, path in matches if match}
+
+
+def _spelled(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _spelled(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_spelled(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
+    return value
+
+
+def _numbers(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _numbers(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_numbers(item) for item in value]
+    return NOT_FINITE.get(value, value) if isinstance(value, str) else value
+
+
+@contextmanager
+def accessing(path: Path, verb: str = "written") -> Iterator[None]:
+    """Makes one line of what the system refuses: `runs/x: cannot be written (No space left on device)`."""
+    try:
+        yield
+    except OSError as error:
+        raise StorageError(f"{path}: cannot be {verb} ({error.strerror or error})") from error
+
+
+def replace_file(path: Path, data: bytes) -> None:
+    """Writes a file so that at every moment either the old one or the new one stands there, on disk."""
+    temporary = path.with_name(f".{path.name}.tmp")
+    with accessing(path):
+        try:
+            with open(temporary, "wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(temporary, path)
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
+        sync_folder(path.parent)
+
+
+def sync_folder(path: Path) -> None:
+    """Makes the names in a folder last through a power failure."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def acquire(path: Path, *, wait: bool) -> int:
+    """Locks a file, made if need be. Raises BlockingIOError when another has it and not `wait`."""
+    handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+    except BaseException:
+        os.close(handle)
+        raise
+    return handle
+
+
+def release(handle: int) -> None:
+    """Gives back what `acquire` got, also when a forked child still has the file open."""
+    fcntl.flock(handle, fcntl.LOCK_UN)
+    os.close(handle)

@@ -1,0 +1,1 @@
+"""The first-party components: one folder a kind, one file a component; see registry.toml."""

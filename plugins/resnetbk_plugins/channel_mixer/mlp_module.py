@@ -1,0 +1,41 @@
+"""The torch module of `mlp`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch.nn.functional as F
+from resnetbk.kinds import Penalties
+from torch import Tensor, nn
+
+
+def relu2(x: Tensor) -> Tensor:
+    """max(x, 0)^2."""
+    return F.relu(x).square()
+
+
+FUNCTIONS: dict[str, Callable[[Tensor], Tensor]] = {"relu2": relu2, "gelu": F.gelu, "silu": F.silu}
+
+
+def hidden_units(width: int, expansion: float) -> int:
+    """expansion * width, rounded, at least one."""
+    return max(1, round(expansion * width))
+
+
+class DenseMLP(nn.Module):
+    """output(activation(expand(x)))."""
+
+    def __init__(self, width: int, hidden: int, activation: str, bias: bool) -> None:
+        super().__init__()
+        self.activation = FUNCTIONS[activation]
+        self.expand = nn.Linear(width, hidden, bias=bias)
+        self.output = nn.Linear(hidden, width, bias=bias)
+        nn.init.normal_(self.expand.weight, std=width**-0.5)
+        nn.init.zeros_(self.output.weight)
+        if bias:
+            nn.init.zeros_(self.expand.bias)
+            nn.init.zeros_(self.output.bias)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Penalties]:
+        """(R, D) -> (R, D), no penalties."""
+        return self.output(self.activation(self.expand(x))), {}

@@ -1,0 +1,1 @@
+"""Corpora: the text to learn from, and the part of it that is held out."""

@@ -1,0 +1,111 @@
+"""Text of your own: files, folders and patterns, the last part held out."""
+
+from __future__ import annotations
+
+import glob
+import hashlib
+import os
+from pathlib import Path
+from typing import Any, NoReturn
+
+import attrs
+
+from resnetbk.errors import StorageError, UserError
+from resnetbk.kinds import Text
+
+
+def _check_path(_owner: Any, _attribute: Any, value: Any) -> None:
+    paths = [value] if isinstance(value, str) else value
+    if not isinstance(paths, (list, tuple)) or not paths or not all(isinstance(p, str) and p for p in paths):
+        raise ValueError("path must be a file, folder or pattern, or a list of them, none empty")
+
+
+def _check_held_out(_owner: Any, _attribute: Any, value: float) -> None:
+    if not 0 < value < 1:
+        raise ValueError(f"held_out must be above 0 and below 1, not {value}")
+
+
+def _check_sha256(_owner: Any, _attribute: Any, value: str) -> None:
+    if value and (len(value) != 64 or set(value) - set("0123456789abcdef")):
+        raise ValueError("sha256 must be 64 hexadecimal digits in lower case, or empty")
+
+
+@attrs.frozen(kw_only=True)
+class TextFiles:
+    """UTF-8 files, in the order of their paths, as if they were one; its end is held out.
+
+    path      a file, a folder (all files in it and below, but hidden ones), or a pattern such as
+              `notes/**/*.md`; several in a list. `~` is your home; relative to the working directory.
+    held_out  the share of bytes held out
+    sha256    of the whole text; if given, any other text is refused
+    """
+
+    path: str | list[str] = attrs.field(validator=_check_path)
+    held_out: float = attrs.field(default=0.1, validator=_check_held_out)
+    sha256: str = attrs.field(default="", validator=_check_sha256)
+
+    def build(self) -> Text:
+        """Raises UserError on paths and texts that will not do, StorageError on files that cannot be read."""
+        files = self._files()
+        whole = b"".join(_read(file) for file in files)
+        found = hashlib.sha256(whole).hexdigest()
+        if self.sha256 and found != self.sha256:
+            raise UserError(f"text: sha256 of the text is {found}, but the spec asks for {self.sha256}")
+        cut = int(len(whole) * (1 - self.held_out))
+        while cut < len(whole) and whole[cut] & 0xC0 == 0x80:  # inside a character
+            cut += 1
+        train, valid = whole[:cut], whole[cut:]
+        if min(len(train.decode()), len(valid.decode())) < 2:
+            raise UserError(
+                f"text: {len(whole)} bytes in {len(files)} file(s) are too short: "
+                f"{len(train)} to learn from, {len(valid)} held out, and both need 2 characters"
+            )
+        return Text(train, valid, found)
+
+    def _files(self) -> list[Path]:
+        paths = [self.path] if isinstance(self.path, str) else self.path
+        found = {path: _expand(path) for path in paths}
+        missing = [path for path in paths if not found[path]]
+        if missing:
+            raise UserError(*(f"text: {_complaint(path)}" for path in missing))
+        return sorted({file for files in found.values() for file in files}, key=Path.as_posix)
+
+
+def _expand(path: str) -> list[Path]:
+    """The files that a path names; none if it names none."""
+    expanded = os.path.expanduser(path)
+    if os.path.isfile(expanded):
+        return [Path(expanded)]
+    if not os.path.isdir(expanded):
+        return [Path(name) for name in glob.glob(expanded, recursive=True) if os.path.isfile(name)]
+    files: list[Path] = []
+    for folder, folders, names in os.walk(expanded, onerror=_refuse):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        files += [Path(folder, name) for name in names if not name.startswith(".")]
+    return [file for file in files if file.is_file()]
+
+
+def _complaint(path: str) -> str:
+    expanded = os.path.expanduser(path)
+    if os.path.isdir(expanded):
+        return f"the folder {path!r} holds no files"
+    if glob.has_magic(expanded):
+        return f"no file matches {path!r}"
+    if os.path.exists(expanded):
+        return f"{path!r} is neither a file nor a folder"
+    return f"there is no file or folder {path!r}"
+
+
+def _read(file: Path) -> bytes:
+    try:
+        content = file.read_bytes()
+        content.decode("utf-8")
+    except OSError as error:
+        _refuse(error)
+    except UnicodeDecodeError as error:
+        raise UserError(f"text: {file} is not UTF-8 at byte {error.start}") from error
+    return content
+
+
+def _refuse(error: OSError) -> NoReturn:
+    raise StorageError(f"text: cannot read {error.filename}: {error.strerror}") from error

@@ -1,0 +1,1 @@
+"""Data selectors: which windows come next."""

@@ -1,0 +1,77 @@
+"""Data selector `shuffle`: exact epochs of windows that do not overlap. The identity of its kind.
+
+One epoch cuts the T training tokens into `count` windows laid end to end, begun at an offset drawn
+for that epoch, and visits each once, in an order drawn for that epoch. The offset lets cuts fall
+elsewhere every time, so no pair of neighbouring tokens is parted for good, and every token has its
+turn. Both draws come from a Philox stream keyed by (seed, epoch), so that batch number `step` is a
+pure function of (seed, step): there is nothing to save, and resuming costs one permutation.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import attrs
+import numpy as np
+
+from resnetbk.errors import UserError
+from resnetbk.kinds import Turn, Windows
+
+if TYPE_CHECKING:
+    from resnetbk.kinds import Array
+
+
+@attrs.frozen(kw_only=True)
+class Shuffle:
+    """Every window of an epoch exactly once, in random order."""
+
+    def build(self, *, tokens: Array, window: int, batch: int, seed: int) -> ShuffleSelector:
+        """tokens (T,), as encoded. Raises UserError for fewer than window + 1 of them."""
+        if len(tokens) < window + 1:
+            raise UserError(
+                f"data: a window of {window} needs a corpus of at least {window + 1} tokens; "
+                f"this one has {len(tokens)}"
+            )
+        return ShuffleSelector(total=len(tokens), window=window, batch=batch, seed=seed)
+
+
+class ShuffleSelector:
+    """Batches run on across the border of two epochs; `count` is the number of windows in each epoch."""
+
+    def __init__(self, *, total: int, window: int, batch: int, seed: int) -> None:
+        self.window = window
+        self.batch = batch
+        self.seed = seed
+        # One window fewer than fit, so that all epochs are equally long whatever the offset.
+        self.count = max(1, total // window - 1)
+        self.slack = total - 1 - self.count * window
+        self._epoch = -1
+        self._starts: Array = np.empty(0, np.int64)
+
+    def select(self, turn: Turn) -> Windows:
+        """starts (batch,) int64: the windows from number step * batch on, counted through all epochs."""
+        numbers = turn.step * self.batch + np.arange(self.batch, dtype=np.int64)
+        epochs, places = np.divmod(numbers, self.count)
+        starts = np.empty(self.batch, np.int64)
+        for epoch in np.unique(epochs):
+            here = epochs == epoch
+            starts[here] = self._order(int(epoch))[places[here]]
+        return Windows(starts=starts, length=self.window)
+
+    def _order(self, epoch: int) -> Array:
+        """The starts (count,) of one epoch in the order they are visited; the latest epoch is kept."""
+        if epoch != self._epoch:
+            draw = np.random.Generator(np.random.Philox(np.random.SeedSequence((self.seed, epoch))))
+            offset = draw.integers(self.slack + 1)
+            self._starts = offset + self.window * draw.permutation(self.count)
+            self._epoch = epoch
+        return self._starts
+
+    def observe(self, turn: Turn, windows: Windows, losses: Array) -> None:
+        """Losses change nothing here."""
+
+    def state(self) -> dict[str, Array]:
+        return {}
+
+    def restore(self, state: dict[str, Array]) -> None:
+        """There is nothing to restore."""

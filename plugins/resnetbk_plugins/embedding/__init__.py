@@ -1,0 +1,1 @@
+"""Tokens to rows: one file a component, its torch module beside it."""

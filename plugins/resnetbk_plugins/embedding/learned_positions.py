@@ -1,0 +1,28 @@
+"""Token embeddings plus a learned row for each absolute position."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import attrs
+from attrs.validators import ge, gt
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+@attrs.frozen(kw_only=True)
+class LearnedPositions:
+    """A table of tokens plus a table of positions; it has no row past `length`.
+
+    length  how many positions there are: the longest sequence, in tokens
+    std     both tables are drawn from N(0, std^2)
+    """
+
+    length: int = attrs.field(default=1024, validator=ge(1))
+    std: float = attrs.field(default=1.0, validator=gt(0.0))
+
+    def build(self, *, vocabulary: int, width: int) -> nn.Module:
+        from resnetbk_plugins.embedding.learned_positions_module import PositionEmbedding
+
+        return PositionEmbedding(vocabulary, width, self.length, self.std)

@@ -1,0 +1,44 @@
+"""The torch module of `learned-positions`."""
+
+from __future__ import annotations
+
+from resnetbk.errors import UserError
+from resnetbk.kinds import State
+from torch import Tensor, nn
+
+from resnetbk_plugins.embedding.table_module import token_table
+
+
+class PositionEmbedding(nn.Module):
+    """tokens -> their rows plus the rows of their positions.
+
+    UserError when a position has no row, in `forward` and in `step`.
+    """
+
+    def __init__(self, vocabulary: int, width: int, length: int, std: float) -> None:
+        super().__init__()
+        self.table = token_table(vocabulary, width, std)
+        self.places = token_table(length, width, std)
+
+    @property
+    def weight(self) -> Tensor:
+        return self.table.weight
+
+    def forward(self, tokens: Tensor, position: Tensor) -> Tensor:
+        """(B, N) at (B, N) -> (B, N, D)."""
+        length = self.places.num_embeddings
+        if position.numel() and (tokens_seen := int(position.max()) + 1) > length:
+            raise UserError(
+                f"model.embedding: a sequence of {tokens_seen} tokens is longer than length = {length}; "
+                "raise model.embedding.length or use an embedding without learned positions"
+            )
+        rows: Tensor = self.table(tokens) + self.places(position)
+        return rows
+
+    def initial_state(self, batch: int) -> State:
+        """Nothing to carry."""
+        return {}
+
+    def step(self, tokens: Tensor, position: Tensor, state: State) -> tuple[Tensor, State]:
+        """(B,) at (B,) -> (B, D)."""
+        return self.forward(tokens, position), {}

@@ -1,0 +1,23 @@
+"""A plain table of token embeddings."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import attrs
+from attrs.validators import gt
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+@attrs.frozen(kw_only=True)
+class Table:
+    """One learned row a token, drawn from N(0, std^2)."""
+
+    std: float = attrs.field(default=1.0, validator=gt(0.0))
+
+    def build(self, *, vocabulary: int, width: int) -> nn.Module:
+        from resnetbk_plugins.embedding.table_module import TableEmbedding
+
+        return TableEmbedding(vocabulary, width, self.std)

@@ -1,0 +1,38 @@
+"""The torch module of `table`."""
+
+from __future__ import annotations
+
+from resnetbk.kinds import State
+from torch import Tensor, nn
+
+
+def token_table(vocabulary: int, width: int, std: float) -> nn.Embedding:
+    """(V, D) drawn from N(0, std^2)."""
+    table = nn.Embedding(vocabulary, width)
+    nn.init.normal_(table.weight, std=std)
+    return table
+
+
+class TableEmbedding(nn.Module):
+    """tokens -> their rows of the table."""
+
+    def __init__(self, vocabulary: int, width: int, std: float) -> None:
+        super().__init__()
+        self.table = token_table(vocabulary, width, std)
+
+    @property
+    def weight(self) -> Tensor:
+        return self.table.weight
+
+    def forward(self, tokens: Tensor, position: Tensor) -> Tensor:
+        """(B, N) -> (B, N, D)."""
+        rows: Tensor = self.table(tokens)
+        return rows
+
+    def initial_state(self, batch: int) -> State:
+        """Nothing to carry."""
+        return {}
+
+    def step(self, tokens: Tensor, position: Tensor, state: State) -> tuple[Tensor, State]:
+        """(B,) -> (B, D)."""
+        return self.table(tokens), {}

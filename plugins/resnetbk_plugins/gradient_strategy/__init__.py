@@ -1,0 +1,1 @@
+"""Gradient strategies: how a step's gradients come about."""

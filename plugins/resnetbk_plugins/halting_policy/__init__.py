@@ -1,0 +1,1 @@
+"""Halting policies: which rows go on after each layer."""

@@ -1,0 +1,44 @@
+"""Halting policy `never`: every row goes through every layer. The identity of its kind."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import attrs
+
+from resnetbk.kinds import Penalties, Rows, Stack
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+@attrs.frozen(kw_only=True)
+class Never:
+    """No row ever halts; the rows that leave a stack are those its last layer left."""
+
+    def build(self, *, width: int, stacks: Sequence[Stack]) -> NeverHalting:
+        return NeverHalting()
+
+
+class NeverHalting:
+    """Has no parameters and nothing to decide."""
+
+    def begin(self, stack: int, rows: Rows) -> NeverPass:
+        return NeverPass(rows.x)
+
+
+class NeverPass:
+    """One pass over one stack: `running` is None throughout, for all rows (B, M)."""
+
+    running: Tensor | None = None
+
+    def __init__(self, x: Tensor) -> None:
+        self._x = x
+
+    def observe(self, layer: int, x: Tensor) -> None:
+        self._x = x
+
+    def finish(self) -> tuple[Tensor, Penalties]:
+        """The rows (B, M, D) last seen, and no penalties."""
+        return self._x, {}

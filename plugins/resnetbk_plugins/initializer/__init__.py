@@ -1,0 +1,1 @@
+"""Initializers: the weights a run starts from."""

@@ -1,0 +1,66 @@
+"""Initializer `scratch`: fresh random weights. The identity of its kind."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import attrs
+from attrs.validators import gt, optional
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    from resnetbk.kinds import Tokenizer
+
+
+@attrs.frozen(kw_only=True)
+class Scratch:
+    """Leaves the weights as the components built them, or redraws them by GPT-2's scheme.
+
+    With `std`, every matrix and embedding is drawn from N(0, std^2), those that end a residual branch
+    (`...output.weight`) from N(0, std^2 / (2 depth)) so that the sum over the 2 depth branches keeps its
+    scale, and biases are zero (Radford et al., 2019, section 2.3; std 0.02). What a component built
+    constant was meant so and stays: normalisation gains, a halting bias below zero, hashed tables and a
+    head that begin at zero. So do weights that are not matrices, such as convolutions.
+    """
+
+    std: float | None = attrs.field(default=None, validator=optional(gt(0.0)))
+
+    def build(self) -> ScratchInitializer:
+        return ScratchInitializer(self.std)
+
+
+class ScratchInitializer:
+    """Draws from torch's global generator, in the order of the parameters."""
+
+    def __init__(self, std: float | None) -> None:
+        self.std = std
+
+    def initialize(self, model: nn.Module, tokenizer: Tokenizer, depth: int) -> list[str]:
+        """Sets weights in place; one line that says what it did."""
+        if self.std is None:
+            return ["weights as their components built them"]
+        from torch import nn
+
+        output_std = self.std / math.sqrt(2 * depth)
+        drawn = outputs = 0
+        for name, parameter in model.named_parameters():
+            kind = name.rpartition(".")[2]
+            if kind == "weight" and parameter.ndim == 2:
+                if name.endswith("output.weight"):
+                    nn.init.normal_(parameter, std=output_std)
+                    outputs += 1
+                elif not _constant(parameter):
+                    nn.init.normal_(parameter, std=self.std)
+                    drawn += 1
+            elif kind == "bias" and not _constant(parameter):
+                nn.init.zeros_(parameter)
+        return [
+            f"drew {drawn} weights from N(0, {self.std:g}^2) "
+            f"and {outputs} residual outputs from N(0, {output_std:.3g}^2)"
+        ]
+
+
+def _constant(parameter: Tensor) -> bool:
+    return bool((parameter == parameter.flatten()[0]).all())

@@ -1,0 +1,53 @@
+"""Which code runs the scans: numba on CPUs, triton on CUDA devices, plain torch where these are missing."""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import logging
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from . import torch_scans
+from .loops import Loops
+
+_KERNELS = {"cpu": ("numba", ".numba_kernels"), "cuda": ("triton", ".triton_kernels")}
+
+
+@functools.cache
+def scans_for(device: str) -> Any:
+    """What serves this type of device (the functions of `torch_scans`): chosen at the first call, logged."""
+    logger = logging.getLogger("resnetbk")
+    if device in _KERNELS:
+        name, module = _KERNELS[device]
+        try:
+            loops = Loops(importlib.import_module(module, __package__))
+            # a first run here, for what only fails then: no C compiler, no threading layer
+            loops.one_sided(torch.zeros(1, 1, 1, device=device), torch.ones(1, device=device))
+        except ImportError:
+            pass
+        except Exception as error:
+            logger.warning("resolvent scans on %s: %s does not work here: %s", device, name, error)
+        else:
+            logger.info("resolvent scans on %s: %s", device, name)
+            return loops
+    logger.info("resolvent scans on %s: torch", device)
+    return torch_scans
+
+
+def check(potential: Tensor, eta: Tensor, **others: Tensor) -> None:
+    """ValueError unless potential and others are (B, N, C), eta (C,), all of one dtype, on one device."""
+    shape = tuple(potential.shape)
+    if len(shape) != 3 or tuple(eta.shape) != shape[2:]:
+        raise ValueError(f"potential must be (B, N, C) and eta (C,), not {shape} and {tuple(eta.shape)}")
+    if potential.dtype not in (torch.float32, torch.float64):
+        raise ValueError(f"potential must be float32 or float64, not {potential.dtype}: cast it first")
+    for name, x in others.items():
+        if x.shape != potential.shape:
+            raise ValueError(f"{name} must be {shape} like potential, not {tuple(x.shape)}")
+    for name, x in {"eta": eta, **others}.items():
+        if x.dtype != potential.dtype or x.device != potential.device:
+            wanted, found = f"{potential.dtype} on {potential.device}", f"{x.dtype} on {x.device}"
+            raise ValueError(f"{name} must be {wanted} like potential, not {found}")

@@ -1,0 +1,237 @@
+# mypy: allow-untyped-defs
+"""The scans as numba loops (CPU) over (B, N, C) arrays; `loops` calls them. The formulas stand with the ops.
+
+One task is one batch row and one block of at most WIDTH chains: the inner loops run over contiguous memory and
+vectorise (few arrays to a loop: beyond that the compiler gives up proving that they do not overlap), and a
+single sequence still feeds several cores. No fast-math: every row of every chain has the same bits whatever the
+shape, the thread count and the neighbours. `s` holds what a task carries from row to row, a line a quantity.
+
+Compiled at the first call per dtype, one to three seconds a kernel, then kept in numba's cache.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numba
+import numpy as np
+import torch
+from numba import prange
+from torch import Tensor
+
+WIDTH = 64
+# below this many chain-steps a thread is not worth waking
+_STEPS_PER_THREAD = 16_384
+
+
+def launch(kernel: Callable[..., None], *tensors: Tensor) -> None:
+    """Run on as many threads as torch uses, fewer for little work."""
+    batch, length, chains = tensors[0].shape
+    steps = batch * length * chains
+    if steps == 0:
+        return
+    before = numba.get_num_threads()
+    threads = max(1, min(torch.get_num_threads(), before, steps // _STEPS_PER_THREAD))
+    width = WIDTH
+    while width > 16 and batch * -(-chains // width) < threads:
+        width //= 2
+    numba.set_num_threads(threads)
+    try:
+        kernel(*(x.detach().contiguous().numpy() for x in tensors), width)
+    finally:
+        numba.set_num_threads(before)
+
+
+def _compiled(kernel: Callable[..., None]) -> Callable[..., None]:
+    options: dict[str, Any] = {"parallel": True, "error_model": "numpy"}
+    try:
+        compiled: Callable[..., None] = numba.njit(cache=True, **options)(kernel)
+    except RuntimeError:  # no writable place for the cache
+        compiled = numba.njit(**options)(kernel)
+    return compiled
+
+
+@_compiled
+def one_sided(v, eta, g_re, g_im, width):
+    batch, length, chains = v.shape
+    blocks = (chains + width - 1) // width
+    one = v.dtype.type(1)
+    for task in prange(batch * blocks):
+        b, lo = task // blocks, task % blocks * width
+        hi = min(lo + width, chains)
+        s = np.zeros((3, WIDTH), v.dtype)
+        s[2, : hi - lo] = eta[lo:hi]
+        for i in range(length):
+            v_i, re, im = v[b, i, lo:hi], g_re[b, i, lo:hi], g_im[b, i, lo:hi]
+            for c in range(hi - lo):
+                x, y = v_i[c] - s[0, c], s[2, c] + s[1, c]
+                inverse = one / (x * x + y * y)
+                re[c] = s[0, c] = x * inverse
+                im[c] = s[1, c] = y * inverse
+
+
+@_compiled
+def one_sided_adjoint(g_re, g_im, out_re, out_im, v_grad, eta_grad, width):
+    batch, length, chains = g_re.shape
+    blocks = (chains + width - 1) // width
+    two = g_re.dtype.type(2)
+    for task in prange(batch * blocks):
+        b, lo = task // blocks, task % blocks * width
+        hi = min(lo + width, chains)
+        s = np.zeros((2, WIDTH), g_re.dtype)
+        total = eta_grad[b, lo:hi]
+        for i in range(length - 1, -1, -1):
+            re, im = g_re[b, i, lo:hi], g_im[b, i, lo:hi]
+            from_re, from_im = out_re[b, i, lo:hi], out_im[b, i, lo:hi]
+            for c in range(hi - lo):
+                x, y = from_re[c] + s[0, c], from_im[c] + s[1, c]
+                p, q = re[c] * re[c] - im[c] * im[c], -two * re[c] * im[c]
+                s[0, c] = p * x - q * y
+                s[1, c] = p * y + q * x
+            v_i = v_grad[b, i, lo:hi]
+            for c in range(hi - lo):
+                v_i[c] = -s[0, c]
+                total[c] += s[1, c]
+
+
+@_compiled
+def two_sided(v, eta, d_re, d_im, l_re, l_im, r_re, r_im, width):
+    batch, length, chains = v.shape
+    blocks = (chains + width - 1) // width
+    one = v.dtype.type(1)
+    for task in prange(batch * blocks):
+        b, lo = task // blocks, task % blocks * width
+        hi = min(lo + width, chains)
+        s = np.zeros((5, WIDTH), v.dtype)
+        s[4, : hi - lo] = eta[lo:hi]
+        for i in range(length - 1, -1, -1):
+            v_i, re, im = v[b, i, lo:hi], r_re[b, i, lo:hi], r_im[b, i, lo:hi]
+            for c in range(hi - lo):
+                x, y = v_i[c] - s[0, c], s[4, c] + s[1, c]
+                inverse = one / (x * x + y * y)
+                re[c] = s[0, c] = x * inverse
+                im[c] = s[1, c] = y * inverse
+        s[:2] = 0
+        for i in range(length):
+            v_i, re, im = v[b, i, lo:hi], l_re[b, i, lo:hi], l_im[b, i, lo:hi]
+            for c in range(hi - lo):
+                x, y = v_i[c] - s[0, c], s[4, c] + s[1, c]
+                s[2, c], s[3, c] = x, y
+                inverse = one / (x * x + y * y)
+                re[c] = s[0, c] = x * inverse
+                im[c] = s[1, c] = y * inverse
+            if i + 1 < length:
+                re, im = r_re[b, i + 1, lo:hi], r_im[b, i + 1, lo:hi]
+                for c in range(hi - lo):
+                    s[2, c] -= re[c]
+                    s[3, c] += im[c]
+            re, im = d_re[b, i, lo:hi], d_im[b, i, lo:hi]
+            for c in range(hi - lo):
+                x, y = s[2, c], s[3, c]
+                inverse = one / (x * x + y * y)
+                re[c] = x * inverse
+                im[c] = y * inverse
+
+
+@_compiled
+def two_sided_adjoint(
+    d_re, d_im, l_re, l_im, r_re, r_im, out_re, out_im, v_grad, eta_grad, kept_re, kept_im, width
+):
+    batch, length, chains = d_re.shape
+    blocks = (chains + width - 1) // width
+    two = d_re.dtype.type(2)
+    for task in prange(batch * blocks):
+        b, lo = task // blocks, task % blocks * width
+        hi = min(lo + width, chains)
+        s = np.zeros((4, WIDTH), d_re.dtype)
+        total = eta_grad[b, lo:hi]
+        for i in range(length - 1, -1, -1):
+            re, im = r_re[b, i, lo:hi], r_im[b, i, lo:hi]
+            from_re, from_im = out_re[b, i, lo:hi], out_im[b, i, lo:hi]
+            for c in range(hi - lo):
+                x, y = from_re[c] + s[0, c], from_im[c] + s[1, c]
+                s[2, c], s[3, c] = x, y
+                p, q = re[c] * re[c] - im[c] * im[c], -two * re[c] * im[c]
+                s[0, c] = p * x - q * y
+                s[1, c] = p * y + q * x
+            kept_re[b, i, lo:hi] = s[2, : hi - lo]  # what comes from row i and the rows after it
+            kept_im[b, i, lo:hi] = s[3, : hi - lo]
+        s[:] = 0
+        for i in range(length):
+            re, im = d_re[b, i, lo:hi], d_im[b, i, lo:hi]
+            from_re, from_im = kept_re[b, i, lo:hi], kept_im[b, i, lo:hi]
+            for c in range(hi - lo):
+                x, y = from_re[c] + s[0, c], from_im[c] + s[1, c]
+                p, q = re[c] * re[c] - im[c] * im[c], -two * re[c] * im[c]
+                s[2, c] = p * x - q * y
+                s[3, c] = p * y + q * x
+            v_i = v_grad[b, i, lo:hi]
+            for c in range(hi - lo):
+                v_i[c] = -s[2, c]
+                total[c] += s[3, c]
+            re, im = l_re[b, i, lo:hi], l_im[b, i, lo:hi]
+            from_re, from_im = out_re[b, i, lo:hi], out_im[b, i, lo:hi]
+            for c in range(hi - lo):
+                x, y = from_re[c] + s[0, c], from_im[c] + s[1, c]
+                p, q = re[c] * re[c] - im[c] * im[c], -two * re[c] * im[c]
+                s[0, c] = p * x - q * y
+                s[1, c] = p * y + q * x
+
+
+@_compiled
+def resolvent(v, eta, u, y_re, y_im, g_re, g_im, width):
+    batch, length, chains = v.shape
+    blocks = (chains + width - 1) // width
+    one = v.dtype.type(1)
+    for task in prange(batch * blocks):
+        b, lo = task // blocks, task % blocks * width
+        hi = min(lo + width, chains)
+        s = np.zeros((5, WIDTH), v.dtype)
+        s[4, : hi - lo] = eta[lo:hi]
+        for i in range(length):
+            v_i, re, im = v[b, i, lo:hi], g_re[b, i, lo:hi], g_im[b, i, lo:hi]
+            for c in range(hi - lo):
+                x, y = v_i[c] - s[0, c], s[4, c] + s[1, c]
+                inverse = one / (x * x + y * y)
+                re[c] = s[0, c] = x * inverse
+                im[c] = s[1, c] = y * inverse
+            u_i, re, im = u[b, i, lo:hi], y_re[b, i, lo:hi], y_im[b, i, lo:hi]
+            for c in range(hi - lo):
+                x, y = u_i[c] + s[2, c], s[3, c]
+                re[c] = s[2, c] = s[0, c] * x - s[1, c] * y
+                im[c] = s[3, c] = s[0, c] * y + s[1, c] * x
+
+
+@_compiled
+def resolvent_adjoint(y_re, y_im, g_re, g_im, yo_re, yo_im, go_re, go_im, v_grad, eta_grad, u_grad, width):
+    batch, length, chains = y_re.shape
+    blocks = (chains + width - 1) // width
+    two = y_re.dtype.type(2)
+    for task in prange(batch * blocks):
+        b, lo = task // blocks, task % blocks * width
+        hi = min(lo + width, chains)
+        s = np.zeros((4, WIDTH), y_re.dtype)
+        total = eta_grad[b, lo:hi]
+        for i in range(length - 1, -1, -1):
+            re, im = g_re[b, i, lo:hi], g_im[b, i, lo:hi]
+            from_re, from_im = go_re[b, i, lo:hi], go_im[b, i, lo:hi]
+            for c in range(hi - lo):
+                x, y = from_re[c] + s[2, c], from_im[c] + s[3, c]
+                p, q = re[c] * re[c] - im[c] * im[c], -two * re[c] * im[c]
+                s[2, c] = p * x - q * y
+                s[3, c] = p * y + q * x
+            from_re, from_im = yo_re[b, i, lo:hi], yo_im[b, i, lo:hi]
+            for c in range(hi - lo):
+                x, y = from_re[c] + s[0, c], from_im[c] + s[1, c]
+                s[0, c] = re[c] * x + im[c] * y
+                s[1, c] = re[c] * y - im[c] * x
+            re, im = y_re[b, i, lo:hi], y_im[b, i, lo:hi]
+            for c in range(hi - lo):
+                s[2, c] += re[c] * s[0, c] + im[c] * s[1, c]
+                s[3, c] += re[c] * s[1, c] - im[c] * s[0, c]
+            v_i, u_i = v_grad[b, i, lo:hi], u_grad[b, i, lo:hi]
+            for c in range(hi - lo):
+                v_i[c] = -s[2, c]
+                u_i[c] = s[0, c]
+                total[c] += s[3, c]

@@ -1,0 +1,45 @@
+"""Observer `jsonl`: every step, evaluation and the end, as lines of the run's metrics.jsonl."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import attrs
+
+from resnetbk.hooks import EvaluationReport, RunReport, StepReport, hookimpl
+
+if TYPE_CHECKING:
+    from resnetbk.training.run_folder import RunFolder
+
+
+@attrs.frozen(kw_only=True)
+class JSONLines:
+    """One JSON object a line: `event` (`step`, `evaluation`, `finished`), `step`, and the report's fields."""
+
+    def build(self, *, folder: Path, spec: Any) -> MetricsWriter:
+        from resnetbk.training.run_folder import RunFolder
+
+        return MetricsWriter(RunFolder(folder))
+
+
+class MetricsWriter:
+    """Writes each line when it comes, so that a run that ends early has told all it knew."""
+
+    def __init__(self, folder: RunFolder) -> None:
+        self.folder = folder
+
+    @hookimpl
+    def resnetbk_step(self, report: StepReport) -> None:
+        self.folder.append_metrics({"event": "step", **attrs.asdict(report)})
+
+    @hookimpl
+    def resnetbk_evaluated(self, report: EvaluationReport) -> None:
+        self.folder.append_metrics({"event": "evaluation", **attrs.asdict(report)})
+
+    @hookimpl
+    def resnetbk_finished(self, run: RunReport) -> None:
+        record = attrs.asdict(run)
+        del record["folder"]  # a run may be moved
+        record["floors"] = {str(order): nats for order, nats in run.floors.items()}
+        self.folder.append_metrics({"event": "finished", "step": record.pop("steps"), **record})

@@ -1,0 +1,151 @@
+"""Observer `progress`: how the run is getting on, on standard error."""
+
+from __future__ import annotations
+
+import sys
+import time
+import weakref
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, TextIO
+
+import attrs
+from rich.console import Console
+from rich.progress import BarColumn, TextColumn
+from rich.progress import Progress as Bar
+
+from resnetbk.hooks import EvaluationReport, RunReport, StepReport, hookimpl
+
+REFRESH = 0.1
+"""Seconds between two drawings of the bar, at least."""
+
+EVERY = 5.0
+"""Seconds between two lines where there is no terminal, at least."""
+
+
+@attrs.frozen(kw_only=True)
+class Progress:
+    """A bar on a terminal, with evaluations above it; elsewhere a line about every five seconds."""
+
+    def build(self, *, folder: Path, spec: Any) -> ProgressBar | ProgressLines:
+        console = Console(stderr=True)
+        if sys.stderr.isatty() and not console.is_dumb_terminal:
+            return ProgressBar(spec.name, console)
+        return ProgressLines(sys.stderr)
+
+
+class Figures:
+    """The reports in words. Remembers bits per byte from one evaluation to the next."""
+
+    def __init__(self) -> None:
+        self.bits_per_byte: float | None = None
+
+    def step(self, report: StepReport) -> str:
+        """`120/600  loss 2.3451  1.980 bits/byte  35.2k tokens/s  0:01:12 left`, as far as it is known."""
+        words = [
+            f"{report.step}/{report.steps}" if report.steps else f"{report.step}",
+            f"loss {report.loss:.4f}",
+        ]
+        if self.bits_per_byte is not None:
+            words.append(f"{self.bits_per_byte:.3f} bits/byte")
+        if report.seconds > 0:
+            words.append(f"{short(report.tokens / report.seconds)} tokens/s")
+        if 0 < report.progress <= 1:
+            left = report.seconds * (1 - report.progress) / report.progress
+            words.append(f"{timedelta(seconds=round(left))} left")
+        return "  ".join(words)
+
+    def evaluation(self, report: EvaluationReport) -> str:
+        self.bits_per_byte = report.bits_per_byte
+        best = "  best" if report.best else ""
+        return (
+            f"step {report.step}  held-out loss {report.loss:.4f}  {report.bits_per_byte:.4f} bits/byte{best}"
+        )
+
+    def run(self, run: RunReport) -> str:
+        floors = "".join(f"  {order}-gram floor {nats:.4f}" for order, nats in sorted(run.floors.items()))
+        return (
+            f"done ({run.stopped})  held-out loss {run.loss:.4f}  {run.bits_per_byte:.4f} bits/byte{floors}  "
+            f"{run.steps} steps  {short(run.tokens)} tokens  {timedelta(seconds=round(run.seconds))}  "
+            f"{run.folder}"
+        )
+
+
+class ProgressLines:
+    """Lines for a file or a pipe."""
+
+    def __init__(self, stream: TextIO, clock: Callable[[], float] = time.monotonic) -> None:
+        self.stream, self.clock = stream, clock
+        self.figures = Figures()
+        self.next = clock()
+
+    @hookimpl
+    def resnetbk_step(self, report: StepReport) -> None:
+        now = self.clock()
+        if now >= self.next:
+            self.next = now + EVERY
+            self._print(f"step {self.figures.step(report)}")
+
+    @hookimpl
+    def resnetbk_evaluated(self, report: EvaluationReport) -> None:
+        self._print(self.figures.evaluation(report))
+
+    @hookimpl
+    def resnetbk_finished(self, run: RunReport) -> None:
+        self._print(self.figures.run(run))
+
+    def _print(self, line: str) -> None:
+        print(line, file=self.stream, flush=True)
+
+
+class ProgressBar:
+    """A bar that is drawn from within the hooks, so that no thread competes with the training."""
+
+    def __init__(self, name: str, console: Console, clock: Callable[[], float] = time.monotonic) -> None:
+        self.clock = clock
+        self.figures = Figures()
+        self.next = clock()
+        self.bar = Bar(
+            TextColumn("{task.description}", markup=False),
+            BarColumn(bar_width=24),
+            TextColumn("{task.fields[figures]}", markup=False),
+            console=console,
+            auto_refresh=False,
+            redirect_stdout=False,  # what the program prints there stays there
+        )
+        self.task = self.bar.add_task(name, total=1.0, figures="")
+        # Gives the terminal back even when the run ends without a word.
+        self.close = weakref.finalize(self, self.bar.stop)
+
+    @hookimpl
+    def resnetbk_built(self) -> None:
+        self.bar.start()
+
+    @hookimpl
+    def resnetbk_step(self, report: StepReport) -> None:
+        now = self.clock()
+        if now >= self.next or report.progress >= 1:
+            self.next = now + REFRESH
+            self.bar.update(self.task, completed=report.progress, figures=self.figures.step(report))
+            self.bar.refresh()
+
+    @hookimpl
+    def resnetbk_evaluated(self, report: EvaluationReport) -> None:
+        self._print(self.figures.evaluation(report))
+
+    @hookimpl
+    def resnetbk_finished(self, run: RunReport) -> None:
+        self.close()
+        self._print(self.figures.run(run))
+
+    def _print(self, line: str) -> None:
+        self.bar.console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+
+def short(number: float) -> str:
+    """1234567 -> `1.2M`."""
+    for size, letter in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if number >= size:
+            return f"{number / size:.1f}{letter}"
+    return f"{number:.0f}"

@@ -1,0 +1,1 @@
+"""Optimizers: the update and its schedule."""

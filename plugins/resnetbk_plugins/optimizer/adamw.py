@@ -1,0 +1,48 @@
+"""Optimizer `adamw`: Adam with decoupled weight decay."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import attrs
+from attrs.validators import ge, gt
+
+from resnetbk.kinds import Optimizer, Weight
+from resnetbk_plugins.optimizer.schedule import Schedule, decay_rates, known_decay, positive_share, share
+
+if TYPE_CHECKING:
+    from resnetbk_plugins.optimizer.updates import Update
+
+
+@attrs.frozen(kw_only=True)
+class AdamW:
+    """AdamW (Loshchilov & Hutter, 2017) for all weights, save tables with sparse gradients.
+
+    lr            peak rate
+    betas         how much of the two moments is kept at each step
+    eps           added to the root of the second moment
+    weight_decay  times the rate, taken off matrices and embeddings at each step; vectors keep theirs
+    table_lr      peak rate of Adagrad (Duchi et al., 2011) for tables whose gradients are sparse
+    warmup, decay, decay_share, final  the schedule of all rates: see `Schedule`
+    """
+
+    lr: float = attrs.field(default=3e-3, validator=gt(0.0))
+    betas: tuple[float, float] = attrs.field(default=(0.9, 0.95), validator=decay_rates)
+    eps: float = attrs.field(default=1e-8, validator=gt(0.0))
+    weight_decay: float = attrs.field(default=0.0, validator=ge(0.0))
+    table_lr: float = attrs.field(default=0.05, validator=gt(0.0))
+    warmup: int = attrs.field(default=0, validator=ge(0))
+    decay: str = attrs.field(default="linear", validator=known_decay)
+    decay_share: float = attrs.field(default=1.0, validator=positive_share)
+    final: float = attrs.field(default=0.0, validator=share)
+
+    def build(self, *, weights: Sequence[Weight]) -> Optimizer:
+        from resnetbk_plugins.optimizer.updates import AdagradUpdate, AdamWUpdate, ScheduledUpdates
+
+        updates: dict[str, Update] = {
+            "adamw": AdamWUpdate(self.lr, self.betas, self.eps, self.weight_decay),
+            "adagrad": AdagradUpdate(self.table_lr),
+        }
+        schedule = Schedule(self.warmup, self.decay, self.decay_share, self.final)
+        return ScheduledUpdates(weights, updates, schedule, self.lr, lambda weight: "adamw")

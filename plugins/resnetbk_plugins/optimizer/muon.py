@@ -1,0 +1,57 @@
+"""Optimizer `muon`: orthogonalised momentum for matrices."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import attrs
+from attrs.validators import ge, gt
+
+from resnetbk.kinds import Optimizer, Weight
+from resnetbk_plugins.optimizer.schedule import Schedule, decay_rates, known_decay, positive_share, share
+
+if TYPE_CHECKING:
+    from resnetbk_plugins.optimizer.updates import Update
+
+
+@attrs.frozen(kw_only=True)
+class Muon:
+    """Muon (Jordan et al., 2024) for the matrices inside layers, AdamW for all else.
+
+    An update of a matrix has singular values near 1 times `lr`, times sqrt(rows / columns) when rows
+    outnumber columns: Jordan's original scaling, under which one `lr` serves all widths.
+
+    lr            peak rate of the matrices, and the rate that is reported
+    momentum      of the matrices, in Nesterov's form
+    adam_lr       peak rate of AdamW, for embeddings, head and vectors
+    betas         of AdamW: how much of the two moments is kept at each step
+    weight_decay  times the rate, taken off matrices and embeddings at each step; vectors keep theirs
+    table_lr      peak rate of Adagrad (Duchi et al., 2011) for tables whose gradients are sparse
+    warmup, decay, decay_share, final  the schedule of all rates: see `Schedule`
+    """
+
+    lr: float = attrs.field(default=0.02, validator=gt(0.0))
+    momentum: float = attrs.field(default=0.95, validator=decay_rates)
+    adam_lr: float = attrs.field(default=3e-3, validator=gt(0.0))
+    betas: tuple[float, float] = attrs.field(default=(0.9, 0.95), validator=decay_rates)
+    weight_decay: float = attrs.field(default=0.0, validator=ge(0.0))
+    table_lr: float = attrs.field(default=0.05, validator=gt(0.0))
+    warmup: int = attrs.field(default=0, validator=ge(0))
+    decay: str = attrs.field(default="linear", validator=known_decay)
+    decay_share: float = attrs.field(default=0.7, validator=positive_share)
+    final: float = attrs.field(default=0.0, validator=share)
+
+    def build(self, *, weights: Sequence[Weight]) -> Optimizer:
+        from resnetbk_plugins.optimizer.muon_update import MuonUpdate
+        from resnetbk_plugins.optimizer.updates import AdagradUpdate, AdamWUpdate, ScheduledUpdates
+
+        updates: dict[str, Update] = {
+            "muon": MuonUpdate(self.lr, self.momentum, self.weight_decay),
+            "adamw": AdamWUpdate(self.adam_lr, self.betas, 1e-8, self.weight_decay),
+            "adagrad": AdagradUpdate(self.table_lr),
+        }
+        schedule = Schedule(self.warmup, self.decay, self.decay_share, self.final)
+        return ScheduledUpdates(
+            weights, updates, schedule, self.lr, lambda weight: "muon" if weight.role == "matrix" else "adamw"
+        )

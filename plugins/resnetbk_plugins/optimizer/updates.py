@@ -1,0 +1,174 @@
+"""Updates that optimizers are made of, and the working object that shares the weights out among them.
+
+The steps themselves are torch's, through its functions: they keep no state of their own, so state can
+be kept by weight name and saved exactly, and they need not import torch's compiler as its classes do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+from torch.optim.adagrad import adagrad
+from torch.optim.adamw import adamw
+
+from resnetbk.errors import StorageError
+from resnetbk.kinds import Weight
+from resnetbk_plugins.optimizer.schedule import Schedule
+
+
+class Update(Protocol):
+    """One rule of update. `state` holds tensors by weight name, from the first gradient of each on."""
+
+    state: dict[str, dict[str, Tensor]]
+
+    def apply(self, weights: Sequence[Weight], factor: float) -> None:
+        """Updates weights, all of which have gradients, at `factor` times the peak rate."""
+        ...
+
+
+class ScheduledUpdates:
+    """An optimizer: each weight goes to the update that `route` names, tables to `adagrad`.
+
+    A table is a parameter whose gradient is sparse, or whose attribute `sparse_gradient` is True. The
+    rate reported is `rate` times the schedule's factor.
+    """
+
+    def __init__(
+        self,
+        weights: Sequence[Weight],
+        updates: dict[str, Update],
+        schedule: Schedule,
+        rate: float,
+        route: Callable[[Weight], str],
+    ) -> None:
+        self.weights = tuple(weights)
+        self.updates = updates
+        self.schedule = schedule
+        self.rate = rate
+        self.route = route
+
+    @torch.no_grad()
+    def update(self, step: int, progress: float) -> float:
+        """One step of every weight that has a gradient; gradients are None after it."""
+        factor = self.schedule.factor(step, progress)
+        shares: dict[str, list[Weight]] = {name: [] for name in self.updates}
+        for weight in self.weights:
+            if weight.parameter.grad is not None:
+                shares["adagrad" if _table(weight) else self.route(weight)].append(weight)
+        for name, weights in shares.items():
+            if weights:
+                self.updates[name].apply(weights, factor)
+        for weight in self.weights:
+            weight.parameter.grad = None
+        return self.rate * factor
+
+    def state_dict(self) -> dict[str, Any]:
+        """update -> weight -> tensors, which are the live ones: save them before the next update."""
+        return {name: update.state for name, update in self.updates.items()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Copies a state in. Raises StorageError when it is of another optimizer or of other weights."""
+        if set(state) != set(self.updates):
+            raise StorageError(f"optimizer state: is of {sorted(state)}, not of {sorted(self.updates)}")
+        known = {weight.name: weight.parameter for weight in self.weights}
+        for name, update in self.updates.items():
+            for weight, tensors in state[name].items():
+                if weight not in known:
+                    raise StorageError(f"optimizer state: the model has no weight {weight!r}")
+                for tensor in tensors.values():
+                    if tensor.ndim and tensor.shape != known[weight].shape:
+                        raise StorageError(
+                            f"optimizer state: {weight!r} has shape {tuple(known[weight].shape)}, "
+                            f"its state {tuple(tensor.shape)}"
+                        )
+            update.state = {
+                weight: {key: tensor.to(known[weight].device, copy=True) for key, tensor in tensors.items()}
+                for weight, tensors in state[name].items()
+            }
+
+
+def _table(weight: Weight) -> bool:
+    grad = weight.parameter.grad
+    return (grad is not None and grad.is_sparse) or getattr(weight.parameter, "sparse_gradient", False)
+
+
+class AdamWUpdate:
+    """AdamW; weight decay on parameters of two and more dimensions."""
+
+    def __init__(self, rate: float, betas: tuple[float, float], eps: float, weight_decay: float) -> None:
+        self.rate, self.betas, self.eps, self.weight_decay = rate, betas, eps, weight_decay
+        self.state: dict[str, dict[str, Tensor]] = {}
+
+    def apply(self, weights: Sequence[Weight], factor: float) -> None:
+        decayed = [weight for weight in weights if weight.parameter.ndim >= 2]
+        others = [weight for weight in weights if weight.parameter.ndim < 2]
+        for group, weight_decay in ((decayed, self.weight_decay), (others, 0.0)):
+            states = [self._state(weight) for weight in group]
+            adamw(
+                [weight.parameter for weight in group],
+                [weight.parameter.grad for weight in group],  # type: ignore[misc]
+                [state["mean"] for state in states],
+                [state["square"] for state in states],
+                [],
+                [state["count"] for state in states],
+                fused=True,  # one pass over memory: a quarter of the time on a CPU
+                amsgrad=False,
+                beta1=self.betas[0],
+                beta2=self.betas[1],
+                lr=self.rate * factor,
+                weight_decay=weight_decay,
+                eps=self.eps,
+                maximize=False,
+            )
+
+    def _state(self, weight: Weight) -> dict[str, Tensor]:
+        parameter = weight.parameter
+        if weight.name not in self.state:
+            self.state[weight.name] = {
+                "mean": torch.zeros_like(parameter),
+                "square": torch.zeros_like(parameter),
+                "count": torch.zeros((), dtype=torch.float32, device=parameter.device),
+            }
+        return self.state[weight.name]
+
+
+class AdagradUpdate:
+    """Adagrad; a sparse gradient costs what its rows cost, however long the table is."""
+
+    def __init__(self, rate: float) -> None:
+        self.rate = rate
+        self.state: dict[str, dict[str, Tensor]] = {}
+
+    def apply(self, weights: Sequence[Weight], factor: float) -> None:
+        for weight in weights:
+            parameter, grad = weight.parameter, weight.parameter.grad
+            assert grad is not None
+            if weight.name not in self.state:
+                self.state[weight.name] = {"sum": torch.zeros_like(parameter)}
+            total = self.state[weight.name]["sum"]
+            if grad.is_sparse:
+                grad = grad.coalesce()  # a row met twice takes one step, of its summed gradient
+                index = grad.indices()[0]
+                rows, sums = parameter.index_select(0, index), total.index_select(0, index)
+                self._step(rows, grad.values(), sums, factor)
+                parameter.index_copy_(0, index, rows)
+                total.index_copy_(0, index, sums)
+            else:
+                self._step(parameter, grad, total, factor)
+
+    def _step(self, x: Tensor, grad: Tensor, total: Tensor, factor: float) -> None:
+        adagrad(
+            [x],
+            [grad],
+            [total],
+            [torch.zeros(())],  # the count of steps, which matters for a decay that is not used
+            fused=x.is_cpu,
+            lr=self.rate * factor,
+            weight_decay=0.0,
+            lr_decay=0.0,
+            eps=1e-10,
+            maximize=False,
+        )

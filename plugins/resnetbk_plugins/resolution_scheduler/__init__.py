@@ -1,0 +1,1 @@
+"""Resolution schedulers: at which scale each layer works."""

@@ -1,0 +1,1 @@
+"""How rows exchange information: one file a component, its torch module beside it."""

@@ -1,0 +1,44 @@
+"""Causal softmax attention."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import attrs
+from attrs.validators import ge, gt
+from resnetbk.errors import UserError
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+@attrs.frozen(kw_only=True)
+class Attention:
+    """Multi-head causal attention (Vaswani et al., 2017), with rotary positions (Su et al., 2021).
+
+    heads      must divide the model's width; with `rope`, into an even size
+    rope       rotate queries and keys by the rows' absolute positions; without it, order shows only
+               through the causal mask
+    rope_base  the slowest rotation takes about 2 pi rope_base tokens
+    bias       add a bias to all four projections
+    """
+
+    heads: int = attrs.field(default=4, validator=ge(1))
+    rope: bool = True
+    rope_base: float = attrs.field(default=10000.0, validator=gt(1.0))
+    bias: bool = False
+
+    def build(self, *, width: int, depth: int) -> nn.Module:
+        if width % self.heads:
+            allowed = ", ".join(str(heads) for heads in range(1, width + 1) if width % heads == 0)
+            raise UserError(
+                f"model.mixer: heads = {self.heads} does not divide model.width = {width}; allowed: {allowed}"
+            )
+        if self.rope and width // self.heads % 2:
+            raise UserError(
+                f"model.mixer: rope needs an even head size, not {width // self.heads} "
+                f"(model.width = {width}, heads = {self.heads}); set rope = false or change heads"
+            )
+        from resnetbk_plugins.sequence_mixer.attention_module import CausalAttention
+
+        return CausalAttention(width, self.heads, self.rope_base if self.rope else None, self.bias)

@@ -1,0 +1,82 @@
+"""The torch module of `attention`."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from resnetbk.kinds import State
+from torch import Tensor, nn
+
+
+class CausalAttention(nn.Module):
+    """softmax(q k^T / sqrt(d)) v over the rows so far, d = width / heads.
+
+    `rope_base` None leaves queries and keys unrotated. Padding comes last, so the causal mask hides it.
+    """
+
+    def __init__(self, width: int, heads: int, rope_base: float | None, bias: bool) -> None:
+        super().__init__()
+        self.heads = heads
+        self.rope_base = rope_base
+        self.query = nn.Linear(width, width, bias=bias)
+        self.key = nn.Linear(width, width, bias=bias)
+        self.value = nn.Linear(width, width, bias=bias)
+        self.output = nn.Linear(width, width, bias=bias)
+        for projection in (self.query, self.key, self.value):
+            nn.init.normal_(projection.weight, std=width**-0.5)
+        nn.init.zeros_(self.output.weight)
+        if bias:
+            for projection in (self.query, self.key, self.value, self.output):
+                nn.init.zeros_(projection.bias)
+
+    def forward(self, x: Tensor, position: Tensor, length: Tensor | None) -> Tensor:
+        """(B, M, D) at (B, M) -> (B, M, D)."""
+        q, k = self._rotated(self.query(x), self.key(x), position)
+        q, k, v = (t.unflatten(-1, (self.heads, -1)).transpose(1, 2) for t in (q, k, self.value(x)))
+        mixed = F.scaled_dot_product_attention(q, k, v, is_causal=True)
+        row: Tensor = self.output(mixed.transpose(1, 2).flatten(2))
+        return row
+
+    def initial_state(self, batch: int) -> State:
+        """An empty cache: `key` and `value` (B, T, D) with T = 0, and `length` (B,), rows in use."""
+        weight = self.key.weight
+        empty = weight.new_zeros(batch, 0, weight.shape[0])
+        used = torch.zeros(batch, dtype=torch.int64, device=weight.device)
+        return {"key": empty, "value": empty.clone(), "length": used}
+
+    def step(self, x: Tensor, position: Tensor, state: State) -> tuple[Tensor, State]:
+        """(B, D) at (B,) -> (B, D). Caches of different length go together: T follows the longest."""
+        q, k = self._rotated(self.query(x), self.key(x), position)
+        used = state["length"]
+        grow = max(0, int(used.max()) + 1 - state["key"].shape[1]) if len(used) else 0
+        key = _write(state["key"], grow, used, k)
+        value = _write(state["value"], grow, used, self.value(x))
+        seen = torch.arange(key.shape[1], device=x.device) <= used[:, None]  # (B, T)
+        q = q.unflatten(-1, (self.heads, 1, -1))  # (B, H, 1, d)
+        keys, values = (t.to(q.dtype).unflatten(-1, (self.heads, -1)).transpose(1, 2) for t in (key, value))
+        mixed = F.scaled_dot_product_attention(q, keys, values, attn_mask=seen[:, None, None])
+        row: Tensor = self.output(mixed.flatten(1))
+        return row, {"key": key, "value": value, "length": used + 1}
+
+    def _rotated(self, q: Tensor, k: Tensor, position: Tensor) -> tuple[Tensor, Tensor]:
+        """Rotary positions: each head's dimensions i and i + d/2 turn by position * base^(-2i/d)."""
+        if self.rope_base is None:
+            return q, k
+        half = q.shape[-1] // self.heads // 2
+        dtype = torch.promote_types(q.dtype, torch.float32)
+        rate = self.rope_base ** (-torch.arange(half, dtype=dtype, device=q.device) / half)
+        angle = (position[..., None].to(dtype) * rate)[..., None, :]  # one angle for all heads
+        cos, sin = angle.cos(), angle.sin()
+
+        def turn(rows: Tensor) -> Tensor:
+            low, high = rows.unflatten(-1, (self.heads, -1)).chunk(2, dim=-1)
+            turned = torch.cat((low * cos - high * sin, low * sin + high * cos), dim=-1)
+            return turned.flatten(-2).to(rows.dtype)
+
+        return turn(q), turn(k)
+
+
+def _write(cache: Tensor, grow: int, used: Tensor, row: Tensor) -> Tensor:
+    """A copy of `cache` (B, T, D), `grow` rows longer, with `row` (B, D) at index `used` (B,)."""
+    rows = torch.arange(len(used), device=used.device)
+    return F.pad(cache, (0, 0, 0, grow)).index_put((rows, used), row.to(cache.dtype))

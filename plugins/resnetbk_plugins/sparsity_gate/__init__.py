@@ -1,0 +1,1 @@
+"""Sparsity gates: which rows a layer computes."""

@@ -1,0 +1,64 @@
+import json
+from pathlib import Path
+
+from resnetbk.hooks import EvaluationReport, RunReport, StepReport, manager
+from resnetbk_plugins.observer.jsonl import JSONLines
+
+
+def test_every_report_becomes_one_line(tmp_path: Path) -> None:
+    hook = manager([JSONLines().build(folder=tmp_path, spec=None)]).hook
+    for step in (1, 2):
+        hook.resnetbk_step(
+            report=StepReport(
+                step, 600, step / 600, 2.5, {"ponder": 0.01}, 0.02, 1.5, 512 * step, 0.1 * step, (1.0, 0.5)
+            )
+        )
+    hook.resnetbk_evaluated(report=EvaluationReport(2, 2.25, 3.25, 1000, 0.5, True))
+    hook.resnetbk_finished(
+        run=RunReport(tmp_path, 2.25, 3.25, 800_000, 2, 1024, 0.2, "steps", {7: 1.5165, 1: 3.3})
+    )
+
+    first, second, evaluation, finished = [
+        json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()
+    ]
+    assert first == {
+        "event": "step",
+        "step": 1,
+        "steps": 600,
+        "progress": 1 / 600,
+        "loss": 2.5,
+        "penalties": {"ponder": 0.01},
+        "rate": 0.02,
+        "gradient_norm": 1.5,
+        "tokens": 512,
+        "seconds": 0.1,
+        "rows": [1.0, 0.5],
+    }
+    assert second["step"] == 2
+    assert evaluation == {
+        "event": "evaluation",
+        "step": 2,
+        "loss": 2.25,
+        "bits_per_byte": 3.25,
+        "tokens": 1000,
+        "seconds": 0.5,
+        "best": True,
+    }
+    assert finished == {
+        "event": "finished",
+        "step": 2,
+        "loss": 2.25,
+        "bits_per_byte": 3.25,
+        "parameters": 800_000,
+        "tokens": 1024,
+        "seconds": 0.2,
+        "stopped": "steps",
+        "floors": {"7": 1.5165, "1": 3.3},
+    }
+
+
+def test_a_run_that_goes_on_appends(tmp_path: Path) -> None:
+    report = EvaluationReport(2, 2.25, 3.25, 1000, 0.5, True)
+    for _ in range(2):
+        manager([JSONLines().build(folder=tmp_path, spec=None)]).hook.resnetbk_evaluated(report=report)
+    assert len((tmp_path / "metrics.jsonl").read_text().splitlines()) == 2

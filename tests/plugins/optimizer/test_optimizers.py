@@ -1,0 +1,212 @@
+"""What both optimizers promise: the published updates, exact resume, and tables by Adagrad."""
+
+import copy
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from resnetbk.errors import StorageError
+from resnetbk.kinds import Optimizer, Weight
+from resnetbk_plugins.optimizer.adamw import AdamW
+from resnetbk_plugins.optimizer.muon import Muon
+
+STEPS = 20
+
+
+class Net(nn.Module):
+    """A parameter of every kind: two matrices alike, a tall and a flat one, vectors, tables."""
+
+    def __init__(self, sparse: bool = True) -> None:
+        super().__init__()
+        self.table = nn.Embedding(13, 8)
+        self.hashed = nn.Embedding(50, 8, sparse=sparse)
+        self.query = nn.Linear(8, 8, bias=False)
+        self.key = nn.Linear(8, 8)
+        self.expand = nn.Linear(8, 24)
+        self.output = nn.Linear(24, 8, bias=False)
+        self.head = nn.Linear(8, 13, bias=False)
+        self.idle = nn.Linear(8, 8, bias=False)
+
+    def forward(self, tokens: torch.Tensor) -> torch.Tensor:
+        x = self.table(tokens) + self.hashed(3 * tokens)
+        x = x + self.key(self.query(x).tanh())
+        return self.head(x + self.output(self.expand(x).relu()))
+
+    def weights(self) -> list[Weight]:
+        roles = {"table": "embedding", "hashed": "embedding", "head": "head"}
+        return [
+            Weight(
+                name, parameter, roles.get(name.split(".")[0], "matrix" if parameter.ndim == 2 else "vector")
+            )
+            for name, parameter in self.named_parameters()
+        ]
+
+
+def net(sparse: bool = True) -> Net:
+    torch.manual_seed(0)
+    return Net(sparse)
+
+
+def train(model: Net, optimizer: Optimizer, steps: range) -> list[float]:
+    rates = []
+    for step in steps:
+        tokens = torch.randint(13, (4, 9), generator=torch.Generator().manual_seed(step))
+        nn.functional.cross_entropy(model(tokens[:, :-1]).flatten(0, 1), tokens[:, 1:].flatten()).backward()
+        rates.append(optimizer.update(step, step / STEPS))
+        assert all(parameter.grad is None for parameter in model.parameters())
+    return rates
+
+
+components = pytest.mark.parametrize(
+    "component",
+    [AdamW(weight_decay=0.1, warmup=3, decay="cosine", final=0.1), Muon(weight_decay=0.1)],
+    ids=["adamw", "muon"],
+)
+
+
+@components
+def test_a_run_that_is_saved_and_resumed_goes_on_bit_for_bit(component: Any) -> None:
+    whole = net()
+    expected = train(whole, component.build(weights=whole.weights()), range(STEPS))
+
+    first = net()
+    optimizer = component.build(weights=first.weights())
+    rates = train(first, optimizer, range(10))
+    weights, state = copy.deepcopy(first.state_dict()), copy.deepcopy(optimizer.state_dict())
+    train(first, optimizer, range(10, 13))  # the saved state must not follow
+
+    second = net()
+    second.load_state_dict(weights)
+    resumed = component.build(weights=second.weights())
+    resumed.load_state_dict(state)
+    rates += train(second, resumed, range(10, STEPS))
+
+    assert rates == expected
+    for (name, one), other in zip(whole.named_parameters(), second.parameters(), strict=True):
+        assert torch.equal(one, other), name
+
+
+def assert_same(one: Any, other: Any) -> None:
+    if isinstance(one, dict):
+        assert one.keys() == other.keys()
+        for key in one:
+            assert_same(one[key], other[key])
+    else:
+        assert torch.equal(one, other)
+
+
+@components
+def test_a_loaded_state_is_a_copy(component: Any) -> None:
+    model = net()
+    optimizer = component.build(weights=model.weights())
+    train(model, optimizer, range(3))
+    state = copy.deepcopy(optimizer.state_dict())
+    before = copy.deepcopy(state)
+    optimizer.load_state_dict(state)
+    train(model, optimizer, range(3, 6))
+    assert_same(state, before)
+
+
+@components
+def test_the_loss_falls(component: Any) -> None:
+    model = net()
+    tokens = torch.randint(13, (4, 9), generator=torch.Generator().manual_seed(0))
+
+    def loss() -> torch.Tensor:
+        return nn.functional.cross_entropy(model(tokens[:, :-1]).flatten(0, 1), tokens[:, 1:].flatten())
+
+    before = loss().item()
+    optimizer = component.build(weights=model.weights())
+    for step in range(30):
+        loss().backward()
+        optimizer.update(step, step / 30)
+    assert loss().item() < 0.8 * before
+
+
+@components
+def test_weights_without_gradients_and_their_state_are_left_alone(component: Any) -> None:
+    model = net()
+    optimizer = component.build(weights=model.weights())
+    before = model.idle.weight.detach().clone()
+    train(model, optimizer, range(3))
+    assert torch.equal(model.idle.weight, before)
+    assert not any("idle.weight" in update for update in optimizer.state_dict().values())
+
+
+@components
+def test_sparse_tables_take_the_steps_of_a_dense_adagrad(component: Any) -> None:
+    sparse, dense = net(), net(sparse=False)
+    dense.hashed.weight.sparse_gradient = True  # type: ignore[attr-defined]
+    for model in (sparse, dense):
+        optimizer = component.build(weights=model.weights())
+        train(model, optimizer, range(STEPS))
+        assert set(optimizer.state_dict()["adagrad"]) == {"hashed.weight"}
+    torch.testing.assert_close(sparse.hashed.weight, dense.hashed.weight)
+
+
+@components
+def test_a_state_of_other_weights_is_refused(component: Any) -> None:
+    model = net()
+    optimizer = component.build(weights=model.weights())
+    train(model, optimizer, range(2))
+    other = component.build(weights=model.weights()[2:])
+    with pytest.raises(StorageError, match=r"no weight '(table|hashed)\.weight'"):
+        other.load_state_dict(optimizer.state_dict())
+    state = copy.deepcopy(optimizer.state_dict())
+    state["adamw"]["table.weight"]["mean"] = torch.zeros(3, 3)
+    with pytest.raises(StorageError, match=r"'table\.weight' has shape \(13, 8\), its state \(3, 3\)"):
+        optimizer.load_state_dict(state)
+    with pytest.raises(StorageError, match=r"is of \['sgd'\]"):
+        optimizer.load_state_dict({"sgd": {}})
+
+
+def test_adamw_is_torchs_with_nanogpts_choice_of_what_decays() -> None:
+    ours, theirs = net(sparse=False), net(sparse=False)
+    optimizer = AdamW(lr=1e-2, betas=(0.9, 0.99), weight_decay=0.1, decay="constant").build(
+        weights=ours.weights()
+    )
+    reference = torch.optim.AdamW(
+        [
+            {"params": [p for p in theirs.parameters() if p.ndim >= 2], "weight_decay": 0.1},
+            {"params": [p for p in theirs.parameters() if p.ndim < 2], "weight_decay": 0.0},
+        ],
+        lr=1e-2,
+        betas=(0.9, 0.99),
+        fused=True,
+    )
+    train(ours, optimizer, range(STEPS))
+    for step in range(STEPS):
+        tokens = torch.randint(13, (4, 9), generator=torch.Generator().manual_seed(step))
+        nn.functional.cross_entropy(theirs(tokens[:, :-1]).flatten(0, 1), tokens[:, 1:].flatten()).backward()
+        reference.step()
+        reference.zero_grad()
+    for (name, one), other in zip(ours.named_parameters(), theirs.parameters(), strict=True):
+        assert torch.equal(one, other), name
+
+
+def test_decay_spares_vectors() -> None:
+    weights = [
+        Weight("a", nn.Parameter(torch.ones(3, 3)), "matrix"),
+        Weight("b", nn.Parameter(torch.ones(3)), "vector"),
+        Weight("c", nn.Parameter(torch.ones(3, 3)), "embedding"),
+        Weight("d", nn.Parameter(torch.ones(3, 3)), "head"),
+    ]
+    for component in (AdamW(weight_decay=0.5, lr=0.1), Muon(weight_decay=0.5, lr=0.1, adam_lr=0.1)):
+        optimizer = component.build(weights=weights)
+        for weight in weights:
+            weight.parameter.data.fill_(1.0)
+            weight.parameter.grad = torch.zeros_like(weight.parameter)
+        optimizer.update(0, 0.0)
+        assert [weight.parameter.mean().item() for weight in weights] == pytest.approx(
+            [0.95, 1.0, 0.95, 0.95]
+        )
+
+
+def test_the_rate_reported_is_the_schedules() -> None:
+    model = net()
+    rates = train(model, Muon(lr=0.03, warmup=2).build(weights=model.weights()), range(STEPS))
+    assert rates[:3] == pytest.approx([0.01, 0.02, 0.03])
+    assert rates[6] == pytest.approx(0.03)
+    assert rates[-1] == pytest.approx(0.03 / 14)

@@ -1,0 +1,89 @@
+"""What is imported when: torch and plugins only by those who need them."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import resnetbk
+import resnetbk_plugins
+import tiny
+
+CORE, PLUGINS = (Path(package.__path__[0]) for package in (resnetbk, resnetbk_plugins))
+
+# what may import what: a folder imports from those further right alone
+ORDER = ("cli", "measure", "training", "model", "spec", "registry")
+
+
+def imported_by(*command: str) -> set[str]:
+    """The modules that a fresh interpreter has after running `resnetbk` with these arguments."""
+    code = (
+        "import sys\nfrom resnetbk.cli import _run\n"
+        "code = _run(sys.argv[1:])\nassert code == 0, code\n"
+        "print('\\n' + ' '.join(sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", code, *command], capture_output=True, text=True, check=True)
+    return set(done.stdout.splitlines()[-1].split())
+
+
+def test_importing_the_package_imports_almost_nothing():
+    code = "import sys; import resnetbk; print(' '.join(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    found = set(done.stdout.split())
+    assert not found & {"torch", "numpy", "attrs", "cattrs", "click", "rich", "resnetbk_plugins"}
+
+
+def test_list_imports_neither_torch_nor_a_plugin():
+    found = imported_by("list")
+    assert "torch" not in found
+    assert not any(name.startswith("resnetbk_plugins") for name in found)
+
+
+def test_show_and_check_do_not_import_torch(tmp_path):
+    assert "torch" not in imported_by("show", "bk-causal")
+    assert "torch" not in imported_by("check", str(tiny.write_spec(tmp_path)))
+
+
+@pytest.mark.parametrize("path", sorted(CORE.rglob("*.py")), ids=lambda path: str(path.relative_to(CORE)))
+def test_core_names_no_first_party_component_and_imports_downwards(path):
+    text = path.read_text()
+    assert "resnetbk_plugins" not in text
+    folder = path.relative_to(CORE).parts[0]
+    for node in ast.walk(ast.parse(text)):
+        names = [node.module] if isinstance(node, ast.ImportFrom) and node.module else []
+        names += [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+        for name in names:
+            parts = name.split(".")
+            if parts[0] != "resnetbk" or len(parts) < 2 or parts[1] not in (*ORDER, "testing"):
+                continue
+            if folder in ORDER:
+                assert parts[1] in ORDER[ORDER.index(folder) :], f"{folder} imports {name}"
+            elif folder.removesuffix(".py") not in ("__init__", "__main__", "testing"):
+                raise AssertionError(f"{path.name} imports {name}")
+
+
+def test_core_contains_no_component_name():
+    """Strings equal to the name of a component: core knows components by the registry alone."""
+    from resnetbk.registry.lookup import Registry
+
+    names = {entry.name for entry in Registry.discover().entries() if entry.plugin == "resnetbk"}
+    allowed = {"text", "progress", "bytes", "table"}  # also plain words: a field, a parameter, a TOML type
+    for path in CORE.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Constant) and isinstance(node.value, str):
+                assert node.value not in names - allowed, f"{path}:{node.lineno} names {node.value}"
+
+
+@pytest.mark.parametrize("root", [CORE, PLUGINS], ids=["core", "plugins"])
+def test_nothing_evaluates_code_or_unpickles(root):
+    for path in root.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
+                assert node.func.id not in ("eval", "exec", "__import__"), path
+            if isinstance(node, ast.Import):
+                assert not {alias.name for alias in node.names} & {"pickle", "marshal", "shelve", "dill"}, path
+            if isinstance(node, ast.Attribute) and node.attr in ("load", "save"):
+                assert not (isinstance(node.value, ast.Name) and node.value.id == "torch"), path
