@@ -3,6 +3,7 @@
 import os
 
 import pytest
+
 from resnetbk.testing.fixtures import fake_plugin
 
 __all__ = ["fake_plugin"]

@@ -1,8 +1,8 @@
 """Language models and their trainers, assembled from spec files out of pluggable components.
 
-    run = resnetbk.load("specs/quickstart.toml").train()
-    print(run.evaluate())
-    print(b"".join(run.generate("The ")).decode(errors="replace"))
+run = resnetbk.load("specs/quickstart.toml").train()
+print(run.evaluate())
+print(b"".join(run.generate("The ")).decode(errors="replace"))
 """
 
 from __future__ import annotations

@@ -181,10 +181,8 @@ class ResolutionScheduler(Protocol):
 
     def initial_state(self, batch: int) -> State: ...
 
-    def down_step(
-        self, level: int, row: Rows, token: Tensor, state: State
-    ) -> tuple[Rows, Tensor, State]:
-        """One fine row each (M = 1) -> the coarse row it would begin, whether it does (B,) bool, the state."""
+    def down_step(self, level: int, row: Rows, token: Tensor, state: State) -> tuple[Rows, Tensor, State]:
+        """One fine row each (M = 1) -> the coarse row it would begin, whether it does (B,) bool, state."""
         ...
 
 

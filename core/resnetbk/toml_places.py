@@ -27,7 +27,7 @@ Places = dict[Path, int]
 DEEPEST = 32
 """Longest path of a document. What people write by hand goes down five levels or so."""
 
-LARGEST = 256 * 1024
+LARGEST = 128 * 1024
 """Bytes of the largest file that is read; the worst text of that size takes most of a second."""
 
 _GAP = re.compile(r"(?:[ \t\n]++|#[^\n]*+)*+")

@@ -71,7 +71,7 @@ summary = "identity"
 default = true
 """
 
-PARTS = '''
+PARTS = """
 import attrs, hashlib
 import numpy as np
 import torch
@@ -199,7 +199,7 @@ class SGD:
 @attrs.frozen
 class AsBuilt:
     def build(self): return Identity()
-'''
+"""
 
 HOOKS = """
 from resnetbk.hooks import hookimpl
@@ -222,7 +222,7 @@ batch = 8
 """
 
 
-@pytest.fixture()
+@pytest.fixture
 def registry(fake_plugin):
     fake_plugin("stranger", manifest=MANIFEST, modules={"parts": PARTS, "hooks": HOOKS})
     return Registry.discover(block=["resnetbk"])

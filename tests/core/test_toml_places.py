@@ -182,7 +182,7 @@ def test_a_file_that_cannot_be_read_is_one_line(tmp_path: Path) -> None:
     file.write_bytes(b"a = 1\n# \xff\n")
     assert refusal(file) == f"{file}:2: not UTF-8"
     file.write_bytes(b"#" * (LARGEST + 1))
-    assert refusal(file) == f"{file}: is larger than 256 KiB"
+    assert refusal(file) == f"{file}: is larger than 128 KiB"
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no FIFOs here")

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import codecs
-
 import click
 
+from resnetbk.cli.writing import write
 from resnetbk.registry.lookup import Registry
 
 
@@ -24,8 +23,5 @@ def command(registry: Registry, run: str, prompt: str, tokens: int, temperature:
     from resnetbk.training.run import Run
 
     loaded = Run.open(run, registry)
-    decoder = codecs.getincrementaldecoder("utf-8")("replace")
     click.echo(prompt, nl=False)
-    for piece in loaded.generate(prompt, tokens, temperature=temperature, seed=seed):
-        click.echo(decoder.decode(piece), nl=False)
-    click.echo(decoder.decode(b"", final=True))
+    write(loaded.generate(prompt, tokens, temperature=temperature, seed=seed))

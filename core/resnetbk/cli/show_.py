@@ -16,7 +16,7 @@ from resnetbk.registry.manifest import Entry
 
 @click.command("show")
 @click.argument("what", metavar="NAME|SPEC")
-@click.option("--set", "sets", multiple=True, metavar="KEY=VALUE", help="Override a key of a SPEC; repeatable.")
+@click.option("--set", "sets", multiple=True, metavar="KEY=VALUE", help="Override a key of SPEC; repeatable.")
 @click.pass_obj
 def command(registry: Registry, what: str, sets: tuple[str, ...]) -> None:
     """A component with its keys, or a spec file with all its defaults written out."""
@@ -24,7 +24,7 @@ def command(registry: Registry, what: str, sets: tuple[str, ...]) -> None:
         from resnetbk.spec.lock import dump
         from resnetbk.spec.read import read
 
-        click.echo(dump(read(what, registry, sets)), nl=False)
+        click.echo(dump(read(what, registry, sets), registry), nl=False)
         return
     for number, entry in enumerate(_find(registry, what)):
         if number:

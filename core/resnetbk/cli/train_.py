@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import codecs
-
 import click
 
+from resnetbk.cli.writing import write
 from resnetbk.registry.lookup import Registry
 
 SAMPLE_TOKENS = 400
@@ -38,14 +37,7 @@ def command(
     print_results(read_spec.name, run.report.loss, data)
     prompt = data.text.valid[:200].decode(errors="ignore").partition("\n")[0] + "\n"
     click.echo("\nA sample, after the first line of the held-out text:\n")
-    _write(run.generate(prompt, SAMPLE_TOKENS), prompt)
+    click.echo(click.style(prompt, dim=True), nl=False)
+    write(run.generate(prompt, SAMPLE_TOKENS))
     folder = run.folder.path
     click.echo(f"\nRun: {folder}    More: resnetbk generate {folder} --prompt 'Return the '")
-
-
-def _write(pieces, prompt: str) -> None:  # type: ignore[no-untyped-def]
-    decoder = codecs.getincrementaldecoder("utf-8")("replace")
-    click.echo(click.style(prompt, dim=True), nl=False)
-    for piece in pieces:
-        click.echo(decoder.decode(piece), nl=False)
-    click.echo()

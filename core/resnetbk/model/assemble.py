@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import attrs
 import torch
 
@@ -57,7 +59,7 @@ def _check_stacks(part: Part, stacks: tuple[Stack, ...], depth: int) -> None:
     """What `ResolutionScheduler.stacks` promises, before anything relies on it."""
     levels = [0, *(stack.level for stack in stacks), 0]
     layers = [layer for stack in stacks for layer in stack.layers]
-    if layers != list(range(depth)) or any(abs(a - b) > 1 for a, b in zip(levels, levels[1:], strict=False)):
+    if layers != list(range(depth)) or any(abs(a - b) > 1 for a, b in pairwise(levels)):
         raise UserError(
             f"model.resolution: {part.name!r} of plugin {part.entry.plugin!r} gives stacks that do not "
             f"cover layers 0 to {depth - 1} in order, a level at a time"

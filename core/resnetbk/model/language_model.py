@@ -24,7 +24,7 @@ class Output:
 
 
 class LanguageModel(nn.Module):
-    """Causal: logits at position i depend on tokens <= i alone. `provides` are the words that all parts keep."""
+    """Causal: logits at position i depend on tokens <= i alone. `provides`: the words that all parts keep."""
 
     def __init__(
         self, embedding: Any, trunk: Trunk, *, width: int, vocabulary: int, style: str, tie: bool,

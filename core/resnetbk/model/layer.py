@@ -27,8 +27,8 @@ class Layer(nn.Module):
 
     def __init__(self, mixer: Any, channel: Any, *, width: int, style: str, wiring: str) -> None:
         super().__init__()
-        self.mixer = mixer
-        self.channel = channel
+        self.mixer: Any = mixer
+        self.channel: Any = channel
         self.mixer_norm = norm(style, width)
         self.channel_norm = norm(style, width)
         self.wiring = wiring

@@ -53,7 +53,7 @@ class Packing:
         """(R, ...) -> (B, W, ...), zeros to the right of each sequence's rows."""
         batch = self.length.shape[0]
         padded = rows.new_zeros(batch * self.width, *rows.shape[1:])
-        return padded.index_copy(0, self.slot, rows).unflatten(0, (batch, self.width))
+        return padded.index_copy(0, self.slot, rows).view(batch, self.width, *rows.shape[1:])
 
     def unpad(self, padded: Tensor) -> Tensor:
         """(B, W, ...) -> (R, ...)."""

@@ -1,17 +1,17 @@
 """The trunk: the only place that packs rows, runs layers and puts rows back. Policies decide; this executes.
 
-    for stack in resolution.stacks:              consecutive layers at one scale
-        go down or up to the stack's level
-        halting.begin(rows)
-        for layer in stack.layers:
-            run the layer on the rows that are present, running and kept; the others are not computed
-            halting.observe(rows)
-        rows = halting.finish()
+for stack in resolution.stacks:              consecutive layers at one scale
+    go down or up to the stack's level
+    halting.begin(rows)
+    for layer in stack.layers:
+        run the layer on the rows that are present, running and kept; the others are not computed
+        halting.observe(rows)
+    rows = halting.finish()
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import attrs
@@ -43,7 +43,7 @@ class Trunk(nn.Module):
 
     def __init__(self, layers: list[Layer], *, halting: Any, resolution: Any, gate: Any) -> None:
         super().__init__()
-        self.layers = nn.ModuleList(layers)
+        self.layers: Any = nn.ModuleList(layers)
         self.halting = halting
         self.resolution = resolution
         self.gate = gate
@@ -78,7 +78,7 @@ class Trunk(nn.Module):
         return attrs.evolve(rows, x=x)
 
     def _layer(self, number: int, rows: Rows, mask: Tensor | None, keep: Keep, account: Account) -> Tensor:
-        layer = self.layers[number]
+        layer: Layer = self.layers[number]
         if mask is None:
             before = rows.x.flatten(0, 1)
             after, penalties = layer(
@@ -87,9 +87,7 @@ class Trunk(nn.Module):
             )
             account.charge(penalties)
             account.rows[number] = before.shape[0]
-            if keep.weight is not None:
-                after = _weigh(before, after, keep.weight.flatten())
-            return after.view(rows.x.shape)
+            return _weigh(before, after, keep, Tensor.flatten).view(rows.x.shape)
         packing = Packing.of(mask)
         account.rows[number] = packing.rows
         if packing.rows == 0:
@@ -101,9 +99,7 @@ class Trunk(nn.Module):
             lambda h: packing.unpad(layer.mixer(packing.pad(h), position, packing.length)),
         )
         account.charge(penalties)
-        if keep.weight is not None:
-            after = _weigh(before, after, packing.take(keep.weight))
-        return packing.put(rows.x, after)
+        return packing.put(rows.x, _weigh(before, after, keep, packing.take))
 
     # ------------------------------------------------------------ one token at a time
 
@@ -119,7 +115,7 @@ class Trunk(nn.Module):
     def step(
         self, x: Tensor, tokens: Tensor, position: Tensor, state: StreamState
     ) -> tuple[Tensor, StreamState]:
-        """One token a sequence, (B, D), (B,), (B,): the numbers `forward` gives there. Leaves `state` alone."""
+        """One token a sequence, (B, D), (B,), (B,): what `forward` gives there. Leaves `state` alone."""
         state = {**state, "layers": list(state["layers"]), "coarse": dict(state["coarse"])}
         rows = Rows(x[:, None], position[:, None])
         finer: list[tuple[Rows, Tensor]] = []
@@ -159,9 +155,7 @@ class Trunk(nn.Module):
         state["coarse"][number] = (x, position)
         return Rows(x[wider], position[wider])
 
-    def _stack_step(
-        self, number: int, stack: Stack, rows: Rows, active: Tensor, state: StreamState
-    ) -> Rows:
+    def _stack_step(self, number: int, stack: Stack, rows: Rows, active: Tensor, state: StreamState) -> Rows:
         halting: Halting = self.halting.begin(number, rows)
         for layer in stack.layers:
             keep: Keep = self.gate.keep(layer, rows)
@@ -178,19 +172,20 @@ class Trunk(nn.Module):
         self, number: int, rows: Rows, mask: Tensor | None, keep: Keep, active: Tensor, state: StreamState
     ) -> Tensor:
         layer, states = self.layers[number], state["layers"]
-        chosen = torch.arange(len(active), device=active.device) if mask is None else mask[:, 0].nonzero()[:, 0]
+        everyone = torch.arange(len(active), device=active.device)
+        chosen = everyone if mask is None else mask[:, 0].nonzero()[:, 0]
         if chosen.numel() == 0:
             return rows.x
         before, position, index = rows.x[chosen, 0], rows.position[chosen, 0], active[chosen]
 
         def mix(h: Tensor) -> Tensor:
+            y: Tensor
             y, new = layer.mixer.step(h, position, select(states[number], index))
             states[number] = merge(states[number], index, new)
             return y
 
         after, _ = layer(before, mix)
-        if keep.weight is not None:
-            after = _weigh(before, after, keep.weight[chosen, 0])
+        after = _weigh(before, after, keep, lambda weight: weight[chosen, 0])
         return rows.x.index_copy(0, chosen, after[:, None].to(rows.x.dtype))
 
 
@@ -207,6 +202,8 @@ def _all(*masks: Tensor | None) -> Tensor | None:
     return None if not given else torch.stack(given).all(0) if len(given) > 1 else given[0]
 
 
-def _weigh(before: Tensor, after: Tensor, weight: Tensor) -> Tensor:
-    """What the layer added, scaled row by row."""
-    return before + weight[:, None].to(before.dtype) * (after - before)
+def _weigh(before: Tensor, after: Tensor, keep: Keep, take: Callable[[Tensor], Tensor]) -> Tensor:
+    """The rows with what the layer added scaled by the gate's weights, of which `take` picks these rows'."""
+    if keep.weight is None:
+        return after
+    return before + take(keep.weight)[:, None].to(before.dtype) * (after - before)

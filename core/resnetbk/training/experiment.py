@@ -7,7 +7,6 @@ from pathlib import Path
 import attrs
 
 from resnetbk.errors import UserError
-from resnetbk.hooks import RunReport
 from resnetbk.registry.lookup import Registry
 from resnetbk.spec.lock import differences, lock, read_lock, resolved
 from resnetbk.spec.spec import Spec
@@ -32,13 +31,17 @@ class Experiment:
         With `resume`, goes on from the latest checkpoint in `out`, or in the newest folder under `runs/`
         of this spec's name. Raises UserError, NumericError, StorageError, Interrupted.
         """
-        trainer = self._resumed(out, device) if resume else self._started(out, device)
-        with trainer.folder.writing():
-            report: RunReport = trainer.run()
-        return Run(trainer.folder, self.spec, self.registry, trainer.model, trainer.data.tokenizer, report)
+        name = self.spec.name
+        if resume:
+            folder = RunFolder.newest(RUNS, name) if out is None else RunFolder.open(Path(out))
+        else:
+            folder = RunFolder.fresh(RUNS, name) if out is None else RunFolder.create(Path(out))
+        with folder.writing():
+            trainer = (self._resumed if resume else self._started)(folder, device)
+            report = trainer.run()
+        return Run(folder, self.spec, self.registry, trainer.model, trainer.data.tokenizer, report)
 
-    def _started(self, out: Path | str | None, device: str) -> Trainer:
-        folder = RunFolder.create(Path(out)) if out is not None else RunFolder.fresh(RUNS, self.spec.name)
+    def _started(self, folder: RunFolder, device: str) -> Trainer:
         try:
             trainer = Trainer(self.spec, self.registry, folder, device=device)
             folder.write_lock(lock(self.spec, self.registry, corpus_sha256=trainer.data.text.sha256))
@@ -47,8 +50,7 @@ class Experiment:
             raise
         return trainer
 
-    def _resumed(self, out: Path | str | None, device: str) -> Trainer:
-        folder = RunFolder.open(Path(out)) if out is not None else RunFolder.newest(RUNS, self.spec.name)
+    def _resumed(self, folder: RunFolder, device: str) -> Trainer:
         before = read_lock(folder.spec_lock, self.registry)
         changed = differences(resolved(before), resolved(self.spec))
         if changed:

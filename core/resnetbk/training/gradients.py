@@ -30,4 +30,6 @@ def clip(parameters: Sequence[nn.Parameter], limit: float) -> float:
 def _norm(values: list[Tensor]) -> Tensor:
     if not values:
         return torch.zeros(())
-    return torch.linalg.vector_norm(torch.stack([n.float() for n in torch._foreach_norm(values)]))
+    norms = torch.stack([norm.float() for norm in torch._foreach_norm(values)])
+    total: Tensor = torch.linalg.vector_norm(norms)
+    return total

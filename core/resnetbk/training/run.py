@@ -71,9 +71,7 @@ class Run:
         if not known:
             raise UserError("the prompt is empty; a model needs a first token to go on from")
         window = self.spec.data.window
-        for token in generate(
-            self.model, known, tokens, window=window, temperature=temperature, seed=seed
-        ):
+        for token in generate(self.model, known, tokens, window=window, temperature=temperature, seed=seed):
             yield self.tokenizer.decode([token])
 
 

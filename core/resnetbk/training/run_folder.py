@@ -121,14 +121,10 @@ class RunFolder:
             release(handle)
 
     def discard(self) -> None:
-        """Removes the folder of a run that never began; one with checkpoints, or in training, stays."""
-        with suppress(OSError):  # it is the error that led here which matters
-            handle = acquire(self.path / LOCK, wait=False)
-            try:
-                if not self.checkpoints.exists():
-                    shutil.rmtree(self.path)
-            finally:
-                release(handle)
+        """Removes the folder of a run that never began, for the one who holds `writing()`; one with
+        checkpoints stays."""
+        if not self.checkpoints.exists():
+            shutil.rmtree(self.path, ignore_errors=True)  # it is the error that led here which matters
 
     def write_lock(self, text: str) -> None:
         """Writes spec.lock.toml, whole or not at all."""

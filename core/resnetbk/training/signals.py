@@ -18,7 +18,7 @@ class Interrupted(ResnetbkError):
 
 
 class Signals:
-    """While active, the first SIGINT or SIGTERM is noted in `received`; a second SIGINT interrupts at once."""
+    """While active, the first SIGINT or SIGTERM is noted in `received`; a second SIGINT ends it at once."""
 
     def __init__(self) -> None:
         self.received = 0

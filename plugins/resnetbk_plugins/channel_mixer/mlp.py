@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import attrs
 from attrs.validators import gt
+
 from resnetbk.errors import nearest
 
 if TYPE_CHECKING:

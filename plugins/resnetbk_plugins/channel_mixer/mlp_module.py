@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import torch.nn.functional as F
-from resnetbk.kinds import Penalties
 from torch import Tensor, nn
+
+from resnetbk.kinds import Penalties
 
 
 def relu2(x: Tensor) -> Tensor:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import torch
 import torch.nn.functional as F
-from resnetbk.kinds import Penalties
 from torch import Tensor, nn
 
+from resnetbk.kinds import Penalties
 from resnetbk_plugins.channel_mixer.mlp_module import DenseMLP
 
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from resnetbk.errors import UserError
-from resnetbk.kinds import State
 from torch import Tensor, nn
 
+from resnetbk.errors import UserError
+from resnetbk.kinds import State
 from resnetbk_plugins.embedding.table_module import token_table
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import torch
 import torch.nn.functional as F
-from resnetbk.kinds import State
 from torch import Tensor, nn
 
+from resnetbk.kinds import State
 from resnetbk_plugins.embedding.table_module import token_table
 
 BEFORE = -1

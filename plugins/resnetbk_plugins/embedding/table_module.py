@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from resnetbk.kinds import State
 from torch import Tensor, nn
+
+from resnetbk.kinds import State
 
 
 def token_table(vocabulary: int, width: int, std: float) -> nn.Embedding:

@@ -1,8 +1,8 @@
 """The scans of the resolvent of a tridiagonal Hamiltonian, which the mixers share.
 
-`one_sided`, `two_sided` and `resolvent` hold the ops, their formulas and adjoints; `backend` picks who runs them:
-`torch_scans` (every device; `forgetting` proves its chunks), `numba_kernels` or `triton_kernels`. Importing this
-imports torch, so only `*_module.py` files do; numba and triton wait for the first call.
+`one_sided`, `two_sided` and `resolvent` hold the ops, their formulas and adjoints; `backend` picks who runs
+them: `torch_scans` (every device; `forgetting` proves its chunks), `numba_kernels` or `triton_kernels`.
+Importing this imports torch, so only `*_module.py` files do; numba and triton wait for the first call.
 """
 
 from .one_sided import one_sided, one_sided_step

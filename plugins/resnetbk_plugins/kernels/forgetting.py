@@ -1,6 +1,7 @@
 """How fast a resolvent forgets its past, proved: this sets how long a chunk's run-up must be.
 
-The ratios g_i = 1 / (a_i - g_{i-1}), a_i = v_i - i eta with eta > 0, stay in the upper half plane. With y = Im g,
+The ratios g_i = 1 / (a_i - g_{i-1}), a_i = v_i - i eta with eta > 0, stay in the upper half plane. With y =
+Im g,
 
     g_i = -1 / (g_{i-1} + i eta - v_i)     is a shift upwards by eta, then an isometry of that half plane,
     |g_i|^2 = y_i / (eta + y_{i-1})        (take imaginary parts), hence 0 < |g_i| <= 1 / eta,
@@ -13,12 +14,13 @@ y / (y + eta). Two rows together, with s = y + eta and so y_i <= 1 / s, contract
 
 whatever the potential. (One row alone grants only 1 / (1 + eta^2), hopeless for small eta.)
 
-**Ratios.** Start a run-up at 0 instead of the true g, y = Im g. After one row both points stand at hyperbolic
-distance d with sinh^2(d / 2) = |g|^2 / (4 eta (eta + y)) <= 1 / (4 eta^2), because |g|^2 <= y / eta. So after h
-rows, h odd, d <= 2 asinh(1 / (2 eta)) exp(-t (h - 1)), and two points at distance d differ by
-2 sinh(d / 2) sqrt(y y'), about d |g| at most: a *relative* error of d, for every potential.
+**Ratios.** Start a run-up at 0 instead of the true g, y = Im g. After one row both points stand at
+hyperbolic distance d with sinh^2(d / 2) = |g|^2 / (4 eta (eta + y)) <= 1 / (4 eta^2), because |g|^2 <= y /
+eta. So after h rows, h odd, d <= 2 asinh(1 / (2 eta)) exp(-t (h - 1)), and two points at distance d differ
+by 2 sinh(d / 2) sqrt(y y'), about d |g| at most: a *relative* error of d, for every potential.
 
-**Linear scans.** s_i = c_i (x_i + s_{i-1}) with |c_i| = |g_i|^2, in either direction (the adjoint reads upwards):
+**Linear scans.** s_i = c_i (x_i + s_{i-1}) with |c_i| = |g_i|^2, in either direction (the adjoint reads
+upwards):
 
     prod_{j=i}^{i+n-1} |g_j|^2  =  y_{i+n-1} / (eta + y_{i-1}) * prod_{j=i}^{i+n-2} y_j / (y_j + eta)
                                <=  exp(-t (n - 1)) / eta^2   for odd n, exp(-t (n - 2)) / eta^2 for even n,
@@ -26,8 +28,8 @@ rows, h odd, d <= 2 asinh(1 / (2 eta)) exp(-t (h - 1)), and two points at distan
 so what lies more than h rows off, h odd, adds at most max|x| exp(-t (h - 1)) / (eta^2 (1 - exp(-t))). For
 |c_i| = |g_i| take square roots: rate t / 2, 1 / eta.
 
-The bounds ask eta alone, and so does the choice of chunks: nothing in a row can reach another row through it,
-neither an earlier one nor one of another batch row.
+The bounds ask eta alone, and so does the choice of chunks: nothing in a row can reach another row through
+it, neither an earlier one nor one of another batch row.
 """
 
 from __future__ import annotations
@@ -53,7 +55,7 @@ def ratio_run_up(eta: float, dtype: torch.dtype) -> int | None:
 
 
 def linear_run_up(eta: float, dtype: torch.dtype, power: int) -> int | None:
-    """The same for s_i = c_i (x_i + s_{i-1}) with |c_i| = |g_i| ** power, power 1 or 2; errors relative to x."""
+    """The same for s_i = c_i (x_i + s_{i-1}) with |c_i| = |g_i| ** power, power 1 or 2, relative to x."""
     if not 1e-6 < eta < math.inf:
         return None
     rate = math.asinh(eta) * power / 2

@@ -1,10 +1,11 @@
 # mypy: allow-untyped-defs
-"""The scans as numba loops (CPU) over (B, N, C) arrays; `loops` calls them. The formulas stand with the ops.
+"""The scans as numba loops (CPU) over (B, N, C) arrays; `loops` calls them, the ops give the formulas.
 
-One task is one batch row and one block of at most WIDTH chains: the inner loops run over contiguous memory and
-vectorise (few arrays to a loop: beyond that the compiler gives up proving that they do not overlap), and a
-single sequence still feeds several cores. No fast-math: every row of every chain has the same bits whatever the
-shape, the thread count and the neighbours. `s` holds what a task carries from row to row, a line a quantity.
+One task is one batch row and one block of at most WIDTH chains: the inner loops run over contiguous memory
+and vectorise (few arrays to a loop: beyond that the compiler gives up proving that they do not overlap), and
+a single sequence still feeds several cores. No fast-math: every row of every chain has the same bits
+whatever the shape, the thread count and the neighbours. `s` holds what a task carries from row to row, a
+line a quantity.
 
 Compiled at the first call per dtype, one to three seconds a kernel, then kept in numba's cache.
 """

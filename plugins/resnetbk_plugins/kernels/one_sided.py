@@ -76,7 +76,7 @@ def _adjoint_flops(eta: torch.Size, g_real: torch.Size, *_: Any, **__: Any) -> i
 def one_sided(potential: Tensor, eta: Tensor) -> tuple[Tensor, Tensor]:
     """(Re g, Im g), each (B, N, C), for potential (B, N, C) and eta (C,), eta > 0.
 
-    Both float32 or both float64, on one device (ValueError otherwise). Differentiable once, in both arguments.
+    Both float32 or both float64, on one device (ValueError otherwise). Differentiable once, in both.
     Row i sees rows <= i of its own batch row only, to the bit.
     """
     check(potential, eta)

@@ -1,11 +1,12 @@
 """The resolvent applied to the past, its last component: y_i = [(H_{0..i} - z)^-1 u_{0..i}]_i; causal, O(N).
 
-H is tridiagonal with diagonal a_i + z, a_i = potential_i - i eta, and hopping -1 (with +1, u alternates in sign):
+H is tridiagonal with diagonal a_i + z, a_i = potential_i - i eta, and hopping -1 (with +1, u alternates in
+sign):
 
     g_i = 1 / (a_i - g_{i-1}),   y_i = g_i (u_i + y_{i-1}),   u real:
 
-a value path whose gates come from the chain. g is what `one_sided` gives and comes back too; one row of both is
-the state.
+a value path whose gates come from the chain. g is what `one_sided` gives and comes back too; one row of both
+is the state.
 
 Adjoint, reading upwards, with out the gradient of y and o that of g (real part + i imaginary part):
 

@@ -1,9 +1,9 @@
 """The scans in plain torch: any device, parallel over chunks of rows.
 
 Rows are cut into chunks whose length follows from eta alone, all chunks advance together, one row at a time,
-and each first re-runs the rows just before its own; how many is proved in `forgetting`. Where that does not pay
-(small eta, short sequences) there is one chunk: the plain recurrence. Real tensors come in and go out, (B, N, C)
-each, eta (C,); inside they are complex, which takes two torch calls a row.
+and each first re-runs the rows just before its own; how many is proved in `forgetting`. Where that does not
+pay (small eta, short sequences) there is one chunk: the plain recurrence. Real tensors come in and go out,
+(B, N, C) each, eta (C,); inside they are complex, which takes two torch calls a row.
 
 The adjoints are linear scans s_i = c_i (x_i + s_{i-1}) too; their formulas stand with the ops (`one_sided`,
 `two_sided`, `resolvent`). "Up" is from the last row to the first.

@@ -1,8 +1,8 @@
-# mypy: allow-untyped-defs, allow-untyped-decorators
-"""The scans as triton kernels (CUDA) over (B, N, C) tensors; `loops` calls them. The formulas stand with the ops.
+# mypy: allow-untyped-defs, allow-incomplete-defs, allow-untyped-decorators
+"""The scans as triton kernels (CUDA) over (B, N, C) tensors; `loops` calls them, the ops give the formulas.
 
-One program is one batch row and one block of chains, and walks the rows one by one with its state in registers:
-every load and store is contiguous.
+One program is one batch row and one block of chains, and walks the rows one by one with its state in
+registers: every load and store is contiguous.
 """
 
 from __future__ import annotations

@@ -4,8 +4,8 @@ H is tridiagonal with hopping 1, a_i = potential_i - i eta. With left and right 
 
     l_i = 1 / (a_i - l_{i-1}),   r_i = 1 / (a_i - r_{i+1}),   G_ii = 1 / (a_i - l_{i-1} - r_{i+1}),
 
-|G_ii| <= 1 / eta. Adjoint: dG_ii / da_j = -G_ij G_ji = -G_ij^2 for all j. Since G_ij = -l_i G_{i+1,j} for i < j
-and -r_i G_{i-1,j} for i > j, the squares are products of squared ratios: G_jj^2 l_i^2 ... l_{j-1}^2 and
+|G_ii| <= 1 / eta. Adjoint: dG_ii / da_j = -G_ij G_ji = -G_ij^2 for all j. Since G_ij = -l_i G_{i+1,j} for i
+< j and -r_i G_{i-1,j} for i > j, the squares are products of squared ratios: G_jj^2 l_i^2 ... l_{j-1}^2 and
 G_jj^2 r_{j+1}^2 ... r_i^2. With out_i = dL/dRe G_ii + i dL/dIm G_ii, all pairs (i, j) sum up in two scans:
 
     A_j = conj(l_j^2) (out_j + A_{j-1}),   B_j = conj(r_j^2) (out_j + B_{j+1}),
@@ -65,10 +65,13 @@ def _(eta: Tensor, diagonal_real: Tensor, *_: Tensor) -> tuple[Tensor, Tensor]:
 def _keep(ctx: Any, inputs: tuple[Tensor, Tensor], output: Six) -> None:
     ctx.save_for_backward(inputs[1], *output)
     ctx.mark_non_differentiable(*output[2:])
+    ctx.set_materialize_grads(False)  # no zeros for the ratios
 
 
-def _backward(ctx: Any, out_real: Tensor, out_imag: Tensor, *_: Tensor) -> tuple[Tensor, Tensor]:
-    potential_grad, eta_grad = _adjoint(*ctx.saved_tensors, out_real, out_imag)
+def _backward(ctx: Any, out_real: Tensor | None, out_imag: Tensor | None, *_: None) -> tuple[Tensor, Tensor]:
+    saved = ctx.saved_tensors
+    out_real, out_imag = (torch.zeros_like(saved[1]) if x is None else x for x in (out_real, out_imag))
+    potential_grad, eta_grad = _adjoint(*saved, out_real, out_imag)
     return potential_grad, eta_grad
 
 
@@ -90,7 +93,7 @@ def _adjoint_flops(eta: torch.Size, diagonal_real: torch.Size, *_: Any, **__: An
 def two_sided(potential: Tensor, eta: Tensor) -> tuple[Tensor, Tensor]:
     """(Re G_ii, Im G_ii), each (B, N, C), for potential (B, N, C) and eta (C,), eta > 0.
 
-    Both float32 or both float64, on one device (ValueError otherwise). Differentiable once, in both arguments.
+    Both float32 or both float64, on one device (ValueError otherwise). Differentiable once, in both.
     Every row sees the whole sequence (not causal), and nothing of other batch rows, to the bit.
     """
     check(potential, eta)

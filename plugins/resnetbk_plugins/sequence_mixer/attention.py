@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import attrs
 from attrs.validators import ge, gt
+
 from resnetbk.errors import UserError
 
 if TYPE_CHECKING:

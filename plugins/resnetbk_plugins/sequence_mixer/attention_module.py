@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import torch
 import torch.nn.functional as F
-from resnetbk.kinds import State
 from torch import Tensor, nn
+
+from resnetbk.kinds import State
 
 
 class CausalAttention(nn.Module):

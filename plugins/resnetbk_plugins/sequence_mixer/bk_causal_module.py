@@ -6,9 +6,9 @@ import math
 
 import torch
 import torch.nn.functional as F
-from resnetbk.kinds import State
 from torch import Tensor, nn
 
+from resnetbk.kinds import State
 from resnetbk_plugins.kernels.one_sided import one_sided, one_sided_step
 
 

@@ -11,7 +11,7 @@ from resnetbk.cli import _run
 from resnetbk.kinds import KINDS
 
 
-@pytest.fixture()
+@pytest.fixture
 def call(capfd):
     """Runs the command line; gives exit code, standard output and standard error."""
 

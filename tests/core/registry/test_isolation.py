@@ -27,7 +27,7 @@ FAULTS = {
     "a key twice": (HEAD + 'use = "a:B"', "5: not valid TOML: "),
     "a long number": ("schema = " + "1" * 5000, "1: a number with thousands of digits"),
     "too deep": ("schema = 1\nx = " + "[" * 2000, "2: nested deeper than 32 levels"),
-    "too large": ("#" * 300_000, " is larger than 256 KiB"),
+    "too large": ("#" * 300_000, " is larger than 128 KiB"),
     "unknown kind": (
         'schema = 1\n[optimiser.x]\nuse = "a:B"',
         "2: unknown kind 'optimiser'; did you mean 'optimizer'?",

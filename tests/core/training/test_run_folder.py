@@ -90,14 +90,12 @@ def test_open_says_what_is_wrong(tmp_path: Path) -> None:
 def test_a_run_that_never_began_is_discarded_and_a_trained_one_is_not(tmp_path: Path) -> None:
     folder = run_at(tmp_path / "x")
     with folder.writing():
-        RunFolder(folder.path).discard()
+        folder.checkpoints.mkdir()
+        folder.discard()
         assert folder.path.exists()
-    folder.checkpoints.mkdir()
-    folder.discard()
-    assert folder.path.exists()
-    folder.checkpoints.rmdir()
-    folder.discard()
-    assert not folder.path.exists()
+        folder.checkpoints.rmdir()
+        folder.discard()
+        assert not folder.path.exists()
     folder.discard()  # and what is gone is gone
 
 

@@ -19,7 +19,11 @@ from safetensors.torch import load, save
 
 from resnetbk.training.state import NATIVE, join, split
 
-DTYPES = [*sorted(NATIVE, key=str), torch.complex128, torch.float8_e4m3fn, torch.float8_e5m2]
+FOREIGN_TO_SAFETENSORS = [
+    *(torch.complex64, torch.complex128, torch.float8_e4m3fn, torch.float8_e5m2),
+    *(torch.uint16, torch.uint32, torch.uint64),
+]
+DTYPES = [*sorted(NATIVE, key=str), *FOREIGN_TO_SAFETENSORS]
 ARRAY_DTYPES = "?bhilBHILefdFD"
 
 

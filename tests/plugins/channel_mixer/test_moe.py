@@ -37,7 +37,7 @@ def dense(mixer: nn.Module, x: Tensor) -> tuple[Tensor, Tensor]:
     return total, visits
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(seed=st.integers(0, 999), experts=st.integers(1, 5), top_k=st.integers(1, 5), count=st.integers(0, 20))
 def test_rows_gradients_and_penalty_equal_a_dense_loop(
     seed: int, experts: int, top_k: int, count: int
@@ -55,7 +55,9 @@ def test_rows_gradients_and_penalty_equal_a_dense_loop(
     torch.testing.assert_close(penalties["balance"], 0.25 * experts * imbalance, check_dtype=False)
     weights = (x, *mixer.parameters())
     ours = torch.autograd.grad((found * toward).sum() + penalties["balance"], weights)
-    theirs = torch.autograd.grad((expected * toward).sum() + 0.25 * experts * imbalance, weights)
+    theirs = torch.autograd.grad(
+        (expected * toward).sum() + 0.25 * experts * imbalance, weights, materialize_grads=True
+    )
     for ours_one, theirs_one in zip(ours, theirs, strict=True):
         torch.testing.assert_close(ours_one, theirs_one)
 
@@ -96,7 +98,7 @@ def test_the_router_learns_through_the_chosen_probability() -> None:
 
 
 def test_gradients_are_exact() -> None:
-    mixer = built(experts=3, top_k=2, activation="silu")
+    mixer = built(experts=3, top_k=2, activation="silu", expansion=0.5)
     x = rows(4).requires_grad_()
     names = [name for name, _ in mixer.named_parameters()]
 
@@ -123,15 +125,15 @@ def test_even_use_costs_the_balance_weight_and_one_expert_for_all_costs_more() -
     with torch.no_grad():
         even.router.weight.copy_(torch.eye(4, WIDTH) * 50)
         one.router.weight.zero_()[0] = 50.0
-    assert float(even(x)[1]["balance"]) == pytest.approx(0.5)
-    assert float(one(x)[1]["balance"]) == pytest.approx(0.5 * 4)
+    assert even(x)[1]["balance"].item() == pytest.approx(0.5)
+    assert one(x)[1]["balance"].item() == pytest.approx(0.5 * 4)
 
 
 def test_no_rows() -> None:
     mixer = built()
     found, penalties = mixer(rows(0))
     assert found.shape == (0, WIDTH)
-    assert float(penalties["balance"]) == 0
+    assert penalties["balance"].item() == 0
     (found.sum() + penalties["balance"]).backward()
     assert all(bool((p.grad == 0).all()) for p in mixer.parameters())
 
@@ -161,7 +163,7 @@ def test_bfloat16_autocast_routes_as_float32_does() -> None:
         rough, penalties = mixer(x)
     assert rough.dtype == torch.bfloat16
     assert penalties["balance"].dtype == torch.float32
-    torch.testing.assert_close(rough.float(), exact, atol=0.05 * float(exact.abs().max()), rtol=0)
+    torch.testing.assert_close(rough.float(), exact, atol=0.05 * exact.abs().max().item(), rtol=0)
     (rough.float().sum() + penalties["balance"]).backward()
     assert all(bool(p.grad.isfinite().all()) for p in mixer.parameters())
 

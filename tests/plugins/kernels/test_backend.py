@@ -1,0 +1,130 @@
+from __future__ import annotations
+
+import logging
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from resnetbk_plugins.kernels import backend, one_sided, torch_scans
+from resnetbk_plugins.kernels.loops import Loops
+
+NAMES = ["one_sided", "two_sided", "resolvent"]
+
+
+@pytest.fixture
+def fresh(monkeypatch):
+    """No choice made yet; the choices made in the test do not outlive it."""
+    backend.scans_for.cache_clear()
+    yield monkeypatch
+    backend.scans_for.cache_clear()
+
+
+def test_import_takes_neither_numba_nor_triton():
+    code = "import sys, resnetbk_plugins.kernels; print({'numba', 'triton'} & set(sys.modules))"
+    assert (
+        subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+        == "set()\n"
+    )
+
+
+def test_numba_serves_the_cpu_and_says_so_once(fresh, caplog):
+    pytest.importorskip("numba")
+    caplog.set_level(logging.INFO, logger="resnetbk")
+    for _ in range(2):
+        one_sided(torch.zeros(1, 2, 3), torch.ones(3))
+    assert [record.message for record in caplog.records] == ["resolvent scans on cpu: numba"]
+
+
+def test_without_numba_torch_serves(fresh, caplog):
+    fresh.setitem(sys.modules, "numba", None)
+    fresh.delitem(sys.modules, "resnetbk_plugins.kernels.numba_kernels", raising=False)
+    caplog.set_level(logging.INFO, logger="resnetbk")
+    assert backend.scans_for("cpu") is torch_scans
+    assert [record.message for record in caplog.records] == ["resolvent scans on cpu: torch"]
+
+
+def test_a_kernel_that_does_not_run_is_named_and_replaced(fresh, caplog):
+    pytest.importorskip("numba")
+    from resnetbk_plugins.kernels import numba_kernels
+
+    def broken(*_):
+        raise RuntimeError("no compiler")
+
+    fresh.setattr(numba_kernels, "launch", broken)
+    assert backend.scans_for("cpu") is torch_scans
+    assert "numba does not work here: no compiler" in caplog.text
+
+
+def everything(scans, name, inputs, out):
+    forward = getattr(scans, name)(*inputs)
+    return [*forward, *getattr(scans, name + "_adjoint")(inputs[1], *forward, *out)]
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("shape", [(3, 130, 64), (1, 900, 130), (5, 65, 7), (1, 1, 1)])
+def test_numba_agrees_with_torch_in_single_precision(name, shape):
+    pytest.importorskip("numba")
+    from resnetbk_plugins.kernels import numba_kernels
+
+    source = torch.Generator().manual_seed(0)
+    potential, u, *out = (torch.randn(shape, generator=source) for _ in range(6))
+    eta = 0.2 + torch.rand(shape[2], generator=source)
+    inputs = (potential, eta, u) if name == "resolvent" else (potential, eta)
+    out = out if name == "resolvent" else out[:2]
+    for a, b in zip(
+        everything(Loops(numba_kernels), name, inputs, out),
+        everything(torch_scans, name, inputs, out),
+        strict=True,
+    ):
+        assert a.dtype == b.dtype
+        assert (a - b).abs().max() <= 1e-5 * b.abs().max()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_numba_has_the_same_bits_for_any_company_and_thread_count(name):
+    pytest.importorskip("numba")
+    from resnetbk_plugins.kernels import numba_kernels
+
+    scans, threads = Loops(numba_kernels), torch.get_num_threads()
+    source = torch.Generator().manual_seed(1)
+    potential, u, *out = (torch.randn(2, 400, 96, generator=source) for _ in range(6))
+    eta = 0.2 + torch.rand(96, generator=source)
+    rest = [u] if name == "resolvent" else []
+    out = out if name == "resolvent" else out[:2]
+    together = everything(scans, name, (potential, eta, *rest), out)
+    torch.set_num_threads(1)
+    try:
+        for a, b in zip(together, everything(scans, name, (potential, eta, *rest), out), strict=True):
+            assert torch.equal(a, b)
+    finally:
+        torch.set_num_threads(threads)
+    alone = getattr(scans, name)(potential[1:, :, 5:42], eta[5:42], *(x[1:, :, 5:42] for x in rest))
+    for a, b in zip(together, alone, strict=False):
+        assert torch.equal(a[1:, :, 5:42], b)
+
+
+def test_numba_streams_the_same_bits():
+    pytest.importorskip("numba")
+    from resnetbk_plugins.kernels import numba_kernels
+
+    potential, eta = torch.randn(2, 50, 19), 0.1 + torch.rand(19)
+    state = (torch.zeros(2, 19), torch.zeros(2, 19))
+    g_real, g_imag = Loops(numba_kernels).one_sided(potential, eta)
+    for i in range(50):
+        state = torch_scans.ratio_step(potential[:, i], eta, *state)
+        assert torch.equal(state[0], g_real[:, i])
+        assert torch.equal(state[1], g_imag[:, i])
+
+
+def test_goes_through_the_compiler_in_one_piece():
+    def loss(potential: torch.Tensor, eta: torch.Tensor) -> torch.Tensor:
+        g_real, g_imag = one_sided(potential, eta)
+        return (g_real * g_imag).sum()
+
+    potential, eta = torch.randn(2, 9, 3, requires_grad=True), torch.ones(3)
+    compiled = torch.compile(loss, backend="aot_eager", fullgraph=True)
+    (found,) = torch.autograd.grad(compiled(potential, eta), potential)
+    (expected,) = torch.autograd.grad(loss(potential, eta), potential)
+    torch.testing.assert_close(found, expected)
