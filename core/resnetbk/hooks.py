@@ -86,7 +86,6 @@ class RunReport:
     tokens         trained on
     seconds        of wall time spent on steps
     stopped        why it ended: `steps`, `seconds` or `target`
-    floors         nats a token that counting n-grams reaches on the same text, by n; empty if not counted
     """
 
     folder: Path
@@ -97,7 +96,6 @@ class RunReport:
     tokens: int
     seconds: float
     stopped: str
-    floors: Mapping[int, float] = attrs.field(factory=dict)
 
 
 # ---------------------------------------------------------------- hooks

@@ -41,5 +41,4 @@ class MetricsWriter:
     def resnetbk_finished(self, run: RunReport) -> None:
         record = attrs.asdict(run)
         del record["folder"]  # a run may be moved
-        record["floors"] = {str(order): nats for order, nats in run.floors.items()}
         self.folder.append_metrics({"event": "finished", "step": record.pop("steps"), **record})

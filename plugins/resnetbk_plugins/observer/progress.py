@@ -64,9 +64,8 @@ class Figures:
         )
 
     def run(self, run: RunReport) -> str:
-        floors = "".join(f"  {order}-gram floor {nats:.4f}" for order, nats in sorted(run.floors.items()))
         return (
-            f"done ({run.stopped})  held-out loss {run.loss:.4f}  {run.bits_per_byte:.4f} bits/byte{floors}  "
+            f"done ({run.stopped})  held-out loss {run.loss:.4f}  {run.bits_per_byte:.4f} bits/byte  "
             f"{run.steps} steps  {short(run.tokens)} tokens  {timedelta(seconds=round(run.seconds))}  "
             f"{run.folder}"
         )

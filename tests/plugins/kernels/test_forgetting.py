@@ -77,6 +77,7 @@ def test_run_ups_grow_as_eta_shrinks_and_eta_that_promises_nothing_has_none(dtyp
 def test_chunks_give_what_one_chunk_gives(monkeypatch, dtype, eta, length):
     source = torch.Generator().manual_seed(length)
     potential, u, *out = (torch.randn(2, length, 3, generator=source, dtype=dtype) for _ in range(6))
+    potential[:, :, 0] = 0.0  # forgets about as slowly as the bound allows
     eta = torch.tensor([eta, 2 * eta, 1.0], dtype=dtype)
 
     def everything() -> list[torch.Tensor]:
@@ -96,4 +97,4 @@ def test_chunks_give_what_one_chunk_gives(monkeypatch, dtype, eta, length):
     monkeypatch.setattr(torch_scans, "ratio_run_up", lambda *_: None)
     monkeypatch.setattr(torch_scans, "linear_run_up", lambda *_, **__: None)
     for a, b in zip(chunked, everything(), strict=True):
-        assert (a - b).abs().max() <= 40 * torch.finfo(dtype).eps * b.abs().max()
+        assert (a - b).abs().max() <= 100 * torch.finfo(dtype).eps * b.abs().max()
