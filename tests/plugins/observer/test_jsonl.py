@@ -14,9 +14,7 @@ def test_every_report_becomes_one_line(tmp_path: Path) -> None:
             )
         )
     hook.resnetbk_evaluated(report=EvaluationReport(2, 2.25, 3.25, 1000, 0.5, True))
-    hook.resnetbk_finished(
-        run=RunReport(tmp_path, 2.25, 3.25, 800_000, 2, 1024, 0.2, "steps")
-    )
+    hook.resnetbk_finished(run=RunReport(tmp_path, 2.25, 3.25, 800_000, 2, 1024, 0.2, "steps"))
 
     first, second, evaluation, finished = [
         json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()

@@ -68,8 +68,7 @@ def test_without_a_terminal_lines_come_every_five_seconds_and_at_evaluations(clo
     assert evaluation == "step 300  held-out loss 1.8664  2.6925 bits/byte  best"
     assert third == "step 61/600  loss 2.3457  2.692 bits/byte  2.0k tokens/s  0:00:54 left"
     assert last == (
-        "done (steps)  held-out loss 1.7500  2.5250 bits/byte  "
-        "600 steps  1.2M tokens  0:01:15  runs/x"
+        "done (steps)  held-out loss 1.7500  2.5250 bits/byte  600 steps  1.2M tokens  0:01:15  runs/x"
     )
 
 
