@@ -1,12 +1,12 @@
 """The two recurrences over rows, parallel over chunks of rows, in plain torch.
 
-Rows are cut into chunks whose length follows from the run-up alone. All chunks advance together, one row at a
-time, and each first re-runs the rows just before its own: as many as it takes to forget where it started (see
-`forgetting`). Where that does not pay there is one chunk: the plain recurrence. "Up" is from the last row to
-the first.
+Rows are cut into chunks whose length follows from the run-up alone. All chunks advance together, one row at
+a time, and each first re-runs the rows just before its own: as many as it takes to forget where it started
+(see `forgetting`). Where that does not pay there is one chunk: the plain recurrence. "Up" is from the last
+row to the first.
 
-Pairs (real part, imaginary part) of (B, N, C) come in and go out. Inside they stand in grids (rows of a chunk,
-2, chunks, B, C), so that a row of all chunks is one piece of memory and few torch calls serve it.
+Pairs (real part, imaginary part) of (B, N, C) come in and go out. Inside they stand in grids (rows of a
+chunk, 2, chunks, B, C), so that a row of all chunks is one piece of memory and few torch calls serve it.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 Pair = tuple[Tensor, Tensor]
-# (one row of all chunks of each grid, the state before it, where the state after it goes): (2, chunks, B, C) each
+# (one row of each grid, the state before it, where the state after it goes), (2, chunks, B, C) each
 Step = Callable[[list[Tensor], Tensor, Tensor], None]
 
 
@@ -63,7 +63,7 @@ class Chunks:
             rows.reverse()
         state = grids[0].new_zeros(2, self.chunks, self.batch, self.chains)
         if self.chunks > 1:
-            # every chunk but the one where the scan starts takes its first state from its neighbour's last rows
+            # every chunk but the one where the scan starts takes its first state from its neighbour
             source, target = (slice(1, None), slice(-1)) if self.up else (slice(-1), slice(1, None))
             started = state[:, target]
             for row in rows[-self.run_up :]:
@@ -91,7 +91,7 @@ class Chunks:
         return parts[0], parts[1]
 
     def _pieces(self, x: Tensor, grid: Tensor) -> Iterator[Pair]:
-        """The same entries as views of x and of the grid: the full chunks, then the one where the scan ends."""
+        """The same entries as views of x and of the grid: the full chunks, then the one that is not."""
         cells = grid.permute(2, 1, 0, 3)
         full = self.chunks - bool(self.missing)
         head, tail = x.split([self.length - full * self.rows, full * self.rows][:: 1 if self.up else -1], 1)

@@ -1,7 +1,7 @@
 """The scans in plain torch, on any device: real tensors (B, N, C) in and out, eta (C,), no complex numbers.
 
-The recurrences run in chunks of rows (`chunks`), as long as eta asks for (`forgetting`). The adjoints are linear
-scans as well; their formulas stand with the ops (`one_sided`, `two_sided`, `resolvent`).
+The recurrences run in chunks of rows (`chunks`), as long as eta asks for (`forgetting`). The adjoints are
+linear scans as well; their formulas stand with the ops (`one_sided`, `two_sided`, `resolvent`).
 """
 
 from __future__ import annotations

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import math
-
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from resnetbk.kinds import State
-from resnetbk_plugins.kernels.one_sided import one_sided, one_sided_step
+from resnetbk_plugins.kernels import one_sided, one_sided_step
+from resnetbk_plugins.sequence_mixer.spectrum import Spectrum
 
 
 class CausalChains(nn.Module):
@@ -24,9 +22,7 @@ class CausalChains(nn.Module):
     def __init__(self, width: int, chains: int, spread: float, eta_low: float, eta_high: float) -> None:
         super().__init__()
         self.potential = nn.Linear(width, chains, bias=False)
-        self.energy = nn.Parameter(torch.linspace(-spread, spread, chains))
-        low, high = (math.log(math.expm1(eta)) for eta in (eta_low, eta_high))
-        self.raw_eta = nn.Parameter(torch.linspace(low, high, chains))  # eta = softplus(raw_eta)
+        self.spectrum = Spectrum(chains, spread, eta_low, eta_high)
         self.output = nn.Linear(2 * chains, width, bias=False)
         nn.init.normal_(self.potential.weight, std=width**-0.5)
         nn.init.zeros_(self.output.weight)
@@ -35,26 +31,19 @@ class CausalChains(nn.Module):
         """(B, M, D) -> (B, M, D). Chains count rows, not positions; padding comes last, so is never seen."""
         read = self.potential(x)
         with torch.autocast(x.device.type, enabled=False):
-            g_real, g_imag = one_sided(*self._site(read))
+            g_real, g_imag = one_sided(*self.spectrum.site(read))
         return self._features(g_real, g_imag, read.dtype)
 
     def initial_state(self, batch: int) -> State:
         """g before the first row: `g_real` and `g_imag`, (B, C) zeros."""
-        dtype = torch.promote_types(self.energy.dtype, torch.float32)
-        zeros = torch.zeros(batch, len(self.energy), dtype=dtype, device=self.energy.device)
-        return {"g_real": zeros, "g_imag": zeros.clone()}
+        return {"g_real": self.spectrum.zeros(batch), "g_imag": self.spectrum.zeros(batch)}
 
     def step(self, x: Tensor, position: Tensor, state: State) -> tuple[Tensor, State]:
         """(B, D) -> (B, D): one more site on every chain."""
         read = self.potential(x)
         with torch.autocast(x.device.type, enabled=False):
-            g_real, g_imag = one_sided_step(*self._site(read), state["g_real"], state["g_imag"])
+            g_real, g_imag = one_sided_step(*self.spectrum.site(read), state["g_real"], state["g_imag"])
         return self._features(g_real, g_imag, read.dtype), {"g_real": g_real, "g_imag": g_imag}
-
-    def _site(self, read: Tensor) -> tuple[Tensor, Tensor]:
-        """v + E and eta in at least float32: the ratios amplify what half precision rounds away."""
-        dtype = torch.promote_types(read.dtype, torch.float32)
-        return read.to(dtype) + self.energy.to(dtype), F.softplus(self.raw_eta.to(dtype))
 
     def _features(self, g_real: Tensor, g_imag: Tensor, dtype: torch.dtype) -> Tensor:
         row: Tensor = self.output(torch.cat((g_real, g_imag), dim=-1).to(dtype))

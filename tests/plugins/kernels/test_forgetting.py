@@ -97,4 +97,5 @@ def test_chunks_give_what_one_chunk_gives(monkeypatch, dtype, eta, length):
     monkeypatch.setattr(torch_scans, "ratio_run_up", lambda *_: None)
     monkeypatch.setattr(torch_scans, "linear_run_up", lambda *_, **__: None)
     for a, b in zip(chunked, everything(), strict=True):
-        assert (a - b).abs().max() <= 100 * torch.finfo(dtype).eps * b.abs().max()
+        roundings = 100 if a.dim() == 3 else 100 * length**0.5  # the gradient of eta is a sum over rows
+        assert (a - b).abs().max() <= roundings * torch.finfo(dtype).eps * b.abs().max()

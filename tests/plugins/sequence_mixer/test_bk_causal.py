@@ -15,7 +15,7 @@ def test_rows_are_the_resolvent_of_the_rows_so_far() -> None:
     mixer = BKCausal(chains=3).build(width=4, depth=1).double()
     nn.init.normal_(mixer.output.weight)
     x = torch.randn(1, 7, 4, dtype=torch.float64)
-    site = mixer.potential(x)[0] + mixer.energy - 1j * nn.functional.softplus(mixer.raw_eta)
+    site = mixer.potential(x)[0] + mixer.spectrum.energy - 1j * nn.functional.softplus(mixer.spectrum.raw_eta)
     hopping = torch.diag(torch.ones(6, dtype=torch.float64), 1)
     hopping = hopping + hopping.T
     g = torch.stack(
@@ -49,8 +49,8 @@ def test_gradients_are_exact() -> None:
 
 def test_energies_and_eta_start_spread_over_their_ranges() -> None:
     mixer = BKCausal(chains=5, spread=2.0, eta_low=0.5, eta_high=1.5).build(width=8, depth=1)
-    torch.testing.assert_close(mixer.energy.detach(), torch.tensor([-2.0, -1.0, 0.0, 1.0, 2.0]))
-    eta = nn.functional.softplus(mixer.raw_eta.detach())
+    torch.testing.assert_close(mixer.spectrum.energy.detach(), torch.tensor([-2.0, -1.0, 0.0, 1.0, 2.0]))
+    eta = nn.functional.softplus(mixer.spectrum.raw_eta.detach())
     torch.testing.assert_close(eta[[0, -1]], torch.tensor([0.5, 1.5]))
     assert bool((eta.diff() > 0).all())
 

@@ -10,10 +10,16 @@ from torch import Tensor, nn
 
 from resnetbk_plugins.sequence_mixer.attention import Attention
 from resnetbk_plugins.sequence_mixer.bk_causal import BKCausal
+from resnetbk_plugins.sequence_mixer.bk_resolvent import BKResolvent
+from resnetbk_plugins.sequence_mixer.gated_linear import GatedLinear
 
 WIDTH = 12
 COMPONENTS = {
     "bk-causal": BKCausal(chains=10),
+    "bk-resolvent": BKResolvent(chains=10),
+    "bk-resolvent without convolution": BKResolvent(chains=7, convolution=0),
+    "gated-linear": GatedLinear(heads=3, keys=5, chunk=8),
+    "gated-linear without convolution": GatedLinear(heads=2, keys=16, chunk=16, convolution=0),
     "attention": Attention(heads=3),
     "attention without rope": Attention(heads=2, rope=False, bias=True),
 }

@@ -1,0 +1,39 @@
+"""The two-sided diagonal: every row sees the whole sequence."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import attrs
+from attrs.validators import ge, gt
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+@attrs.frozen(kw_only=True)
+class BKDiagonal:
+    """Each row sets the potential of a site of `chains` tridiagonal chains and reads back the diagonal of
+    the full resolvent there, [(H - z)^-1]_ii, which depends on every site before and after it: for masked
+    objectives and encoders, never for predicting the next token.
+
+    chains    how many chains run side by side
+    spread    energies start evenly over [-spread, spread]; the free chain's band is [-2, 2]
+    eta_low   imaginary part of the energy, evenly spread over the chains at the start: how far a row
+    eta_high  sees (the influence of a site at distance d falls like exp(-d asinh(eta)) or faster)
+    """
+
+    chains: int = attrs.field(default=128, validator=ge(1))
+    spread: float = attrs.field(default=2.2, validator=ge(0.0))
+    eta_low: float = attrs.field(default=0.47, validator=gt(0.0))
+    eta_high: float = attrs.field(default=1.7, validator=gt(0.0))
+
+    @eta_high.validator
+    def _range(self, attribute: attrs.Attribute[float], value: float) -> None:
+        if value < self.eta_low:
+            raise ValueError(f"eta_high must be at least eta_low = {self.eta_low}, not {value}")
+
+    def build(self, *, width: int, depth: int) -> nn.Module:
+        from resnetbk_plugins.sequence_mixer.bk_diagonal_module import TwoSidedChains
+
+        return TwoSidedChains(width, self.chains, self.spread, self.eta_low, self.eta_high)

@@ -1,0 +1,38 @@
+"""Linear attention with a scalar decay: the peer among mixers of constant-size state."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import attrs
+from attrs.validators import ge
+
+from resnetbk.errors import UserError
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+@attrs.frozen(kw_only=True)
+class GatedLinear:
+    """Each head keeps a matrix S_i = a_i S_{i-1} + k_i v_i^T and reads q_i^T S_i; the decay a_i in (0, 1) is
+    one number a head, read from the row (Mamba-2: Dao & Gu 2024, arXiv:2405.21060; GLA: Yang et al. 2023,
+    arXiv:2312.06635). Computed in chunks: quadratic within one, linear in the length.
+
+    heads        independent states; must divide the width
+    keys         length of q and k in each head: the state is `keys` x width / heads numbers a head
+    chunk        rows computed together
+    convolution  rows that a causal convolution mixes, channel by channel, before q, k and v; 0 for none
+    """
+
+    heads: int = attrs.field(default=4, validator=ge(1))
+    keys: int = attrs.field(default=32, validator=ge(1))
+    chunk: int = attrs.field(default=64, validator=ge(1))
+    convolution: int = attrs.field(default=4, validator=ge(0))
+
+    def build(self, *, width: int, depth: int) -> nn.Module:
+        if width % self.heads:
+            raise UserError(f"gated-linear: heads = {self.heads} must divide model.width = {width}")
+        from resnetbk_plugins.sequence_mixer.gated_linear_module import DecayingStates
+
+        return DecayingStates(width, self.heads, self.keys, self.chunk, self.convolution)

@@ -1,0 +1,40 @@
+"""A short causal convolution, channel by channel, that mixers put before their scan."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+class ShortConvolution(nn.Module):
+    """x_i -> the weighted sum of x_i and the `size` - 1 rows before it, each channel with weights of its own
+    (Fu et al. 2022, arXiv:2212.14052). Starts as the identity."""
+
+    def __init__(self, width: int, size: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.zeros(size, width))  # newest row last
+        with torch.no_grad():
+            self.weight[-1] = 1.0
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, M, D) -> (B, M, D); before the first row there are zeros."""
+        size, rows = self.weight.shape[0], x.shape[1]
+        padded = F.pad(x, (0, 0, size - 1, 0))
+        mixed = padded[:, :rows] * self.weight[0]
+        for back in range(1, size):
+            mixed = mixed + padded[:, back : back + rows] * self.weight[back]
+        return mixed.to(x.dtype)
+
+    def before(self, batch: int) -> Tensor:
+        """(B, size - 1, D): no rows yet."""
+        size, width = self.weight.shape
+        return self.weight.new_zeros(batch, size - 1, width)
+
+    def step(self, x: Tensor, before: Tensor) -> tuple[Tensor, Tensor]:
+        """(B, D) and the rows before -> (B, D) and the rows before the next."""
+        rows = torch.cat((before, x[:, None].to(before.dtype)), dim=1)
+        mixed = rows[:, 0] * self.weight[0]
+        for back in range(1, rows.shape[1]):
+            mixed = mixed + rows[:, back] * self.weight[back]
+        return mixed.to(x.dtype), rows[:, 1:]
