@@ -94,8 +94,12 @@ class Chunks:
         """The same entries as views of x and of the grid: the full chunks, then the one that is not."""
         cells = grid.permute(2, 1, 0, 3)
         full = self.chunks - bool(self.missing)
-        head, tail = x.split([self.length - full * self.rows, full * self.rows][:: 1 if self.up else -1], 1)
-        (short, whole) = (head, tail) if self.up else (tail, head)
-        yield whole.unflatten(1, (full, self.rows)), cells[:, -full:] if self.up else cells[:, :full]
+        if self.up:
+            edge = self.length - full * self.rows
+            short, whole, whole_cells = x[:, :edge], x[:, edge:], cells[:, self.chunks - full :]
+        else:
+            edge = full * self.rows
+            whole, short, whole_cells = x[:, :edge], x[:, edge:], cells[:, :full]
+        yield whole.unflatten(1, (full, self.rows)), whole_cells
         if self.missing:
             yield short, cells[:, 0, self.missing :] if self.up else cells[:, -1, : -self.missing]

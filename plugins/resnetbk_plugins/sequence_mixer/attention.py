@@ -17,17 +17,19 @@ if TYPE_CHECKING:
 class Attention:
     """Multi-head causal attention (Vaswani et al., 2017), with rotary positions (Su et al., 2021).
 
-    heads      must divide the model's width; with `rope`, into an even size
-    rope       rotate queries and keys by the rows' absolute positions; without it, order shows only
-               through the causal mask
-    rope_base  the slowest rotation takes about 2 pi rope_base tokens
-    bias       add a bias to all four projections
+    heads        must divide the model's width; with `rope`, into an even size
+    rope         rotate queries and keys by the rows' absolute positions; without it, order shows only
+                 through the causal mask
+    rope_base    the slowest rotation takes about 2 pi rope_base tokens
+    bias         add a bias to all four projections
+    convolution  rows that a causal convolution mixes, channel by channel, before q, k and v; 0 for none
     """
 
     heads: int = attrs.field(default=4, validator=ge(1))
     rope: bool = True
     rope_base: float = attrs.field(default=10000.0, validator=gt(1.0))
     bias: bool = False
+    convolution: int = attrs.field(default=0, validator=ge(0))
 
     def build(self, *, width: int, depth: int) -> nn.Module:
         if width % self.heads:
@@ -42,4 +44,5 @@ class Attention:
             )
         from resnetbk_plugins.sequence_mixer.attention_module import CausalAttention
 
-        return CausalAttention(width, self.heads, self.rope_base if self.rope else None, self.bias)
+        rope_base = self.rope_base if self.rope else None
+        return CausalAttention(width, self.heads, rope_base, self.bias, self.convolution)

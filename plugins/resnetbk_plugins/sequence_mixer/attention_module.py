@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from resnetbk.kinds import State
+from resnetbk_plugins.sequence_mixer.short_convolution import ShortConvolution
 
 
 class CausalAttention(nn.Module):
@@ -15,10 +16,11 @@ class CausalAttention(nn.Module):
     `rope_base` None leaves queries and keys unrotated. Padding comes last, so the causal mask hides it.
     """
 
-    def __init__(self, width: int, heads: int, rope_base: float | None, bias: bool) -> None:
+    def __init__(self, width: int, heads: int, rope_base: float | None, bias: bool, convolution: int) -> None:
         super().__init__()
         self.heads = heads
         self.rope_base = rope_base
+        self.convolution = ShortConvolution(width, convolution) if convolution else None
         self.query = nn.Linear(width, width, bias=bias)
         self.key = nn.Linear(width, width, bias=bias)
         self.value = nn.Linear(width, width, bias=bias)
@@ -32,6 +34,8 @@ class CausalAttention(nn.Module):
 
     def forward(self, x: Tensor, position: Tensor, length: Tensor | None) -> Tensor:
         """(B, M, D) at (B, M) -> (B, M, D)."""
+        if self.convolution is not None:
+            x = self.convolution(x)
         q, k = self._rotated(self.query(x), self.key(x), position)
         q, k, v = (t.unflatten(-1, (self.heads, -1)).transpose(1, 2) for t in (q, k, self.value(x)))
         mixed = F.scaled_dot_product_attention(q, k, v, is_causal=True)
@@ -39,14 +43,21 @@ class CausalAttention(nn.Module):
         return row
 
     def initial_state(self, batch: int) -> State:
-        """An empty cache: `key` and `value` (B, T, D) with T = 0, and `length` (B,), rows in use."""
+        """An empty cache: `key` and `value` (B, T, D) with T = 0, and `length` (B,), rows in use; and the
+        rows that the convolution looks back on."""
         weight = self.key.weight
         empty = weight.new_zeros(batch, 0, weight.shape[0])
         used = torch.zeros(batch, dtype=torch.int64, device=weight.device)
-        return {"key": empty, "value": empty.clone(), "length": used}
+        state = {"key": empty, "value": empty.clone(), "length": used}
+        if self.convolution is not None:
+            state["rows"] = self.convolution.before(batch)
+        return state
 
     def step(self, x: Tensor, position: Tensor, state: State) -> tuple[Tensor, State]:
         """(B, D) at (B,) -> (B, D). Caches of different length go together: T follows the longest."""
+        after: State = {}
+        if self.convolution is not None:
+            x, after["rows"] = self.convolution.step(x, state["rows"])
         q, k = self._rotated(self.query(x), self.key(x), position)
         used = state["length"]
         grow = max(0, int(used.max()) + 1 - state["key"].shape[1]) if len(used) else 0
@@ -57,7 +68,7 @@ class CausalAttention(nn.Module):
         keys, values = (t.to(q.dtype).unflatten(-1, (self.heads, -1)).transpose(1, 2) for t in (key, value))
         mixed = F.scaled_dot_product_attention(q, keys, values, attn_mask=seen[:, None, None])
         row: Tensor = self.output(mixed.flatten(1))
-        return row, {"key": key, "value": value, "length": used + 1}
+        return row, {**after, "key": key, "value": value, "length": used + 1}
 
     def _rotated(self, q: Tensor, k: Tensor, position: Tensor) -> tuple[Tensor, Tensor]:
         """Rotary positions: each head's dimensions i and i + d/2 turn by position * base^(-2i/d)."""

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from resnetbk.kinds import State
 from resnetbk_plugins.kernels import one_sided, one_sided_step
+from resnetbk_plugins.sequence_mixer.short_convolution import ShortConvolution
 from resnetbk_plugins.sequence_mixer.spectrum import Spectrum
 
 
@@ -19,8 +20,11 @@ class CausalChains(nn.Module):
     The row it gives is output([Re g, Im g]).
     """
 
-    def __init__(self, width: int, chains: int, spread: float, eta_low: float, eta_high: float) -> None:
+    def __init__(
+        self, width: int, chains: int, spread: float, eta_low: float, eta_high: float, convolution: int
+    ) -> None:
         super().__init__()
+        self.convolution = ShortConvolution(width, convolution) if convolution else None
         self.potential = nn.Linear(width, chains, bias=False)
         self.spectrum = Spectrum(chains, spread, eta_low, eta_high)
         self.output = nn.Linear(2 * chains, width, bias=False)
@@ -29,21 +33,28 @@ class CausalChains(nn.Module):
 
     def forward(self, x: Tensor, position: Tensor, length: Tensor | None) -> Tensor:
         """(B, M, D) -> (B, M, D). Chains count rows, not positions; padding comes last, so is never seen."""
-        read = self.potential(x)
+        read = self.potential(x if self.convolution is None else self.convolution(x))
         with torch.autocast(x.device.type, enabled=False):
             g_real, g_imag = one_sided(*self.spectrum.site(read))
         return self._features(g_real, g_imag, read.dtype)
 
     def initial_state(self, batch: int) -> State:
-        """g before the first row: `g_real` and `g_imag`, (B, C) zeros."""
-        return {"g_real": self.spectrum.zeros(batch), "g_imag": self.spectrum.zeros(batch)}
+        """g before the first row, (B, C) zeros, and the rows that the convolution looks back on."""
+        state = {"g_real": self.spectrum.zeros(batch), "g_imag": self.spectrum.zeros(batch)}
+        if self.convolution is not None:
+            state["rows"] = self.convolution.before(batch)
+        return state
 
     def step(self, x: Tensor, position: Tensor, state: State) -> tuple[Tensor, State]:
         """(B, D) -> (B, D): one more site on every chain."""
+        after: State = {}
+        if self.convolution is not None:
+            x, after["rows"] = self.convolution.step(x, state["rows"])
         read = self.potential(x)
         with torch.autocast(x.device.type, enabled=False):
-            g_real, g_imag = one_sided_step(*self.spectrum.site(read), state["g_real"], state["g_imag"])
-        return self._features(g_real, g_imag, read.dtype), {"g_real": g_real, "g_imag": g_imag}
+            g = one_sided_step(*self.spectrum.site(read), state["g_real"], state["g_imag"])
+        after["g_real"], after["g_imag"] = g
+        return self._features(*g, read.dtype), after
 
     def _features(self, g_real: Tensor, g_imag: Tensor, dtype: torch.dtype) -> Tensor:
         row: Tensor = self.output(torch.cat((g_real, g_imag), dim=-1).to(dtype))

@@ -42,7 +42,7 @@ class DecayingStates(nn.Module):
         """(B, M, D) -> (B, M, D). Padding comes last, so is never seen."""
         batch, rows, _ = x.shape
         if batch == 0 or rows == 0:
-            return self.output(x)
+            return x  # nothing to mix
         mixed = x if self.convolution is None else self.convolution(x)
         q, k, v, log_decay = self._parts(mixed)
         with torch.autocast(x.device.type, enabled=False):
@@ -54,7 +54,7 @@ class DecayingStates(nn.Module):
         dtype = torch.promote_types(x.dtype, torch.float32)
 
         def heads(y: Tensor) -> Tensor:
-            return y.unflatten(-1, (self.heads, -1)).transpose(1, 2).to(dtype)
+            return y.view(*y.shape[:-1], self.heads, y.shape[-1] // self.heads).transpose(1, 2).to(dtype)
 
         size = F.softplus(self.step_size(x).to(dtype)).transpose(1, 2)
         q = heads(self.query(x)) * self.keys**-0.5
@@ -67,7 +67,7 @@ class DecayingStates(nn.Module):
         more = -rows % size
 
         def cut(y: Tensor) -> Tensor:
-            return F.pad(y, (0, 0, 0, more)).unflatten(2, (-1, size))
+            return F.pad(y, (0, 0, 0, more)).view(*y.shape[:2], -1, size, y.shape[-1])
 
         q, k, v = cut(q), cut(k), cut(v)
         total = F.pad(log_decay, (0, more)).unflatten(2, (-1, size)).cumsum(-1)  # (B, H, chunks, size)
@@ -82,7 +82,8 @@ class DecayingStates(nn.Module):
             before.append(state)
             state = kept[:, :, chunk] * state + added[:, :, chunk]
         across = (q * total.exp()[..., None]) @ torch.stack(before, 2)
-        return (within + across).flatten(2, 3)[:, :, :rows]
+        y: Tensor = within + across
+        return y.flatten(2, 3)[:, :, :rows]
 
     def _features(self, x: Tensor, y: Tensor) -> Tensor:
         gate = F.silu(self.gate(x))

@@ -12,7 +12,7 @@ from resnetbk_plugins.sequence_mixer.bk_causal import BKCausal
 def test_rows_are_the_resolvent_of_the_rows_so_far() -> None:
     """The features against a dense inverse of (H_{0..i} + E - i eta), chain by chain."""
     torch.manual_seed(0)
-    mixer = BKCausal(chains=3).build(width=4, depth=1).double()
+    mixer = BKCausal(chains=3, convolution=0).build(width=4, depth=1).double()
     nn.init.normal_(mixer.output.weight)
     x = torch.randn(1, 7, 4, dtype=torch.float64)
     site = mixer.potential(x)[0] + mixer.spectrum.energy - 1j * nn.functional.softplus(mixer.spectrum.raw_eta)
@@ -63,11 +63,12 @@ def test_the_scan_keeps_float32_under_autocast() -> None:
 
 
 def test_the_state_does_not_grow() -> None:
-    mixer = BKCausal(chains=5).build(width=8, depth=1)
+    mixer = BKCausal(chains=5, convolution=4).build(width=8, depth=1)
     state = mixer.initial_state(2)
-    for i in range(3):
+    for i in range(6):
         _, state = mixer.step(torch.randn(2, 8), torch.full((2,), i), state)
-        assert {key: value.shape for key, value in state.items()} == {"g_real": (2, 5), "g_imag": (2, 5)}
+        shapes = {key: tuple(value.shape) for key, value in state.items()}
+        assert shapes == {"g_real": (2, 5), "g_imag": (2, 5), "rows": (2, 3, 8)}
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,8 @@ from resnetbk_plugins.sequence_mixer.gated_linear import GatedLinear
 WIDTH = 12
 COMPONENTS = {
     "bk-causal": BKCausal(chains=10),
+    "bk-causal without convolution": BKCausal(chains=9, convolution=0),
+    "attention with convolution": Attention(heads=2, convolution=3),
     "bk-resolvent": BKResolvent(chains=10),
     "bk-resolvent without convolution": BKResolvent(chains=7, convolution=0),
     "gated-linear": GatedLinear(heads=3, keys=5, chunk=8),
