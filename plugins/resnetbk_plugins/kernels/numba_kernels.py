@@ -3,9 +3,9 @@
 
 One task is one batch row and one block of at most WIDTH chains: the inner loops run over contiguous memory
 and vectorise (few arrays to a loop: beyond that the compiler gives up proving that they do not overlap), and
-a single sequence still feeds several cores. No fast-math: every row of every chain has the same bits
-whatever the shape, the thread count and the neighbours. `s` holds what a task carries from row to row, a
-line a quantity.
+a single sequence of many chains feeds several cores. No fast-math: every row of every chain has the same
+bits whatever the shape, the thread count and the neighbours. `s` holds what a task carries from row to row,
+a line a quantity.
 
 Compiled at the first call per dtype, one to three seconds a kernel, then kept in numba's cache.
 """
@@ -21,25 +21,21 @@ import torch
 from numba import prange
 from torch import Tensor
 
-WIDTH = 64
+WIDTH = 64  # narrower, and the cores would fight over the cache lines of a row
 # below this many chain-steps a thread is not worth waking
 _STEPS_PER_THREAD = 16_384
 
 
 def launch(kernel: Callable[..., None], *tensors: Tensor) -> None:
-    """Run on as many threads as torch uses, fewer for little work."""
+    """Run on as many threads as torch uses, fewer for few tasks or little work."""
     batch, length, chains = tensors[0].shape
-    steps = batch * length * chains
+    steps, tasks = batch * length * chains, batch * -(-chains // WIDTH)
     if steps == 0:
         return
     before = numba.get_num_threads()
-    threads = max(1, min(torch.get_num_threads(), before, steps // _STEPS_PER_THREAD))
-    width = WIDTH
-    while width > 16 and batch * -(-chains // width) < threads:
-        width //= 2
-    numba.set_num_threads(threads)
+    numba.set_num_threads(max(1, min(torch.get_num_threads(), before, tasks, steps // _STEPS_PER_THREAD)))
     try:
-        kernel(*(x.detach().contiguous().numpy() for x in tensors), width)
+        kernel(*(x.detach().contiguous().numpy() for x in tensors))
     finally:
         numba.set_num_threads(before)
 
@@ -54,13 +50,13 @@ def _compiled(kernel: Callable[..., None]) -> Callable[..., None]:
 
 
 @_compiled
-def one_sided(v, eta, g_re, g_im, width):
+def one_sided(v, eta, g_re, g_im):
     batch, length, chains = v.shape
-    blocks = (chains + width - 1) // width
+    blocks = (chains + WIDTH - 1) // WIDTH
     one = v.dtype.type(1)
     for task in prange(batch * blocks):
-        b, lo = task // blocks, task % blocks * width
-        hi = min(lo + width, chains)
+        b, lo = task // blocks, task % blocks * WIDTH
+        hi = min(lo + WIDTH, chains)
         s = np.zeros((3, WIDTH), v.dtype)
         s[2, : hi - lo] = eta[lo:hi]
         for i in range(length):
@@ -73,13 +69,13 @@ def one_sided(v, eta, g_re, g_im, width):
 
 
 @_compiled
-def one_sided_adjoint(g_re, g_im, out_re, out_im, v_grad, eta_grad, width):
+def one_sided_adjoint(g_re, g_im, out_re, out_im, v_grad, eta_grad):
     batch, length, chains = g_re.shape
-    blocks = (chains + width - 1) // width
+    blocks = (chains + WIDTH - 1) // WIDTH
     two = g_re.dtype.type(2)
     for task in prange(batch * blocks):
-        b, lo = task // blocks, task % blocks * width
-        hi = min(lo + width, chains)
+        b, lo = task // blocks, task % blocks * WIDTH
+        hi = min(lo + WIDTH, chains)
         s = np.zeros((2, WIDTH), g_re.dtype)
         total = eta_grad[b, lo:hi]
         for i in range(length - 1, -1, -1):
@@ -97,13 +93,13 @@ def one_sided_adjoint(g_re, g_im, out_re, out_im, v_grad, eta_grad, width):
 
 
 @_compiled
-def two_sided(v, eta, d_re, d_im, l_re, l_im, r_re, r_im, width):
+def two_sided(v, eta, d_re, d_im, l_re, l_im, r_re, r_im):
     batch, length, chains = v.shape
-    blocks = (chains + width - 1) // width
+    blocks = (chains + WIDTH - 1) // WIDTH
     one = v.dtype.type(1)
     for task in prange(batch * blocks):
-        b, lo = task // blocks, task % blocks * width
-        hi = min(lo + width, chains)
+        b, lo = task // blocks, task % blocks * WIDTH
+        hi = min(lo + WIDTH, chains)
         s = np.zeros((5, WIDTH), v.dtype)
         s[4, : hi - lo] = eta[lo:hi]
         for i in range(length - 1, -1, -1):
@@ -136,15 +132,13 @@ def two_sided(v, eta, d_re, d_im, l_re, l_im, r_re, r_im, width):
 
 
 @_compiled
-def two_sided_adjoint(
-    d_re, d_im, l_re, l_im, r_re, r_im, out_re, out_im, v_grad, eta_grad, kept_re, kept_im, width
-):
+def two_sided_adjoint(d_re, d_im, l_re, l_im, r_re, r_im, out_re, out_im, v_grad, eta_grad, kept_re, kept_im):
     batch, length, chains = d_re.shape
-    blocks = (chains + width - 1) // width
+    blocks = (chains + WIDTH - 1) // WIDTH
     two = d_re.dtype.type(2)
     for task in prange(batch * blocks):
-        b, lo = task // blocks, task % blocks * width
-        hi = min(lo + width, chains)
+        b, lo = task // blocks, task % blocks * WIDTH
+        hi = min(lo + WIDTH, chains)
         s = np.zeros((4, WIDTH), d_re.dtype)
         total = eta_grad[b, lo:hi]
         for i in range(length - 1, -1, -1):
@@ -181,13 +175,13 @@ def two_sided_adjoint(
 
 
 @_compiled
-def resolvent(v, eta, u, y_re, y_im, g_re, g_im, width):
+def resolvent(v, eta, u, y_re, y_im, g_re, g_im):
     batch, length, chains = v.shape
-    blocks = (chains + width - 1) // width
+    blocks = (chains + WIDTH - 1) // WIDTH
     one = v.dtype.type(1)
     for task in prange(batch * blocks):
-        b, lo = task // blocks, task % blocks * width
-        hi = min(lo + width, chains)
+        b, lo = task // blocks, task % blocks * WIDTH
+        hi = min(lo + WIDTH, chains)
         s = np.zeros((5, WIDTH), v.dtype)
         s[4, : hi - lo] = eta[lo:hi]
         for i in range(length):
@@ -205,13 +199,13 @@ def resolvent(v, eta, u, y_re, y_im, g_re, g_im, width):
 
 
 @_compiled
-def resolvent_adjoint(y_re, y_im, g_re, g_im, yo_re, yo_im, go_re, go_im, v_grad, eta_grad, u_grad, width):
+def resolvent_adjoint(y_re, y_im, g_re, g_im, yo_re, yo_im, go_re, go_im, v_grad, eta_grad, u_grad):
     batch, length, chains = y_re.shape
-    blocks = (chains + width - 1) // width
+    blocks = (chains + WIDTH - 1) // WIDTH
     two = y_re.dtype.type(2)
     for task in prange(batch * blocks):
-        b, lo = task // blocks, task % blocks * width
-        hi = min(lo + width, chains)
+        b, lo = task // blocks, task % blocks * WIDTH
+        hi = min(lo + WIDTH, chains)
         s = np.zeros((4, WIDTH), y_re.dtype)
         total = eta_grad[b, lo:hi]
         for i in range(length - 1, -1, -1):

@@ -1,0 +1,61 @@
+"""Writing with carried state: python benchmarks/generate.py
+
+Seconds and state per token after a context of 100 and of 100 000 tokens, for a constant-size state and for
+attention's cache, whose long context is put in place rather than read.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from paired import median, paired, ratio
+from training_step import build
+
+from resnetbk.model.language_model import LanguageModel
+
+CONTEXTS = (100, 100_000)
+TOKENS = 50
+
+
+def state_after(model: LanguageModel, context: int) -> dict[str, Any]:
+    """The state after `context` tokens. A constant-size state is read up to; a cache is filled at random."""
+    state = model.initial_state(1)
+    for _ in range(min(context, 100)):
+        _, state = model.step(torch.randint(256, (1,)), state)
+    for mixer in state["trunk"]["layers"]:
+        if "key" in mixer:
+            width = mixer["key"].shape[-1]
+            mixer.update(key=torch.randn(1, context, width), value=torch.randn(1, context, width))
+            mixer["length"] = torch.tensor([context])
+    state["position"] = torch.tensor([context])
+    return state
+
+
+def size(state: Any) -> int:
+    """Bytes of every tensor in a state."""
+    if isinstance(state, torch.Tensor):
+        return state.numel() * state.element_size()
+    return sum(size(part) for part in (state.values() if isinstance(state, dict) else state))
+
+
+@torch.inference_mode()
+def main() -> None:
+    for name in ("bk-causal", "bk-resolvent", "gated-linear", "attention"):
+        model = build({"attention": '"attention"'}.get(name, f'"{name}"')).eval()
+        states = {context: state_after(model, context) for context in CONTEXTS}
+
+        def write(state: dict[str, Any], model: LanguageModel = model) -> None:
+            for _ in range(TOKENS):
+                _, state = model.step(torch.tensor([65]), state)
+
+        runs = {str(context): (lambda state=state: write(state)) for context, state in states.items()}
+        seconds = paired(runs, rounds=7)
+        for context, state in states.items():
+            each = 1e6 * median(seconds[str(context)]) / TOKENS
+            print(f"{name:14} after {context:7,}: {each:9.0f} µs a token, state {size(state):13,} bytes")
+        print(f"{'':14} long / short {ratio(seconds[str(CONTEXTS[1])], seconds[str(CONTEXTS[0])])}")
+
+
+if __name__ == "__main__":
+    main()
