@@ -123,7 +123,12 @@ def resnetbk_evaluated(report: EvaluationReport) -> None:
 
 @hookspec
 def resnetbk_finished(run: RunReport) -> None:
-    """The run ended by itself and is saved. Not called for a run that was interrupted or went wrong."""
+    """The run ended by itself and is saved."""
+
+
+@hookspec
+def resnetbk_interrupted(reason: str) -> None:
+    """The run ended by a signal or an error, which is raised right after this."""
 
 
 HOOKS = tuple(name for name in dir(sys.modules[__name__]) if name.startswith("resnetbk_"))
@@ -171,7 +176,7 @@ def _guarded(
             nonlocal told
             try:
                 implementation(*arguments)
-            except Exception as error:
+            except (Exception, SystemExit) as error:  # an observer may not end the run
                 if hook == "resnetbk_check" and isinstance(error, UserError):
                     raise
                 if not told:

@@ -40,6 +40,7 @@ def test_the_hooks_are_these() -> None:
         "resnetbk_step",
         "resnetbk_evaluated",
         "resnetbk_finished",
+        "resnetbk_interrupted",
     }
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import os
 import sys
 import traceback
@@ -50,7 +52,7 @@ class Verbs(click.Group):
 
 @click.group(cls=Verbs, context_settings={"help_option_names": ["-h", "--help"]})
 @click.option(
-    "--registry", "manifests", multiple=True, metavar="PATH",
+    "--registry", "manifests", multiple=True, metavar="PATH", type=click.Path(exists=True, dir_okay=False),
     help="A manifest of your own components; repeatable. Also RESNETBK_REGISTRY.",
 )  # fmt: skip
 @click.option(
@@ -63,21 +65,40 @@ def cli(context: click.Context, manifests: tuple[str, ...], block: tuple[str, ..
     """Language models and their trainers, assembled from spec files out of pluggable components."""
     from resnetbk.registry.lookup import Registry
 
-    context.obj = Registry.discover([Path(path) for path in manifests], block=block)
+    registry = Registry.discover([Path(path) for path in manifests], block=block)
+    names = [plugin.name for plugin in registry.plugins]
+    unknown = [f"--block: no plugin {name!r}{nearest(name, names)}" for name in block if name not in names]
+    if unknown:
+        raise UserError(*unknown)
+    context.obj = registry
 
 
 def main(arguments: list[str] | None = None) -> None:
     """Runs the command line and ends the process.
 
-    Exit codes: 0 fine, 1 our bug, 2 the user's mistake, 3 numeric, 4 input or output, 130 and 143 signals.
+    Exit codes: 0 fine, 1 our bug or a plugin's, 2 the user's mistake, 3 numeric, 4 input or output, 130 and
+    143 signals, 141 when the reader of our output left.
     """
-    sys.exit(_run(arguments))
+    # Threads that wait for each other spin for some 30 microseconds, then sleep: spinning for long, as is
+    # usual, makes training ten times slower wherever another program wants a core too.
+    os.environ.setdefault("GOMP_SPINCOUNT", "5000")
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:  # closed by the caller
+            setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115
+        elif isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
+    code = _run(arguments)
+    try:
+        sys.stdout.flush()
+    except OSError:
+        code = _silence()
+    sys.exit(code)
 
 
 def _run(arguments: list[str] | None) -> int:
     try:
         code = cli.main(arguments, prog_name="resnetbk", standalone_mode=False)
-        sys.stdout.flush()
         return code if isinstance(code, int) else 0
     except click.exceptions.Exit as done:
         return done.exit_code
@@ -90,17 +111,25 @@ def _run(arguments: list[str] | None) -> int:
     except ResnetbkError as error:
         return _say(str(error), error.exit_code)
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader left: nothing to say
-        return 141
+        return _silence()
     except OSError as error:
         return _say(f"{error.filename or 'I/O'}: {error.strerror or error}", 4)
     except KeyboardInterrupt:
         return _say("interrupted", 130)
-    except Exception:
+    except (Exception, SystemExit) as error:
+        if isinstance(error.__context__, BrokenPipeError):  # click ends the program itself then
+            return _silence()
         traceback.print_exc()
         return _say("this is a bug in resnetbk or in a plugin: please report it with the lines above", 1)
 
 
+def _silence() -> int:
+    """The reader of our output left: nothing can be said, not even at exit."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    return 141
+
+
 def _say(message: str, code: int) -> int:
-    print(message, file=sys.stderr)
+    with contextlib.suppress(OSError):
+        print(message, file=sys.stderr)
     return code

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import math
 
 import click
 
+from resnetbk.errors import NumericError, UserError
 from resnetbk.registry.lookup import Registry
 
 
@@ -24,10 +26,15 @@ def command(registry: Registry, run: str, sets: tuple[str, ...], as_json: bool) 
     from resnetbk.cli.results import print_results
     from resnetbk.training.run import Run
 
+    for assignment in sets:
+        if not assignment.startswith("data."):
+            raise UserError(f"--set {assignment}: a trained model stays as it is; only data.* can change")
     loaded = Run.open(run, registry, sets)
     data = loaded.data()
     found = loaded.evaluate(data)
+    if not math.isfinite(found.loss):
+        raise NumericError(f"{run}: the held-out loss is {found.loss}")
     if as_json:
         click.echo(json.dumps(attrs.asdict(found)))
     else:
-        print_results(loaded.spec.name, found.loss, data)
+        print_results(loaded.folder.path.name, found.loss, data, loaded.spec.data.corpus.name)

@@ -16,9 +16,11 @@ from resnetbk.registry.lookup import Registry
 @click.option("--json", "as_json", is_flag=True, help="For scripts.")
 @click.pass_obj
 def command(registry: Registry, kind: str | None, as_json: bool) -> None:
-    """The components that are installed, of all kinds or of KIND. Imports none of them."""
+    """The components that are installed, of all kinds or of KIND (sequence-mixer, or model.mixer)."""
+    keys = {found.key: name for name, found in KINDS.items()}
+    kind = keys.get(kind or "", kind)
     if kind is not None and kind not in KINDS:
-        raise UserError(f"no kind {kind!r}{nearest(kind, KINDS)}")
+        raise UserError(f"no kind {kind!r}{nearest(kind, [*KINDS, *keys])}")
     entries = registry.entries(kind)
     if as_json:
         rows = [
@@ -58,7 +60,7 @@ def _print(registry: Registry, entries: tuple, kind: str | None) -> None:  # typ
         name = Text(entry.name, style="bold")
         if entry.default:
             name.append(" *", style="green")
-        table.add_row(key, name, *([entry.plugin] if several else []), entry.summary)
+        table.add_row(key, name, *([entry.plugin] if several else []), Text(entry.summary))
         before = entry.kind
     console = Console()
     console.print(table)

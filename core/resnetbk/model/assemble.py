@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import pairwise
+from typing import Any
 
 import attrs
 import torch
@@ -22,15 +23,15 @@ def assemble(model: Model, *, vocabulary: int, seed: int) -> LanguageModel:
     """
     torch.manual_seed(seed)
     width, depth = model.width, model.depth
-    resolution = model.resolution.component.build(width=width, depth=depth)
+    resolution = build("model.resolution", model.resolution, width=width, depth=depth)
     _check_stacks(model.resolution, resolution.stacks, depth)
-    halting = model.halting.component.build(width=width, stacks=resolution.stacks)
-    gate = model.gate.component.build(width=width, depth=depth)
-    embedding = model.embedding.component.build(vocabulary=vocabulary, width=width)
+    halting = build("model.halting", model.halting, width=width, stacks=resolution.stacks)
+    gate = build("model.gate", model.gate, width=width, depth=depth)
+    embedding = build("model.embedding", model.embedding, vocabulary=vocabulary, width=width)
     layers = [
         Layer(
-            model.mixer.component.build(width=width, depth=depth),
-            model.channel.component.build(width=width, depth=depth),
+            build("model.mixer", model.mixer, width=width, depth=depth),
+            build("model.channel", model.channel, width=width, depth=depth),
             width=width,
             style=model.norm,
             wiring=model.wiring,
@@ -50,6 +51,21 @@ def assemble(model: Model, *, vocabulary: int, seed: int) -> LanguageModel:
     )
 
 
+def build(key: str, part: Part, **given: Any) -> Any:
+    """The working object of a component. Raises UserError, naming key and plugin, when it cannot be built."""
+    try:
+        made = part.component.build(**given)
+    except UserError:
+        raise
+    except (Exception, SystemExit) as error:  # a plugin may not end the program
+        cause = " ".join(f"{type(error).__name__}: {error}".split())
+        plugin = f"plugin {part.entry.plugin} {part.entry.version}".rstrip()
+        raise UserError(f"{key}: {part.name!r} of {plugin} cannot be built: {cause}") from error
+    if made is None:
+        raise UserError(f"{key}: {part.name!r} of plugin {part.entry.plugin} built nothing")
+    return made
+
+
 def parts(model: Model) -> list[Part]:
     """The components of a model."""
     return [value for value in attrs.asdict(model, recurse=False).values() if isinstance(value, Part)]
@@ -57,10 +73,11 @@ def parts(model: Model) -> list[Part]:
 
 def _check_stacks(part: Part, stacks: tuple[Stack, ...], depth: int) -> None:
     """What `ResolutionScheduler.stacks` promises, before anything relies on it."""
-    levels = [0, *(stack.level for stack in stacks), 0]
+    levels = [stack.level for stack in stacks]
     layers = [layer for stack in stacks for layer in stack.layers]
-    if layers != list(range(depth)) or any(abs(a - b) > 1 for a, b in pairwise(levels)):
+    ends = (levels[0], levels[-1]) if levels else ()
+    if layers != list(range(depth)) or any(ends) or any(abs(a - b) > 1 for a, b in pairwise(levels)):
         raise UserError(
             f"model.resolution: {part.name!r} of plugin {part.entry.plugin!r} gives stacks that do not "
-            f"cover layers 0 to {depth - 1} in order, a level at a time"
+            f"cover layers 0 to {depth - 1} in order, from level 0 to level 0, a level at a time"
         )

@@ -7,6 +7,7 @@ from collections.abc import Generator, Iterator, Sequence
 import torch
 from torch import Tensor
 
+from resnetbk.errors import NumericError
 from resnetbk.model.language_model import LanguageModel
 
 
@@ -60,7 +61,10 @@ def _reread(model: LanguageModel, prompt: Sequence[int], window: int, device: to
 
 
 def _sample(logits: Tensor, temperature: float, generator: torch.Generator) -> int:
+    scores = logits.double().cpu()
+    if not bool(torch.isfinite(scores).all()):
+        raise NumericError("the model's scores for the next token are not finite")
     if temperature == 0:
-        return int(logits.argmax())
-    probabilities = torch.softmax(logits.float().cpu() / temperature, dim=-1)
+        return int(scores.argmax())
+    probabilities = torch.softmax((scores - scores.max()) / temperature, dim=-1)
     return int(torch.multinomial(probabilities, 1, generator=generator))

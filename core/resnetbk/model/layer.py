@@ -40,4 +40,5 @@ class Layer(nn.Module):
             c, penalties = self.channel(self.channel_norm(x))
             return x + c, penalties
         c, penalties = self.channel(self.channel_norm(x))
-        return x + c + mix(self.mixer_norm(c)), penalties
+        # to the residual's type: under autocast the channel mixer answers in half precision
+        return x + c + mix(self.mixer_norm(c.to(x.dtype))), penalties

@@ -155,7 +155,10 @@ class Registry:
         module_name, _, class_name = entry.use.partition(":")
         try:
             if plugin and plugin.private and plugin.path:
-                module = _import_from(plugin.path.parent.resolve(), module_name)
+                folder = plugin.path.parent.resolve()
+                # a manifest within the package whose classes it names: the package's own folder counts
+                within = folder.name == module_name.partition(".")[0]
+                module = _import_from(folder.parent if within else folder, module_name)
             else:
                 module = importlib.import_module(module_name)
             found = getattr(module, class_name)

@@ -136,6 +136,11 @@ class Train:
     nonfinite: Literal["stop", "skip", "rollback"] = "stop"
     observe: tuple[Part, ...] = attrs.field(default=(), metadata={"kind": "observer"})
 
+    @target.validator
+    def _is_looked_at(self, field: attrs.Attribute[Any], value: float | None) -> None:
+        if value is not None and not self.evaluate:
+            raise ValueError("needs evaluate: a target is noticed when the run is validated")
+
     @steps.validator
     def _ends(self, field: attrs.Attribute[Any], value: int | None) -> None:
         if value is None and self.seconds is None:

@@ -231,7 +231,9 @@ def load(path: Path, *, device: str | torch.device = "cpu", with_optimizer: bool
         step = _step(path)
         earlier = [other for at, other in _steps(path.parent) if step is not None and at < step]
         good = _newest_good(earlier)
-        offer = f"the previous good checkpoint is {good}" if good else "there is no good checkpoint before it"
+        offer = "there is no good checkpoint before it"
+        if good:
+            offer = f"the previous good checkpoint is {good}: remove {path.name} to go on from it"
         raise StorageError(f"{error}; {offer}") from error
 
 
@@ -300,7 +302,7 @@ def _load(path: Path, device: str | torch.device, with_optimizer: bool) -> Check
             state.join(document["optimizer"], others) if with_optimizer else {},
             state.join(document["state"], others),
         )
-    except (SafetensorError, KeyError, TypeError, ValueError) as error:
+    except (SafetensorError, KeyError, TypeError, ValueError, RuntimeError) as error:
         raise StorageError(f"{path}: whole, but this version cannot read it ({_one_line(error)})") from error
 
 

@@ -11,6 +11,7 @@ import torch
 
 from resnetbk.errors import UserError
 from resnetbk.kinds import Batch, Text, Tokenizer, Windows
+from resnetbk.model.assemble import build
 from resnetbk.spec.spec import Data as DataSpec
 
 if TYPE_CHECKING:
@@ -32,15 +33,23 @@ class Data:
 
         Raises UserError when a part is too short to predict anything.
         """
-        text = spec.corpus.component.build()
-        tokenizer = tokenizer or spec.tokenizer.component.build(text=text)
+        text = build("data.corpus", spec.corpus)
+        tokenizer = tokenizer or build("data.tokenizer", spec.tokenizer, text=text)
         data = cls(text, tokenizer, tokenizer.encode(text.train), tokenizer.encode(text.valid))
         if len(data.valid) < 2:
             raise UserError(f"data.corpus: {spec.corpus.name!r} holds out too little text to validate on")
         return data
 
     def batch(self, windows: Windows, device: torch.device) -> Batch:
-        """The windows' tokens from the training part."""
+        """The windows' tokens from the training part. Raises UserError for windows that do not lie in it."""
+        starts, last = windows.starts, len(self.train) - windows.length - 1
+        if starts.ndim != 1 or not len(starts) or starts.dtype.kind not in "iu" or windows.length < 1:
+            raise UserError("data.selector: must choose one or more windows by integer starts")
+        if starts.min() < 0 or starts.max() > last:
+            raise UserError(
+                f"data.selector: chose a window at {starts.min() if starts.min() < 0 else starts.max()}; "
+                f"windows of {windows.length} tokens start at 0 to {last} here"
+            )
         index = windows.starts[:, None] + np.arange(windows.length + 1)
         return _batch(self.train[index], device)
 

@@ -12,6 +12,7 @@ from resnetbk.spec.lock import differences, lock, read_lock, resolved
 from resnetbk.spec.spec import Spec
 from resnetbk.training.run import Run
 from resnetbk.training.run_folder import RunFolder
+from resnetbk.training.signals import Signals
 from resnetbk.training.trainer import Trainer
 
 RUNS = Path("runs")
@@ -22,8 +23,8 @@ RUNS = Path("runs")
 class Experiment:
     """A spec and the registry that its components come from."""
 
-    spec: Spec
-    registry: Registry
+    spec: Spec = attrs.field(repr=lambda spec: repr(spec.name))
+    registry: Registry = attrs.field(repr=False)
 
     def train(self, out: Path | str | None = None, *, resume: bool = False, device: str = "") -> Run:
         """Trains in a run folder and gives the run: `out`, or a new one under `runs/`.
@@ -32,22 +33,24 @@ class Experiment:
         of this spec's name. Raises UserError, NumericError, StorageError, Interrupted.
         """
         name = self.spec.name
+        began = out is not None and Path(out).exists()
         if resume:
             folder = RunFolder.newest(RUNS, name) if out is None else RunFolder.open(Path(out))
         else:
             folder = RunFolder.fresh(RUNS, name) if out is None else RunFolder.create(Path(out))
-        with folder.writing():
-            trainer = (self._resumed if resume else self._started)(folder, device)
-            report = trainer.run()
+        with Signals() as signals, folder.writing():
+            try:
+                trainer = (self._resumed if resume else self._started)(folder, device)
+            except BaseException:
+                if not resume:
+                    folder.discard(keep=began)  # nothing was trained, so nothing is left behind
+                raise
+            report = trainer.run(signals)
         return Run(folder, self.spec, self.registry, trainer.model, trainer.data.tokenizer, report)
 
     def _started(self, folder: RunFolder, device: str) -> Trainer:
-        try:
-            trainer = Trainer(self.spec, self.registry, folder, device=device)
-            folder.write_lock(lock(self.spec, self.registry, corpus_sha256=trainer.data.text.sha256))
-        except BaseException:
-            folder.discard()  # nothing was trained, so nothing is left behind
-            raise
+        trainer = Trainer(self.spec, self.registry, folder, device=device)
+        folder.write_lock(lock(self.spec, self.registry, corpus_sha256=trainer.data.text.sha256))
         return trainer
 
     def _resumed(self, folder: RunFolder, device: str) -> Trainer:

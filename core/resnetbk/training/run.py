@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 import attrs
-import torch
 
 from resnetbk.errors import StorageError, UserError
 from resnetbk.hooks import RunReport
@@ -19,9 +18,11 @@ from resnetbk.registry.lookup import Registry
 from resnetbk.spec.lock import read_lock
 from resnetbk.spec.spec import Spec
 from resnetbk.training import checkpoint
+from resnetbk.training.checkpoint import Checkpoint
 from resnetbk.training.data import Data
 from resnetbk.training.objective import Evaluation, evaluate
 from resnetbk.training.run_folder import RunFolder
+from resnetbk.training.weights import load_weights
 
 
 @attrs.frozen(eq=False)
@@ -29,10 +30,10 @@ class Run:
     """What a run folder holds. `report` is there when the run was trained just now."""
 
     folder: RunFolder
-    spec: Spec
-    registry: Registry
-    model: LanguageModel
-    tokenizer: Tokenizer
+    spec: Spec = attrs.field(repr=False)
+    registry: Registry = attrs.field(repr=False)
+    model: LanguageModel = attrs.field(repr=False)
+    tokenizer: Tokenizer = attrs.field(repr=False)
     report: RunReport | None = None
 
     @classmethod
@@ -43,10 +44,10 @@ class Run:
         """
         folder = RunFolder.open(Path(path))
         spec = read_lock(folder.spec_lock, registry, sets)
-        saved = checkpoint.load(folder.latest(), with_optimizer=False)
+        saved = _latest(folder)
         tokenizer = spec.data.tokenizer.component.restore(state=saved.state["tokenizer"])
         model = assemble(spec.model, vocabulary=tokenizer.vocabulary, seed=spec.seed)
-        _load_weights(model, saved.model, folder.path)
+        load_weights(model, saved.model, folder.path)
         model.eval()
         return cls(folder, spec, registry, model, tokenizer)
 
@@ -66,20 +67,28 @@ class Run:
     def generate(
         self, prompt: str, tokens: int = 200, *, temperature: float = 0.8, seed: int = 0
     ) -> Iterator[bytes]:
-        """Yields the bytes of each new token after `prompt`, which must hold at least one token."""
-        known = self.tokenizer.encode(prompt.encode()).tolist()
+        """The bytes of each new token after `prompt`, which must hold at least one token.
+
+        Raises UserError for a prompt or temperature that cannot be; NumericError when the model fails.
+        """
+        known = self.tokenizer.encode(prompt.encode(errors="surrogateescape")).tolist()
         if not known:
             raise UserError("the prompt is empty; a model needs a first token to go on from")
+        if not 0 <= temperature < math.inf:
+            raise UserError(f"the temperature must be a number from 0 up, not {temperature}")
         window = self.spec.data.window
-        for token in generate(self.model, known, tokens, window=window, temperature=temperature, seed=seed):
-            yield self.tokenizer.decode([token])
+        new = generate(self.model, known, tokens, window=window, temperature=temperature, seed=seed)
+        return (self.tokenizer.decode([token]) for token in new)
 
 
-def _load_weights(model: LanguageModel, weights: dict[str, Any], path: Path) -> None:
-    own = model.state_dict()
-    wrong = sorted(set(own) ^ set(weights))
-    wrong += [name for name in set(own) & set(weights) if own[name].shape != weights[name].shape]
-    if wrong:
-        raise StorageError(f"{path}: the checkpoint does not fit its spec: {wrong[0]!r} differs")
-    with torch.no_grad():
-        model.load_state_dict(weights)
+def _latest(folder: RunFolder) -> Checkpoint:
+    """The latest checkpoint; a run that trains at this moment may drop one while it is read."""
+    path = folder.latest()
+    while True:
+        try:
+            return checkpoint.load(path, with_optimizer=False)
+        except StorageError:
+            newer = folder.latest()
+            if newer == path:
+                raise
+            path = newer

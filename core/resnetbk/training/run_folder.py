@@ -11,7 +11,7 @@ import json
 import math
 import os
 import re
-import shutil
+import tomllib
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -64,7 +64,7 @@ class RunFolder:
     def newest(cls, root: Path, name: str) -> RunFolder:
         """The run that `fresh` made last for this name. Raises UserError when there is none."""
         for _, path in sorted(_numbered(root, name).items(), reverse=True):
-            if (path / SPEC_LOCK).is_file():
+            if _name_in(path / SPEC_LOCK) == name:  # runs of a spec called `name-2` look alike
                 return cls(path)
         raise UserError(f"{root / name}: no such run to resume")
 
@@ -120,11 +120,16 @@ class RunFolder:
         finally:
             release(handle)
 
-    def discard(self) -> None:
-        """Removes the folder of a run that never began, for the one who holds `writing()`; one with
-        checkpoints stays."""
-        if not self.checkpoints.exists():
-            shutil.rmtree(self.path, ignore_errors=True)  # it is the error that led here which matters
+    def discard(self, *, keep: bool = False) -> None:
+        """Removes what a run that never began has written, for the one who holds `writing()`, and with it
+        the folder, unless to `keep`. A run with checkpoints stays."""
+        if self.checkpoints.exists():
+            return
+        with suppress(OSError):  # it is the error that led here which matters
+            for file in (self.path / LOCK, self.spec_lock, self.metrics_file):
+                file.unlink(missing_ok=True)
+            if not keep:
+                self.path.rmdir()
 
     def write_lock(self, text: str) -> None:
         """Writes spec.lock.toml, whole or not at all."""
@@ -160,10 +165,10 @@ class RunFolder:
         for number, line in enumerate(lines, 1):
             try:
                 record = _numbers(json.loads(line))
-            except ValueError:
+            except (ValueError, RecursionError):
                 record = None
-            if not isinstance(record, dict):
-                raise StorageError(f"{self.metrics_file}:{number}: damaged (not a JSON object)")
+            if not isinstance(record, dict) or not isinstance(record.get("step", 0), int):
+                raise StorageError(f"{self.metrics_file}:{number}: damaged (no JSON object of a step)")
             yield line, record
 
 
@@ -172,6 +177,15 @@ def _numbered(root: Path, name: str) -> dict[int, Path]:
     pattern = re.compile(re.escape(name) + r"(?:-([2-9]|[1-9][0-9]+))?")
     matches = ((pattern.fullmatch(path.name), path) for path in root.glob("*"))
     return {int(match[1] or 1): path for match, path in matches if match}
+
+
+def _name_in(lock: Path) -> str | None:
+    """The name of the spec in a lock, None when there is none to read."""
+    try:
+        name = tomllib.loads(lock.read_text())["spec"]["name"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return name if isinstance(name, str) else None
 
 
 def _spelled(value: Any) -> Any:

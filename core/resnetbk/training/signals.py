@@ -27,6 +27,8 @@ class Signals:
     def __enter__(self) -> Signals:
         if threading.current_thread() is threading.main_thread():
             for signum in (signal.SIGINT, signal.SIGTERM):
+                if signal.getsignal(signum) is signal.SIG_IGN:
+                    continue  # as for jobs in the background
                 self._previous[signum] = signal.signal(signum, self._note)
         return self
 

@@ -13,7 +13,7 @@ import torch
 from resnetbk.errors import NumericError, UserError
 from resnetbk.hooks import EvaluationReport, RunReport, StepReport
 from resnetbk.kinds import Batch, Objective, Turn, Windows
-from resnetbk.model.assemble import assemble
+from resnetbk.model.assemble import assemble, build
 from resnetbk.registry.lookup import Registry
 from resnetbk.spec.spec import Spec
 from resnetbk.training import checkpoint
@@ -24,6 +24,7 @@ from resnetbk.training.objective import Evaluation, evaluate, objective
 from resnetbk.training.observers import observers
 from resnetbk.training.run_folder import RunFolder
 from resnetbk.training.signals import Interrupted, Signals
+from resnetbk.training.weights import load_weights
 
 SKIPS_IN_A_ROW = 100
 """After so many bad steps in a row, `skip` and `rollback` give up as `stop` does."""
@@ -35,29 +36,33 @@ class Trainer:
     def __init__(self, spec: Spec, registry: Registry, folder: RunFolder, *, device: str = "") -> None:
         """Reads the corpus and builds everything; trains nothing yet."""
         self.spec, self.folder = spec, folder
-        self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        self.device = _device(device)
         self.hooks = observers(spec, registry, folder.path)
         self.hooks.resnetbk_check(spec=spec)
 
         self.data = Data.load(spec.data)
         self.model = assemble(spec.model, vocabulary=self.data.tokenizer.vocabulary, seed=spec.seed)
-        self.start_notes = spec.train.start.component.build().initialize(
+        self.start_notes = build("train.start", spec.train.start).initialize(
             self.model, self.data.tokenizer, spec.model.depth
         )
         self.model.to(self.device)
         weights = self.model.weights()
         self.parameters = [weight.parameter for weight in weights]
-        self.optimizer = spec.train.optimizer.component.build(weights=weights)
-        self.strategy = spec.train.gradient.component.build(parameters=self.parameters)
-        self.selector = spec.data.selector.component.build(
-            tokens=self.data.train, window=spec.data.window, batch=spec.train.batch, seed=spec.seed
+        self.optimizer = build("train.optimizer", spec.train.optimizer, weights=weights)
+        self.strategy = build("train.gradient", spec.train.gradient, parameters=self.parameters)
+        self.selector = build(
+            "data.selector",
+            spec.data.selector,
+            tokens=self.data.train,
+            window=spec.data.window,
+            batch=spec.train.batch,
+            seed=spec.seed,
         )
 
         self.step = 0
         self.seconds = 0.0
         self.tokens = 0
         self.bad_steps = 0
-        self.evaluation: Evaluation | None = None
         self.best: float | None = None
         self.best_at: str | None = None
         self.stopped = ""
@@ -66,28 +71,44 @@ class Trainer:
 
     # ------------------------------------------------------------ the run
 
-    def run(self) -> RunReport:
-        """Trains until the budget is spent, the target reached, or a signal comes; then saves.
+    def run(self, signals: Signals) -> RunReport:
+        """Trains until the budget is spent, the target reached, or a signal comes.
 
-        Raises NumericError (policy `stop`) and Interrupted, both with everything saved.
+        A run that is finished already is only measured. Raises NumericError and Interrupted, with all that
+        is good saved.
         """
+        if self.stopped:
+            return self._report(self._measure())
         self.hooks.resnetbk_built(model=self.model, spec=self.spec)
-        train = self.spec.train
-        if train.nonfinite == "rollback" and self.step == 0:
-            self.save()
-        with Signals() as signals:
-            while not self.stopped:
-                self._step()
-                self.stopped = self._spent()
-                best = self._due(train.evaluate) and self._evaluate()
-                if best or self._due(train.save):
-                    self.save(best)
-                if signals.received and not self.stopped:
-                    self.save()
-                    raise Interrupted(signals.received, f"interrupted after step {self.step}, which is saved")
-        report = self._report()
+        try:
+            found = self._train(signals)
+        except BaseException as error:
+            self.hooks.resnetbk_interrupted(reason=" ".join(f"{type(error).__name__}: {error}".split()))
+            raise
+        report = self._report(found)
         self.hooks.resnetbk_finished(run=report)
         return report
+
+    def _train(self, signals: Signals) -> Evaluation:
+        train = self.spec.train
+        if self.step == 0:
+            self.save()  # so that whatever ends the run, it can be resumed
+        while True:
+            self._step()
+            self.stopped = self._spent()
+            if self._due(train.save):
+                self.save()
+            if self._due(train.evaluate):
+                found, best = self._evaluate()
+                if best or self.stopped:
+                    self.save(best)
+                if self.stopped:
+                    return found
+            if signals.received:
+                self.save()
+                raise Interrupted(
+                    signals.received, f"interrupted after step {self.step}, which is saved; --resume goes on"
+                )
 
     def _step(self) -> None:
         started = time.perf_counter()
@@ -135,7 +156,7 @@ class Trainer:
             return self._objective(batch).window_losses.float().cpu().numpy()
 
     def _refuse(self, loss: float, norm: float) -> None:
-        """A loss or gradient that is not finite: the weights have not been touched."""
+        """A loss or gradient that is not finite: the weights have not been touched by it."""
         self.bad_steps += 1
         for parameter in self.parameters:
             parameter.grad = None
@@ -153,11 +174,18 @@ class Trainer:
     def _due(self, every: int) -> bool:
         return bool(self.stopped) or (every > 0 and self.step % every == 0)
 
-    def _evaluate(self) -> bool:
-        """The held-out loss, and whether it is the best so far. Reaching the target ends the run."""
-        train = self.spec.train
-        found = evaluate(self.model, self.data, window=self.spec.data.window, precision=train.precision)
-        self.evaluation = found
+    def _measure(self) -> Evaluation:
+        window, precision = self.spec.data.window, self.spec.train.precision
+        return evaluate(self.model, self.data, window=window, precision=precision)
+
+    def _evaluate(self) -> tuple[Evaluation, bool]:
+        """The held-out loss, and whether it is the best so far. Reaching the target ends the run.
+
+        Raises NumericError when the loss is not finite.
+        """
+        train, found = self.spec.train, self._measure()
+        if not math.isfinite(found.loss):
+            raise NumericError(f"step {self.step}: the held-out loss is {found.loss}")
         best = self.best is None or found.loss < self.best
         if best:
             self.best = found.loss
@@ -168,7 +196,7 @@ class Trainer:
                 self.step, found.loss, found.bits_per_byte, found.tokens, found.seconds, best
             )
         )
-        return best
+        return found, best
 
     # ------------------------------------------------------------ budget
 
@@ -188,7 +216,14 @@ class Trainer:
     # ------------------------------------------------------------ saving and resuming
 
     def save(self, best: bool = False) -> Path:
-        """Writes a checkpoint, and drops those beyond the last `train.keep` and the best."""
+        """Writes a checkpoint, and drops those beyond the last `train.keep` and the best.
+
+        Raises NumericError, and leaves what is saved alone, when a weight is not finite.
+        """
+        if not all(bool(torch.isfinite(parameter).all()) for parameter in self.parameters):
+            raise NumericError(
+                f"step {self.step}: the weights are not finite; the last good ones are in {self.folder.path}"
+            )
         if best:
             self.best_at = checkpoint.name(self.step)
         path = checkpoint.save(self.folder.checkpoints, self.step, self._checkpoint())
@@ -222,7 +257,7 @@ class Trainer:
         state = saved.state
         if state["corpus_sha256"] != self.data.text.sha256:
             raise UserError(f"{path}: trained on another text than data.corpus gives now; it cannot resume")
-        self.model.load_state_dict(saved.model)
+        load_weights(self.model, saved.model, path)
         self.optimizer.load_state_dict(saved.optimizer)
         self.selector.restore(state["selector"])
         self.strategy.restore(state["strategy"])
@@ -233,17 +268,22 @@ class Trainer:
             setattr(self, name, state[name])
         self.folder.rewind(self.step)
 
-    def _report(self) -> RunReport:
-        if self.evaluation is None:  # a finished run that was resumed
-            self._evaluate()
-        assert self.evaluation is not None
+    def _report(self, found: Evaluation) -> RunReport:
         return RunReport(
             folder=self.folder.path,
-            loss=self.evaluation.loss,
-            bits_per_byte=self.evaluation.bits_per_byte,
+            loss=found.loss,
+            bits_per_byte=found.bits_per_byte,
             parameters=self.model.parameter_count(),
             steps=self.step,
             tokens=self.tokens,
             seconds=self.seconds,
             stopped=self.stopped,
         )
+
+
+def _device(name: str) -> torch.device:
+    """`cpu` or `cuda`; "" for cuda where there is one. Raises UserError."""
+    there = torch.cuda.is_available()
+    if name == "cuda" and not there:
+        raise UserError("there is no CUDA device here; leave --device out, or say cpu")
+    return torch.device(name or ("cuda" if there else "cpu"))

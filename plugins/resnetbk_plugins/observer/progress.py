@@ -20,6 +20,9 @@ from resnetbk.hooks import EvaluationReport, RunReport, StepReport, hookimpl
 REFRESH = 0.1
 """Seconds between two drawings of the bar, at least."""
 
+WHY = {"steps": "all steps done", "seconds": "time is up", "target": "target reached"}
+"""What ended a run, by `RunReport.stopped`."""
+
 EVERY = 5.0
 """Seconds between two lines where there is no terminal, at least."""
 
@@ -42,13 +45,13 @@ class Figures:
         self.bits_per_byte: float | None = None
 
     def step(self, report: StepReport) -> str:
-        """`120/600  loss 2.3451  1.980 bits/byte  35.2k tokens/s  0:01:12 left`, as far as it is known."""
+        """`120/600  loss 2.3451  held-out 1.980 bits/byte  35.2k tokens/s  0:01:12 left`, what is known."""
         words = [
             f"{report.step}/{report.steps}" if report.steps else f"{report.step}",
             f"loss {report.loss:.4f}",
         ]
         if self.bits_per_byte is not None:
-            words.append(f"{self.bits_per_byte:.3f} bits/byte")
+            words.append(f"held-out {self.bits_per_byte:.3f} bits/byte")
         if report.seconds > 0:
             words.append(f"{short(report.tokens / report.seconds)} tokens/s")
         if 0 < report.progress <= 1:
@@ -65,9 +68,8 @@ class Figures:
 
     def run(self, run: RunReport) -> str:
         return (
-            f"done ({run.stopped})  held-out loss {run.loss:.4f}  {run.bits_per_byte:.4f} bits/byte  "
-            f"{run.steps} steps  {short(run.tokens)} tokens  {timedelta(seconds=round(run.seconds))}  "
-            f"{run.folder}"
+            f"{WHY[run.stopped]}  held-out loss {run.loss:.4f}  {run.bits_per_byte:.4f} bits/byte  "
+            f"{run.steps} steps in {timedelta(seconds=round(run.seconds))}"
         )
 
 
@@ -107,7 +109,7 @@ class ProgressBar:
         self.next = clock()
         self.bar = Bar(
             TextColumn("{task.description}", markup=False),
-            BarColumn(bar_width=24),
+            BarColumn(bar_width=16),
             TextColumn("{task.fields[figures]}", markup=False),
             console=console,
             auto_refresh=False,
@@ -137,6 +139,10 @@ class ProgressBar:
     def resnetbk_finished(self, run: RunReport) -> None:
         self.close()
         self._print(self.figures.run(run))
+
+    @hookimpl
+    def resnetbk_interrupted(self) -> None:
+        self.close()
 
     def _print(self, line: str) -> None:
         self.bar.console.print(line, markup=False, highlight=False, soft_wrap=True)

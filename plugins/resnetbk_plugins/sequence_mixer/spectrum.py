@@ -20,7 +20,7 @@ class Spectrum(nn.Module):
     def __init__(self, chains: int, spread: float, eta_low: float, eta_high: float) -> None:
         super().__init__()
         self.energy = nn.Parameter(torch.linspace(-spread, spread, chains))
-        low, high = (math.log(math.expm1(eta)) for eta in (eta_low, eta_high))
+        low, high = (eta + math.log(-math.expm1(-eta)) for eta in (eta_low, eta_high))
         self.raw_eta = nn.Parameter(torch.linspace(low, high, chains))  # eta = softplus(raw_eta)
 
     def site(self, potential: Tensor) -> tuple[Tensor, Tensor]:

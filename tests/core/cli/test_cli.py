@@ -96,7 +96,15 @@ def test_train_measures_and_writes(call, tmp_path):
     spec = tiny.write_spec(tmp_path, observe='observe = ["progress", "jsonl"]')
     code, out, err = call("train", spec, "--out", tmp_path / "run", "--set", "train.steps=5")
     assert code == 0
-    for word in ("unigram counts", "bigram counts", "7-gram counts", "tiny", "bits/byte", "A sample"):
+    for word in (
+        "unigram counts",
+        "bigram counts",
+        "7-gram counts",
+        "run",
+        "bits/byte",
+        "tokens/s",
+        "first line",
+    ):
         assert word in out
     assert "step 5" in err
     code, _, err = call("train", spec, "--out", tmp_path / "run", "--set", "train.steps=5")
@@ -137,7 +145,12 @@ def test_generate_is_the_same_for_the_same_seed(call, trained):
         (("train",), "Missing argument 'SPEC'"),
         (("train", "missing.toml"), "missing.toml"),
         (("eval", "runs/none"), "runs/none"),
-        (("generate", "runs/none"), "runs/none"),
+        (("generate", "runs/none", "--prompt", "a"), "runs/none"),
+        (("generate", "runs/none"), "--prompt"),
+        (("--registry", "none.toml", "list"), "none.toml"),
+        (("--block", "resnetbkk", "list"), "did you mean 'resnetbk'"),
+        (("train", "x.toml", "--device", "tpu"), "--device"),
+        (("eval", "runs/none", "--set", "model.norm=layer"), "only data.* can change"),
         (("generate", "x", "--tokens", "-1"), "--tokens"),
         (("list", "--jason"), "--jason"),
     ],

@@ -66,7 +66,11 @@ trees = st.fixed_dictionaries(
         ),
         "train": st.fixed_dictionaries(
             {"steps": st.integers(1, 99), "observe": st.lists(observers, max_size=3)},
-            optional={"seconds": st.floats(1e-9, 1e9), "clip": st.floats(0, 9), "target": st.just(1)},
+            optional={
+                "seconds": st.floats(1e-9, 1e9),
+                "clip": st.floats(0, 9),
+                "evaluate": st.integers(1, 9),
+            },
         ),
     }
 )

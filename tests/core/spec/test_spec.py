@@ -57,7 +57,11 @@ def test_a_wrong_value_is_refused_from_python_too(keys: dict[str, Any]) -> None:
 
 
 def test_training_may_end_by_steps_or_seconds_or_both() -> None:
-    for keys in ({"steps": 1}, {"seconds": 0.5}, {"steps": 1, "seconds": 1.0, "target": 0.1, "clip": 0.0}):
+    for keys in (
+        {"steps": 1},
+        {"seconds": 0.5},
+        {"steps": 1, "seconds": 1.0, "target": 0.1, "evaluate": 5},
+    ):
         assert training(**keys).batch == 32
 
 

@@ -56,7 +56,7 @@ def test_fresh_never_gives_a_folder_twice_and_newest_gives_the_last(tmp_path: Pa
     assert [folder.path.name for folder in made[:3]] == ["x", "x-2", "x-3"]
     assert made[10].path.name == "x-11"
     for folder in made[:10]:
-        folder.write_lock("")
+        folder.write_lock('[spec]\nname = "x"\n')
     assert RunFolder.newest(tmp_path / "runs", "x") == made[9]  # x-11 was never begun
     made[1].path.joinpath("spec.lock.toml").unlink()
     made[1].path.rmdir()

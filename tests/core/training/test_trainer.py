@@ -17,7 +17,7 @@ from resnetbk.training import checkpoint
 from resnetbk.training.data import Data
 from resnetbk.training.experiment import Experiment
 from resnetbk.training.run_folder import RunFolder
-from resnetbk.training.signals import Interrupted
+from resnetbk.training.signals import Interrupted, Signals
 from resnetbk.training.trainer import Trainer
 
 
@@ -142,7 +142,7 @@ def test_a_bad_gradient_stops_before_the_update(tmp_path):
     trainer = trainer_of(tmp_path)
     spoil(trainer, 3)
     with pytest.raises(NumericError, match="step 4"):
-        trainer.run()
+        trainer.run(Signals())
     saved = checkpoint.load(trainer.folder.latest())
     assert saved.state["step"] == 3
     assert all(torch.isfinite(tensor).all() for tensor in saved.model.values())
@@ -153,7 +153,7 @@ def test_a_bad_gradient_stops_before_the_update(tmp_path):
 def test_a_bad_gradient_can_be_passed_over(tmp_path, policy):
     trainer = trainer_of(tmp_path, more=f'nonfinite = "{policy}"')
     spoil(trainer, 2, 5)
-    report = trainer.run()
+    report = trainer.run(Signals())
     assert report.steps == 8
     rates = [m["rate"] for m in trainer.folder.metrics() if m["event"] == "step"]
     assert [rate == 0 for rate in rates] == [i in (2, 5) for i in range(8)]
@@ -178,7 +178,7 @@ def test_it_gives_up_when_every_step_is_bad(tmp_path):
     trainer = trainer_of(tmp_path, steps="steps = 200", more='nonfinite = "skip"')
     spoil(trainer, *range(200))
     with pytest.raises(NumericError, match="step 101"):
-        trainer.run()
+        trainer.run(Signals())
 
 
 @pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
@@ -193,14 +193,14 @@ def test_a_signal_saves_and_resume_finishes(tmp_path, signum):
         return honest(turn)
 
     trainer.selector.select = select
-    with pytest.raises(Interrupted) as caught:
-        trainer.run()
+    with Signals() as signals, pytest.raises(Interrupted) as caught:
+        trainer.run(signals)
     assert caught.value.exit_code == 128 + signum
     assert checkpoint.load(trainer.folder.latest()).state["step"] == 5
     again = Trainer(trial.spec, trial.registry, trainer.folder)
     again.resume()
     whole = trial.train(tmp_path / "whole")
-    assert again.run().loss == whole.report.loss
+    assert again.run(Signals()).loss == whole.report.loss
 
 
 def test_the_whole_held_out_part_is_measured_once(tmp_path):

@@ -66,10 +66,8 @@ def test_without_a_terminal_lines_come_every_five_seconds_and_at_evaluations(clo
     assert first == "step 1/600  loss 2.3457  2.0k tokens/s  0:01:00 left"
     assert second.startswith("step 41/600  ")
     assert evaluation == "step 300  held-out loss 1.8664  2.6925 bits/byte  best"
-    assert third == "step 61/600  loss 2.3457  2.692 bits/byte  2.0k tokens/s  0:00:54 left"
-    assert last == (
-        "done (steps)  held-out loss 1.7500  2.5250 bits/byte  600 steps  1.2M tokens  0:01:15  runs/x"
-    )
+    assert third == "step 61/600  loss 2.3457  held-out 2.692 bits/byte  2.0k tokens/s  0:00:54 left"
+    assert last == ("all steps done  held-out loss 1.7500  2.5250 bits/byte  600 steps in 0:01:15")
 
 
 def test_a_run_without_a_number_of_steps_shows_none(clock: Clock) -> None:
@@ -90,9 +88,9 @@ def test_on_a_terminal_the_bar_shows_the_figures_and_evaluations_stand_above(clo
     shown = terminal.getvalue()
     assert "my [bold] run" in shown
     assert "300/600  loss 2.3457  2.0k tokens/s  0:00:30 left" in shown
-    assert "301/600  loss 2.3457  2.692 bits/byte" in shown
+    assert "301/600  loss 2.3457  held-out 2.692 bits/byte" in shown
     assert shown.index("held-out loss 1.8664") < shown.index("301/600")
-    assert shown.rstrip().endswith("0:01:15  runs/x")
+    assert shown.rstrip().endswith("600 steps in 0:01:15")
 
 
 def test_the_bar_is_drawn_at_most_ten_times_a_second_and_at_the_end(clock: Clock) -> None:
