@@ -1,7 +1,8 @@
 """The interfaces: what each kind of component decides, and what it is handed.
 
 A *component* is one frozen attrs class; its fields are the keys of its table in a spec, and its
-`build(...)` returns the working object described here. There is nothing to inherit from.
+`build(...)` returns the working object described here. There is nothing to inherit from. It may have
+`check(spec)`, which raises ValueError for what only the whole spec shows to be wrong.
 
 Shapes: B batch, N tokens, M rows present at one scale, R rows really computed, D width, V vocabulary.
 Policies decide; the trunk (`resnetbk.model.trunk`) executes. Nothing here runs a layer.

@@ -17,10 +17,9 @@ import attrs
 
 from resnetbk import toml_places, toml_write
 from resnetbk.errors import Mistake, UserError
-from resnetbk.kinds import KINDS
 from resnetbk.spec.document import Document, Place
 from resnetbk.spec.read import finish
-from resnetbk.spec.spec import Part, Spec
+from resnetbk.spec.spec import Part, Spec, parts
 
 if TYPE_CHECKING:
     from resnetbk.registry import Registry
@@ -52,7 +51,7 @@ def lock(
     environment  python, torch, resnetbk, threads (those OMP_NUM_THREADS says or else all, unless given),
                  platform, and corpus_sha256 when given
     """
-    components = {key: _component(part) for key, part in _parts(spec)}
+    components = {key: _component(part) for key, part in parts(spec)}
     environment = {
         "python": platform.python_version(),
         **{package: found for package in ("torch", "resnetbk") if (found := _version(package))},
@@ -128,17 +127,6 @@ def _use(part: Part, registry: Registry | None) -> str:
     entries = registry.entries(part.entry.kind) if registry else ()
     several = sum(entry.name == part.name for entry in entries) > 1
     return f"{part.entry.plugin}/{part.name}" if several else part.name
-
-
-def _parts(spec: Spec) -> Iterator[tuple[str, Part]]:
-    """Every component, by its spec key; those in an array by key and index."""
-    for kind in KINDS.values():
-        section, field = kind.key.split(".")
-        chosen = getattr(getattr(spec, section), field)
-        if isinstance(chosen, Part):
-            yield kind.key, chosen
-        else:
-            yield from ((f"{kind.key}[{i}]", part) for i, part in enumerate(chosen))
 
 
 def _component(part: Part) -> dict[str, str]:

@@ -7,11 +7,13 @@ its metadata names the kind. When a file leaves such a key out, it gets the regi
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, Literal
 
 import attrs
 from attrs.validators import optional
+
+from resnetbk.kinds import KINDS
 
 if TYPE_CHECKING:
     from resnetbk.registry import Entry
@@ -166,3 +168,14 @@ class Spec:
         if not _NAME.fullmatch(value):
             allowed = "a letter or digit, then letters, digits, '.', '_' and '-', 100 at most"
             raise ValueError(f"{value[:60]!r} is no name; allowed: {allowed}")
+
+
+def parts(spec: Spec) -> Iterator[tuple[str, Part]]:
+    """Every component of a spec by its key, `model.mixer`; those in an array by key and index."""
+    for kind in KINDS.values():
+        section, field = kind.key.split(".")
+        chosen = getattr(getattr(spec, section), field)
+        if isinstance(chosen, Part):
+            yield kind.key, chosen
+        else:
+            yield from ((f"{kind.key}[{i}]", part) for i, part in enumerate(chosen))

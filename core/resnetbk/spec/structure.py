@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, cast
 
@@ -12,7 +13,7 @@ from resnetbk.kinds import KINDS
 from resnetbk.registry.contract import breaches
 from resnetbk.spec import strict
 from resnetbk.spec.problem import Problem, Refused, Unfit, each, one_line, shortened
-from resnetbk.spec.spec import Data, Model, Part, Spec, Train
+from resnetbk.spec.spec import Data, Model, Part, Spec, Train, parts
 from resnetbk.spec.table import assemble
 
 if TYPE_CHECKING:
@@ -39,9 +40,25 @@ def structure(tree: Mapping[str, Any], registry: Registry) -> Spec:
         for key, message in breaches(work.chosen, GOAL):
             path = tuple(key.split("."))
             problems.append(Problem(path, path, message))
+    if not problems:
+        problems += [problem for key, part in parts(spec) for problem in _objections(key, part, spec)]
     if problems:
         raise Refused(*problems)
     return spec
+
+
+def _objections(key: str, part: Part, spec: Spec) -> list[Problem]:
+    """What a component's own `check(spec)`, if it has one, holds against the spec it is in."""
+    path: tuple[str | int, ...] = tuple(
+        int(step) if step.isdigit() else step for step in re.findall(r"[a-z]+|[0-9]+", key)
+    )
+    check = getattr(part.component, "check", None)
+    try:
+        if callable(check):
+            check(spec)
+    except (ValueError, UserError) as error:
+        return [Problem(path, path, shortened(one_line(error)))]
+    return []
 
 
 class _Structure:

@@ -6,12 +6,11 @@ import importlib
 from pathlib import Path
 from typing import Any
 
-import attrs
-
 from resnetbk.errors import UserError
 from resnetbk.hooks import manager
+from resnetbk.model.assemble import build
 from resnetbk.registry.lookup import Registry
-from resnetbk.spec.spec import Part, Spec
+from resnetbk.spec.spec import Spec, parts
 
 
 def observers(spec: Spec, registry: Registry, folder: Path) -> Any:
@@ -19,8 +18,8 @@ def observers(spec: Spec, registry: Registry, folder: Path) -> Any:
 
     Raises UserError, naming the plugin, when its hook module cannot be imported.
     """
-    told = [part.component.build(folder=folder, spec=spec) for part in spec.train.observe]
-    used = {part.entry.plugin for part in parts(spec)}
+    told = [build("train.observe", part, folder=folder, spec=spec) for part in spec.train.observe]
+    used = {part.entry.plugin for _, part in parts(spec)}
     for plugin in registry.plugins:
         if plugin.name in used and plugin.manifest is not None and plugin.manifest.hooks:
             try:
@@ -32,12 +31,3 @@ def observers(spec: Spec, registry: Registry, folder: Path) -> Any:
                     f"{plugin.manifest.hooks}: {cause}"
                 ) from error
     return manager(told).hook
-
-
-def parts(spec: Spec) -> list[Part]:
-    """Every component a spec uses."""
-    found: list[Part] = []
-    for section in (spec.data, spec.model, spec.train):
-        for value in attrs.asdict(section, recurse=False).values():
-            found.extend(v for v in (value if isinstance(value, tuple) else (value,)) if isinstance(v, Part))
-    return found

@@ -10,6 +10,8 @@ from attrs.validators import ge, gt
 if TYPE_CHECKING:
     from torch import nn
 
+    from resnetbk.spec import Spec
+
 
 @attrs.frozen(kw_only=True)
 class LearnedPositions:
@@ -21,6 +23,10 @@ class LearnedPositions:
 
     length: int = attrs.field(default=1024, validator=ge(1))
     std: float = attrs.field(default=1.0, validator=gt(0.0))
+
+    def check(self, spec: Spec) -> None:
+        if spec.data.window > self.length:
+            raise ValueError(f"length = {self.length} is less than data.window = {spec.data.window}")
 
     def build(self, *, vocabulary: int, width: int) -> nn.Module:
         from resnetbk_plugins.embedding.learned_positions_module import PositionEmbedding

@@ -12,6 +12,8 @@ from resnetbk.errors import UserError
 if TYPE_CHECKING:
     from torch import nn
 
+    from resnetbk.spec import Spec
+
 
 @attrs.frozen(kw_only=True)
 class Attention:
@@ -31,17 +33,21 @@ class Attention:
     bias: bool = False
     convolution: int = attrs.field(default=0, validator=ge(0))
 
-    def build(self, *, width: int, depth: int) -> nn.Module:
+    def check(self, spec: Spec) -> None:
+        self._fit(spec.model.width)
+
+    def _fit(self, width: int) -> None:
         if width % self.heads:
-            allowed = ", ".join(str(heads) for heads in range(1, width + 1) if width % heads == 0)
-            raise UserError(
-                f"model.mixer: heads = {self.heads} does not divide model.width = {width}; allowed: {allowed}"
-            )
+            allowed = ", ".join(str(heads) for heads in range(1, min(width, 64) + 1) if width % heads == 0)
+            raise UserError(f"heads = {self.heads} does not divide model.width = {width}; allowed: {allowed}")
         if self.rope and width // self.heads % 2:
             raise UserError(
-                f"model.mixer: rope needs an even head size, not {width // self.heads} "
+                f"rope needs an even head size, not {width // self.heads} "
                 f"(model.width = {width}, heads = {self.heads}); set rope = false or change heads"
             )
+
+    def build(self, *, width: int, depth: int) -> nn.Module:
+        self._fit(width)
         from resnetbk_plugins.sequence_mixer.attention_module import CausalAttention
 
         rope_base = self.rope_base if self.rope else None

@@ -12,6 +12,8 @@ from resnetbk.errors import UserError
 if TYPE_CHECKING:
     from torch import nn
 
+    from resnetbk.spec import Spec
+
 
 @attrs.frozen(kw_only=True)
 class GatedLinear:
@@ -30,9 +32,15 @@ class GatedLinear:
     chunk: int = attrs.field(default=64, validator=ge(1))
     convolution: int = attrs.field(default=4, validator=ge(0))
 
-    def build(self, *, width: int, depth: int) -> nn.Module:
+    def check(self, spec: Spec) -> None:
+        self._fit(spec.model.width)
+
+    def _fit(self, width: int) -> None:
         if width % self.heads:
-            raise UserError(f"gated-linear: heads = {self.heads} must divide model.width = {width}")
+            raise UserError(f"heads = {self.heads} must divide model.width = {width}")
+
+    def build(self, *, width: int, depth: int) -> nn.Module:
+        self._fit(width)
         from resnetbk_plugins.sequence_mixer.gated_linear_module import DecayingStates
 
         return DecayingStates(width, self.heads, self.keys, self.chunk, self.convolution)
