@@ -1,0 +1,69 @@
+"""What the documents say is what is there."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import attrs
+import pytest
+
+from resnetbk.errors import UserError
+from resnetbk.registry.lookup import Registry
+from resnetbk.spec import Data, Model, Spec, Train, read, read_text
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text()
+SPECS = sorted((ROOT / "specs").rglob("*.toml"))
+
+
+@pytest.mark.parametrize("path", SPECS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_every_spec_that_we_ship_is_sound(path: Path) -> None:
+    assert read(path, Registry.discover()).name
+
+
+def test_every_key_is_documented_and_no_other() -> None:
+    documented = set(re.findall(r"^\| `(\w+)` \|", (ROOT / "docs" / "spec.md").read_text(), flags=re.M))
+    fields = {field.name for cls in (Data, Model, Train, Spec) for field in attrs.fields(cls)}
+    assert documented == fields - {"data", "model", "train"} | {"extends"}
+
+
+def test_the_readme_shows_the_quickstart_spec_as_it_is() -> None:
+    shown = next(
+        block for block in re.findall(r"```toml\n(.*?)```", README, flags=re.S) if "quickstart" in block
+    )
+    registry = Registry.discover()
+    assert read_text(shown, registry) == read(ROOT / "specs" / "quickstart.toml", registry)
+
+
+def test_the_readme_lists_every_component() -> None:
+    table = README.partition("## What is there")[2].partition("\n## ")[0]
+    listed = set(re.findall(r"`([a-z0-9-]+)`", table))
+    assert {entry.name for entry in Registry.discover().entries() if entry.plugin == "resnetbk"} <= listed
+
+
+def test_the_readme_shows_mistakes_as_they_are_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    block = README.partition("$ resnetbk check bad.toml\n")[2].partition("```")[0]
+    text = (ROOT / "specs" / "quickstart.toml").read_text()
+    bad = text.replace("width = 128", 'width = "128"').replace("chains = 128", "chans = 128")
+    monkeypatch.chdir(tmp_path)
+    Path("bad.toml").write_text(bad)
+    with pytest.raises(UserError) as caught:
+        read("bad.toml", Registry.discover())
+    assert str(caught.value) + "\n" == block
+
+
+@pytest.mark.parametrize("document", ["README.md", "docs/bk-core.md", "docs/spec.md"])
+def test_links_within_the_project_lead_somewhere(document: str) -> None:
+    text = (ROOT / document).read_text()
+    for target in re.findall(r"\]\(([^)#:]+)\)", text):
+        assert (ROOT / document).parent.joinpath(target).exists(), target
+
+
+def test_the_theory_names_tests_that_exist() -> None:
+    text = (ROOT / "docs" / "bk-core.md").read_text()
+    tests = "".join(path.read_text() for path in (ROOT / "tests" / "plugins").rglob("test_*.py"))
+    named = re.findall(r"\b(test_[a-z0-9_]+)\b(?!\.py)", text)
+    assert named
+    for name in named:
+        assert f"def {name}(" in tests, name
