@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import time
 from pathlib import Path
@@ -42,9 +43,9 @@ class Trainer:
 
         self.data = Data.load(spec.data)
         self.model = assemble(spec.model, vocabulary=self.data.tokenizer.vocabulary, seed=spec.seed)
-        self.start_notes = build("train.start", spec.train.start).initialize(
-            self.model, self.data.tokenizer, spec.model.depth
-        )
+        start = build("train.start", spec.train.start)
+        for line in start.initialize(self.model, self.data.tokenizer, spec.model.depth):
+            logging.getLogger("resnetbk").info("start: %s", line)
         self.model.to(self.device)
         weights = self.model.weights()
         self.parameters = [weight.parameter for weight in weights]

@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 class MoE:
     """A router sends each row to its `top_k` most probable experts; only those compute, on that row alone.
 
-    No capacity limit: no row is dropped, and none depends on where the others went.
+    No capacity limit: no row is dropped, and none depends on where the others went, but for rounding: how
+    many rows share an expert can change the last bits of a matrix product.
 
     experts     how many MLPs there are
     top_k       how many of them each row visits
