@@ -12,7 +12,6 @@ step-000600 until the checkpoint that replaces it is in place. The next save tid
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
 import os
@@ -31,6 +30,16 @@ from torch import Tensor
 
 from resnetbk.errors import StorageError
 from resnetbk.training import state
+from resnetbk.training.checkpoint_manifest import (
+    MANIFEST,
+    MODEL,
+    OPTIMIZER,
+    SCHEMA,
+    STATE,
+    digest,
+    sealed,
+    verify,
+)
 from resnetbk.training.run_folder import (
     CHECKPOINTS,
     LATEST,
@@ -42,9 +51,6 @@ from resnetbk.training.run_folder import (
     sync_folder,
 )
 
-SCHEMA = 1
-MODEL, OPTIMIZER, STATE = "model.safetensors", "optimizer.safetensors", "state.json"
-MANIFEST = "manifest.json"
 TEMPORARY, OLD = ".tmp-", ".old"
 
 log = logging.getLogger(__name__)
@@ -128,9 +134,9 @@ def _write(folder: Path, checkpoint: Checkpoint) -> None:
     for file, tensors in ((MODEL, weights), (OPTIMIZER, others)):
         save_file(tensors, folder / file, metadata={"format": "pt"})
         shutil.copymode(folder / STATE, folder / file)  # safetensors gives the owner alone access
-    files = {file: _digest(folder / file, sync=True) for file in (MODEL, OPTIMIZER, STATE)}
-    (folder / MANIFEST).write_bytes(_manifest(SCHEMA, files))
-    _digest(folder / MANIFEST, sync=True)
+    files = {file: digest(folder / file, sync=True) for file in (MODEL, OPTIMIZER, STATE)}
+    (folder / MANIFEST).write_bytes(sealed(SCHEMA, files))
+    digest(folder / MANIFEST, sync=True)
     sync_folder(folder)
 
 
@@ -235,59 +241,6 @@ def load(path: Path, *, device: str | torch.device = "cpu", with_optimizer: bool
         if good:
             offer = f"the previous good checkpoint is {good}: remove {path.name} to go on from it"
         raise StorageError(f"{error}; {offer}") from error
-
-
-def verify(path: Path) -> None:
-    """Raises StorageError naming the first file that is missing, damaged or not of this checkpoint."""
-    with accessing(path, "read"):
-        files = _listed(path)
-        for file in sorted({*os.listdir(path)} - {*files, MANIFEST}):
-            raise StorageError(f"{path / file}: is not listed in {MANIFEST}")
-    for file, expected in sorted(files.items()):
-        with accessing(path / file, "read"):
-            if not (path / file).exists():
-                raise StorageError(f"{path / file}: is missing")
-            size = (path / file).stat().st_size
-            if size != expected["size"]:
-                raise StorageError(f"{path / file}: damaged ({size} bytes instead of {expected['size']})")
-            if _digest(path / file) != expected:
-                raise StorageError(f"{path / file}: damaged (sha256 differs)")
-
-
-def _listed(path: Path) -> dict[str, Any]:
-    """What a sound manifest lists: {file: {sha256, size}}."""
-    file = path / MANIFEST
-    if not path.is_dir():
-        raise StorageError(f"{path}: no such checkpoint")
-    if not file.is_file():
-        raise StorageError(f"{path}: is not a checkpoint (it has no {MANIFEST})")
-    with accessing(file, "read"):
-        data = file.read_bytes()
-    try:
-        manifest = json.loads(data)
-        schema, files = manifest["schema"], manifest["files"]
-        sound = data == _manifest(schema, files)
-    except (ValueError, KeyError, TypeError, RecursionError):
-        sound = False
-    if not sound:
-        raise StorageError(f"{file}: damaged (its own sha256 differs)")
-    if schema != SCHEMA or set(files) != {MODEL, OPTIMIZER, STATE}:
-        raise StorageError(f"{file}: of schema {schema}; this version reads schema {SCHEMA}")
-    return dict(files)
-
-
-def _manifest(schema: Any, files: Any) -> bytes:
-    """The one form a manifest can have, byte for byte, so that any change to it shows."""
-    body = {"schema": schema, "files": files}
-    own = hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()
-    return json.dumps({**body, "sha256": own}, sort_keys=True, indent=2).encode() + b"\n"
-
-
-def _digest(path: Path, *, sync: bool = False) -> dict[str, Any]:
-    with open(path, "rb") as file:
-        if sync:
-            os.fsync(file.fileno())
-        return {"sha256": hashlib.file_digest(file, "sha256").hexdigest(), "size": file.tell()}
 
 
 def _load(path: Path, device: str | torch.device, with_optimizer: bool) -> Checkpoint:

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 import attrs
 from attrs.validators import ge, gt
 
+from resnetbk_plugins.sequence_mixer.eta_range import at_least_eta_low
+
 if TYPE_CHECKING:
     from torch import nn
 
@@ -26,12 +28,7 @@ class BKDiagonal:
     chains: int = attrs.field(default=128, validator=ge(1))
     spread: float = attrs.field(default=2.2, validator=ge(0.0))
     eta_low: float = attrs.field(default=0.47, validator=gt(0.0))
-    eta_high: float = attrs.field(default=1.7, validator=gt(0.0))
-
-    @eta_high.validator
-    def _range(self, attribute: attrs.Attribute[float], value: float) -> None:
-        if value < self.eta_low:
-            raise ValueError(f"eta_high must be at least eta_low = {self.eta_low}, not {value}")
+    eta_high: float = attrs.field(default=1.7, validator=at_least_eta_low)
 
     def build(self, *, width: int, depth: int) -> nn.Module:
         from resnetbk_plugins.sequence_mixer.bk_diagonal_module import TwoSidedChains

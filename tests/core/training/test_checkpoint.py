@@ -21,6 +21,7 @@ from safetensors.torch import load_file
 from resnetbk.errors import StorageError
 from resnetbk.training import checkpoint
 from resnetbk.training.checkpoint import Checkpoint, available, latest, load, prune, save, verify
+from resnetbk.training.checkpoint_manifest import sealed
 
 FILES = ["manifest.json", "model.safetensors", "optimizer.safetensors", "state.json"]
 
@@ -226,7 +227,7 @@ def test_a_folder_or_nonsense_in_place_of_a_file_is_no_traceback(run: Path) -> N
 def test_another_schema_is_refused_by_its_number(run: Path) -> None:
     path = run / "checkpoints" / "step-000600"
     manifest = json.loads((path / "manifest.json").read_text())
-    (path / "manifest.json").write_bytes(checkpoint._manifest(2, manifest["files"]))
+    (path / "manifest.json").write_bytes(sealed(2, manifest["files"]))
     assert "of schema 2; this version reads schema 1" in refused(path)
 
 
