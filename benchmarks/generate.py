@@ -15,7 +15,7 @@ from training_step import build
 from resnetbk.model.language_model import LanguageModel
 
 CONTEXTS = (100, 100_000)
-TOKENS = 50
+TOKENS = 20
 
 
 def state_after(model: LanguageModel, context: int) -> dict[str, Any]:
@@ -50,7 +50,7 @@ def main() -> None:
                 _, state = model.step(torch.tensor([65]), state)
 
         runs = {str(context): (lambda state=state: write(state)) for context, state in states.items()}
-        seconds = paired(runs, rounds=7)
+        seconds = paired(runs, rounds=5)
         for context, state in states.items():
             each = 1e6 * median(seconds[str(context)]) / TOKENS
             print(f"{name:14} after {context:7,}: {each:9.0f} µs a token, state {size(state):13,} bytes")

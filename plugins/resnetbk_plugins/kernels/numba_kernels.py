@@ -57,15 +57,16 @@ def one_sided(v, eta, g_re, g_im):
     for task in prange(batch * blocks):
         b, lo = task // blocks, task % blocks * WIDTH
         hi = min(lo + WIDTH, chains)
-        s = np.zeros((3, WIDTH), v.dtype)
-        s[2, : hi - lo] = eta[lo:hi]
+        width = eta[lo:hi]
+        last_re, last_im = np.zeros(hi - lo, v.dtype), np.zeros(hi - lo, v.dtype)
         for i in range(length):
             v_i, re, im = v[b, i, lo:hi], g_re[b, i, lo:hi], g_im[b, i, lo:hi]
             for c in range(hi - lo):
-                x, y = v_i[c] - s[0, c], s[2, c] + s[1, c]
+                x, y = v_i[c] - last_re[c], width[c] + last_im[c]
                 inverse = one / (x * x + y * y)
-                re[c] = s[0, c] = x * inverse
-                im[c] = s[1, c] = y * inverse
+                re[c] = x * inverse
+                im[c] = y * inverse
+            last_re, last_im = re, im
 
 
 @_compiled
@@ -76,7 +77,7 @@ def one_sided_adjoint(g_re, g_im, out_re, out_im, v_grad, eta_grad):
     for task in prange(batch * blocks):
         b, lo = task // blocks, task % blocks * WIDTH
         hi = min(lo + WIDTH, chains)
-        s = np.zeros((2, WIDTH), g_re.dtype)
+        s = np.zeros((3, WIDTH), g_re.dtype)
         total = eta_grad[b, lo:hi]
         for i in range(length - 1, -1, -1):
             re, im = g_re[b, i, lo:hi], g_im[b, i, lo:hi]
@@ -89,7 +90,11 @@ def one_sided_adjoint(g_re, g_im, out_re, out_im, v_grad, eta_grad):
             v_i = v_grad[b, i, lo:hi]
             for c in range(hi - lo):
                 v_i[c] = -s[0, c]
-                total[c] += s[1, c]
+                s[2, c] += s[1, c]
+            if i % 16 == 0:  # few rows are summed in the type of the rows, the rest in float64
+                for c in range(hi - lo):
+                    total[c] += s[2, c]
+                    s[2, c] = 0
 
 
 @_compiled
