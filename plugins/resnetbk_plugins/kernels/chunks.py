@@ -72,7 +72,9 @@ class Chunks:
             step(row, state, row[0])
             state = row[0]
         real, imag = torch.view_as_real(grids[0][:, self.there]).unbind(-1)
-        return real.clone(memory_format=torch.contiguous_format), imag.clone(memory_format=torch.contiguous_format)
+        return real.clone(memory_format=torch.contiguous_format), imag.clone(
+            memory_format=torch.contiguous_format
+        )
 
     def _cut(self, real: Tensor, imag: Tensor) -> Tensor:
         """(B, chunks * rows, C) complex; where rows are missing it holds 1, which reaches no result."""

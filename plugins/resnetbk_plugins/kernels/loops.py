@@ -56,3 +56,15 @@ class Loops:
         (potential_grad, u_grad), eta_grad = _empty(saved[0], 2), _per_sequence(saved[0])
         self._launch(self._kernels.resolvent_adjoint, *saved, potential_grad, eta_grad, u_grad)
         return potential_grad, eta_grad.sum(0).to(eta.dtype), u_grad
+
+    def convolution(self, x: Tensor, weight: Tensor) -> Tensor:
+        (y,) = _empty(x, 1)
+        self._launch(self._kernels.convolution, x, weight, y)
+        return y
+
+    def convolution_adjoint(self, x: Tensor, weight: Tensor, out: Tensor) -> tuple[Tensor, ...]:
+        (x_grad,) = _empty(x, 1)
+        blocks = -(-x.shape[1] // self._kernels.ROWS)
+        weight_grad = torch.zeros(x.shape[0] * blocks, *weight.shape, dtype=x.dtype)
+        self._launch(self._kernels.convolution_adjoint, x, weight, out, x_grad, weight_grad)
+        return x_grad, weight_grad.sum(0)

@@ -22,6 +22,7 @@ from numba import prange
 from torch import Tensor
 
 WIDTH = 64  # narrower, and the cores would fight over the cache lines of a row
+ROWS = 64  # of a sequence, in one task of a convolution
 # below this many chain-steps a thread is not worth waking
 _STEPS_PER_THREAD = 16_384
 
@@ -235,3 +236,38 @@ def resolvent_adjoint(y_re, y_im, g_re, g_im, yo_re, yo_im, go_re, go_im, v_grad
                 v_i[c] = -s[2, c]
                 u_i[c] = s[0, c]
                 total[c] += s[3, c]
+
+
+@_compiled
+def convolution(x, weight, y):
+    batch, length, channels = x.shape
+    size, blocks = len(weight), (length + ROWS - 1) // ROWS
+    for task in prange(batch * blocks):
+        b, lo = task // blocks, task % blocks * ROWS
+        for i in range(lo, min(lo + ROWS, length)):
+            y_i = y[b, i]
+            y_i[:] = 0
+            for k in range(max(0, size - 1 - i), size):
+                x_k, weight_k = x[b, i - size + 1 + k], weight[k]
+                for c in range(channels):
+                    y_i[c] += x_k[c] * weight_k[c]
+
+
+@_compiled
+def convolution_adjoint(x, weight, out, x_grad, weight_grad):
+    batch, length, channels = x.shape
+    size, blocks = len(weight), (length + ROWS - 1) // ROWS
+    for task in prange(batch * blocks):
+        b, lo = task // blocks, task % blocks * ROWS
+        for i in range(lo, min(lo + ROWS, length)):
+            grad = x_grad[b, i]
+            grad[:] = 0
+            for k in range(max(0, size + i - length), size):
+                out_k, weight_k = out[b, i + size - 1 - k], weight[k]
+                for c in range(channels):
+                    grad[c] += out_k[c] * weight_k[c]
+            out_i = out[b, i]
+            for k in range(max(0, size - 1 - i), size):
+                x_k, total = x[b, i - size + 1 + k], weight_grad[task, k]
+                for c in range(channels):
+                    total[c] += out_i[c] * x_k[c]

@@ -121,3 +121,22 @@ def resolvent_adjoint(
     own = _product((y_real, -y_imag), back)
     inflow = _sum((g_out_real, g_out_imag), _later(own))
     return *_gradients(_sum(own, _linear(g, inflow, eta, power=2, up=True))), back[0]
+
+
+def convolution(x: Tensor, weight: Tensor) -> Tensor:
+    """Oldest row first, as the loop and the streaming step sum."""
+    size, rows = weight.shape[0], x.shape[1]
+    padded = pad(x, (0, 0, size - 1, 0))
+    y = padded[:, :rows] * weight[0]
+    for k in range(1, size):
+        y += padded[:, k : k + rows] * weight[k]
+    return y
+
+
+def convolution_adjoint(x: Tensor, weight: Tensor, out: Tensor) -> Pair:
+    size, rows = weight.shape[0], x.shape[1]
+    padded, later = pad(x, (0, 0, size - 1, 0)), pad(out, (0, 0, 0, size - 1))
+    x_grad = later[:, size - 1 :] * weight[0]
+    for k in range(1, size):
+        x_grad += later[:, size - 1 - k : size - 1 - k + rows] * weight[k]
+    return x_grad, torch.stack([(padded[:, k : k + rows] * out).sum((0, 1)) for k in range(size)])

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
+
+from resnetbk_plugins.kernels import causal_convolution
 
 
 class ShortConvolution(nn.Module):
@@ -19,12 +20,8 @@ class ShortConvolution(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, M, D) -> (B, M, D); before the first row there are zeros."""
-        size, rows = self.weight.shape[0], x.shape[1]
-        padded = F.pad(x, (0, 0, size - 1, 0))
-        mixed = padded[:, :rows] * self.weight[0]
-        for back in range(1, size):
-            mixed = mixed + padded[:, back : back + rows] * self.weight[back]
-        return mixed.to(x.dtype)
+        dtype = torch.promote_types(x.dtype, torch.float32)
+        return causal_convolution(x.to(dtype), self.weight.to(dtype)).to(x.dtype)
 
     def before(self, batch: int) -> Tensor:
         """(B, size - 1, D): no rows yet."""

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import importlib
 import logging
 import subprocess
 import sys
@@ -9,6 +10,9 @@ import torch
 
 from resnetbk_plugins.kernels import backend, one_sided, torch_scans
 from resnetbk_plugins.kernels.loops import Loops
+from resnetbk_plugins.sequence_mixer.bk_causal import BKCausal
+from resnetbk_plugins.sequence_mixer.bk_diagonal import BKDiagonal
+from resnetbk_plugins.sequence_mixer.bk_resolvent import BKResolvent
 
 NAMES = ["one_sided", "two_sided", "resolvent"]
 
@@ -65,24 +69,51 @@ def everything(scans, name, inputs, out):
     return [*forward, *getattr(scans, name + "_adjoint")(inputs[1], *forward, *out)]
 
 
+@pytest.fixture(params=["numba", "triton"])
+def loops(request):
+    """Each loop kernel that works here, with the device it serves."""
+    pytest.importorskip(request.param)
+    if request.param == "triton" and not torch.cuda.is_available():
+        pytest.skip("no CUDA device")
+    module = importlib.import_module(f"resnetbk_plugins.kernels.{request.param}_kernels")
+    return Loops(module), "cuda" if request.param == "triton" else "cpu"
+
+
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("shape", [(3, 130, 64), (1, 900, 130), (5, 65, 7), (1, 1, 1)])
-def test_numba_agrees_with_torch_in_single_precision(name, shape):
-    pytest.importorskip("numba")
-    from resnetbk_plugins.kernels import numba_kernels
-
+def test_kernels_agree_with_torch_in_single_precision(name, shape, loops):
+    fast, device = loops
     source = torch.Generator().manual_seed(0)
-    potential, u, *out = (torch.randn(shape, generator=source) for _ in range(6))
-    eta = 0.2 + torch.rand(shape[2], generator=source)
+    potential, u, *out = (torch.randn(shape, generator=source).to(device) for _ in range(6))
+    eta = 0.2 + torch.rand(shape[2], generator=source).to(device)
     inputs = (potential, eta, u) if name == "resolvent" else (potential, eta)
     out = out if name == "resolvent" else out[:2]
     for a, b in zip(
-        everything(Loops(numba_kernels), name, inputs, out),
-        everything(torch_scans, name, inputs, out),
-        strict=True,
+        everything(fast, name, inputs, out), everything(torch_scans, name, inputs, out), strict=True
     ):
         assert a.dtype == b.dtype
         assert (a - b).abs().max() <= 1e-5 * b.abs().max()
+
+
+@pytest.mark.parametrize("mixer", [BKCausal(), BKResolvent(), BKDiagonal()], ids=lambda m: type(m).__name__)
+def test_kernels_agree_with_torch_under_bfloat16_autocast(mixer, loops, fresh):
+    _, device = loops
+    torch.manual_seed(0)
+    module = mixer.build(width=32, depth=1).to(device)
+    torch.nn.init.normal_(module.output.weight, std=0.1)
+    x, position = torch.randn(2, 300, 32, device=device), torch.arange(300, device=device).expand(2, 300)
+
+    def result():
+        with torch.autocast(device, dtype=torch.bfloat16):
+            y = module(x, position, None)
+        return y.float(), torch.autograd.grad(y.float().square().mean(), tuple(module.parameters()))
+
+    y, gradients = result()
+    fresh.setattr(backend, "_KERNELS", {})
+    backend.scans_for.cache_clear()
+    y_torch, gradients_torch = result()
+    for a, b in zip((y, *gradients), (y_torch, *gradients_torch), strict=True):
+        assert (a - b).abs().max() <= 2e-2 * b.abs().max()
 
 
 @pytest.mark.parametrize("name", NAMES)
