@@ -1,7 +1,8 @@
-"""The scans of the resolvent of a tridiagonal Hamiltonian, which the mixers share.
+"""The scans of the resolvent of a tridiagonal Hamiltonian, and the convolution, which the mixers share.
 
-`one_sided`, `two_sided`, `resolvent` and `convolution` hold the ops, their formulas and adjoints; `backend` picks who runs
-them: `torch_scans` (every device; `forgetting` proves its chunks), `numba_kernels` or `triton_kernels`.
+`one_sided`, `two_sided`, `resolvent` and `convolution` hold the ops, their formulas and adjoints; `backend`
+picks who runs them: `torch_scans` (every device; `forgetting` proves its chunks), `numba_kernels` or
+`triton_kernels`.
 Importing this imports torch, so only `*_module.py` files do; numba and triton wait for the first call.
 """
 

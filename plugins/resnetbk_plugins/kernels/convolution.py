@@ -1,5 +1,6 @@
-"""The short causal convolution, channel by channel: y_i = sum over k of weight_k x_{i-K+1+k}, rows before the first
-being 0.
+"""The short causal convolution, channel by channel; rows before the first are 0.
+
+    y_i = sum over k of weight_k x_{i-K+1+k}
 
 Adjoint: dx_i = sum over k of weight_k out_{i+K-1-k},   dweight_k = sum over i of out_i x_{i-K+1+k}.
 
