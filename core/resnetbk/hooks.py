@@ -27,6 +27,22 @@ hookimpl = pluggy.HookimplMarker("resnetbk")
 
 
 @attrs.frozen
+class PhaseCost:
+    """What one phase of a run cost, without the phases inside it.
+
+    seconds      of wall time
+    cpu_seconds  of all threads of the process
+    flops        executed, multiplication and addition apart: counted on samples (see `training.meter`)
+    calls        how often it was entered
+    """
+
+    seconds: float
+    cpu_seconds: float
+    flops: float
+    calls: int
+
+
+@attrs.frozen
 class StepReport:
     """After one step.
 
@@ -40,6 +56,7 @@ class StepReport:
     tokens         trained on so far
     seconds        of wall time spent on steps so far
     rows           for each layer, the share of its rows that it computed, in [0, 1]
+    flops          executed so far, by set-up and steps
     """
 
     step: int
@@ -52,6 +69,7 @@ class StepReport:
     tokens: int
     seconds: float
     rows: tuple[float, ...]
+    flops: float
 
 
 @attrs.frozen
@@ -84,8 +102,12 @@ class RunReport:
     parameters     how many can be trained
     steps          done
     tokens         trained on
-    seconds        of wall time spent on steps
+    seconds        of wall time spent on steps, which a budget in seconds is about; set-up is in `phases`
     stopped        why it ended: `steps`, `seconds` or `target`
+    phases         what each of `setup`, `forward`, `backward`, `optimizer`, `scoring`, `evaluation` cost
+    flops          executed by set-up and steps, scoring included; not by evaluation
+    cpu_seconds    of set-up and steps
+    peak_memory    in bytes: allocated on the CUDA device, or resident in this process (see `training.meter`)
     """
 
     folder: Path
@@ -96,6 +118,10 @@ class RunReport:
     tokens: int
     seconds: float
     stopped: str
+    phases: Mapping[str, PhaseCost]
+    flops: float
+    cpu_seconds: float
+    peak_memory: int
 
 
 # ---------------------------------------------------------------- hooks

@@ -8,7 +8,7 @@ import pytest
 from resnetbk.errors import UserError
 from resnetbk.hooks import HOOKS, RunReport, StepReport, hookimpl, manager
 
-STEP = StepReport(1, 10, 0.1, 2.0, {}, 0.1, 1.0, 8, 0.5, (1.0,))
+STEP = StepReport(1, 10, 0.1, 2.0, {}, 0.1, 1.0, 8, 0.5, (1.0,), 1e6)
 
 
 class Watcher:
@@ -48,7 +48,7 @@ def test_observers_are_called_in_the_order_given_with_what_they_ask_for() -> Non
     heard: list[str] = []
     made = manager([Watcher(heard, "first"), Watcher(heard, "second")])
     made.hook.resnetbk_step(report=STEP)
-    made.hook.resnetbk_finished(run=RunReport(Path("r"), 1.0, 1.0, 1, 1, 1, 1.0, "steps"))
+    made.hook.resnetbk_finished(run=RunReport(Path("r"), 1.0, 1.0, 1, 1, 1, 1.0, "steps", {}, 1e6, 1.0, 1))
     assert heard == ["first 1", "second 1"]
 
 

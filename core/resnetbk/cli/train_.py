@@ -1,11 +1,18 @@
-"""`resnetbk train SPEC [--set k=v] [--out DIR] [--resume]`"""
+"""`resnetbk train SPEC [--set k=v] [--out DIR] [--resume] [--locked]`"""
 
 from __future__ import annotations
+
+from typing import TYPE_CHECKING
 
 import click
 
 from resnetbk.cli.writing import write
+from resnetbk.errors import ResnetbkError
 from resnetbk.registry.lookup import Registry
+
+if TYPE_CHECKING:
+    from resnetbk.training.data import Data
+    from resnetbk.training.run import Run
 
 SAMPLE_TOKENS = 400
 
@@ -15,19 +22,29 @@ SAMPLE_TOKENS = 400
 @click.option("--set", "sets", multiple=True, metavar="KEY=VALUE", help="Override a key; repeatable.")
 @click.option("--out", metavar="DIR", help="The run folder; otherwise a new one under runs/.")
 @click.option("--resume", is_flag=True, help="Go on from the folder's latest checkpoint.")
+@click.option("--locked", is_flag=True, help="Refuse unless all is as the lock beside SPEC says.")
 @click.option("--device", type=click.Choice(["cpu", "cuda"]), help="Otherwise cuda where there is one.")
 @click.pass_obj
 def command(
-    registry: Registry, spec: str, sets: tuple[str, ...], out: str | None, resume: bool, device: str | None
+    registry: Registry,
+    spec: str,
+    sets: tuple[str, ...],
+    out: str | None,
+    resume: bool,
+    locked: bool,
+    device: str | None,
 ) -> None:
     """Trains the model that SPEC describes, measures it on held-out text, and lets it write."""
+    from resnetbk.spec.lock import lock_path, read_held
     from resnetbk.spec.read import read
 
-    read_spec = read(spec, registry, sets)  # before torch is imported: mistakes answer at once
+    # before torch is imported: mistakes answer at once
+    held_to = lock_path(spec) if locked else None
+    read_spec = read_held(spec, held_to, registry, sets) if held_to else read(spec, registry, sets)
 
     from resnetbk.training.experiment import Experiment
 
-    run = Experiment(read_spec, registry).train(out, resume=resume, device=device or "")
+    run = Experiment(read_spec, registry).train(out, resume=resume, device=device or "", locked=held_to)
 
     from resnetbk.cli.results import print_results
 
@@ -39,8 +56,26 @@ def command(
         f"\n{report.parameters:,} parameters, {report.steps:,} steps, {report.tokens:,} tokens in "
         f"{report.seconds:.0f} s: {report.tokens / report.seconds:,.0f} tokens/s"
     )
+    _write_page(run, data)
     first, line_break, _ = data.text.valid[:200].decode(errors="ignore").partition("\n")
     click.echo("\nIt goes on from the first line of the held-out text:\n")
     click.echo(click.style(first + line_break, dim=True), nl=False)
     write(run.generate(first + line_break, SAMPLE_TOKENS))
     click.echo(f"\nMore of it: resnetbk generate {run.folder.path} --prompt TEXT")
+
+
+def _write_page(run: Run, data: Data) -> None:
+    """The run's report.html, where matplotlib is installed. It matters less than the run."""
+    from resnetbk.measure.floor import floors
+    from resnetbk.measure.report import write_run_report
+    from resnetbk.measure.report_svg import has_matplotlib
+
+    if not has_matplotlib():
+        return
+    page = run.folder.path / "report.html"
+    counted = floors(data.train, data.valid, data.tokenizer.vocabulary)  # remembered since the table
+    try:
+        write_run_report(run.folder, page, counted.nats)
+        click.echo(f"\nReport: {page}")
+    except ResnetbkError as error:
+        click.echo(f"\nwarning: there is no report: {error}", err=True)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from resnetbk.spec.lock import differences, dump, lock, read_lock, resolved
+from resnetbk.spec.changes import differences
+from resnetbk.spec.lock import dump, lock, read_lock, resolved
 from resnetbk.spec.read import read, read_text
 from resnetbk.spec.spec import Data, Model, Part, Spec, Train
 

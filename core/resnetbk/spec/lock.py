@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import enum
-import hashlib
 import importlib.metadata
-import inspect
 import os
 import platform
+import re
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any
 
@@ -17,8 +16,11 @@ import attrs
 
 from resnetbk import toml_places, toml_write
 from resnetbk.errors import Mistake, UserError
+from resnetbk.kinds import KINDS
+from resnetbk.spec.changes import differences as differences
 from resnetbk.spec.document import Document, Place
-from resnetbk.spec.read import finish
+from resnetbk.spec.read import finish, read
+from resnetbk.spec.source import source_sha256
 from resnetbk.spec.spec import Part, Spec, parts
 
 if TYPE_CHECKING:
@@ -44,7 +46,14 @@ def dump(spec: Spec, registry: Registry | None = None) -> str:
 def lock(
     spec: Spec, registry: Registry, *, corpus_sha256: str | None = None, threads: int | None = None
 ) -> str:
-    """The spec resolved, and what it ran on, as TOML: `read_lock` gives the spec back.
+    """`facts` as TOML: `read_lock` gives the spec back."""
+    return toml_write.dumps(facts(spec, registry, corpus_sha256=corpus_sha256, threads=threads), headers=2)
+
+
+def facts(
+    spec: Spec, registry: Registry, *, corpus_sha256: str | None = None, threads: int | None = None
+) -> dict[str, Any]:
+    """The spec resolved, and what it runs on, as the tree of a lock.
 
     spec         the tree of `resolved`
     components   for each spec key: plugin, version, and sha256 of the source of its component
@@ -59,47 +68,100 @@ def lock(
         "platform": f"{sys.platform}-{platform.machine()}",
         **({"corpus_sha256": corpus_sha256} if corpus_sha256 is not None else {}),
     }
-    tree = {
+    return {
         "schema": SCHEMA,
         "spec": _plain(spec, registry),
         "components": components,
         "environment": environment,
     }
-    return toml_write.dumps(tree, headers=2)
+
+
+def lock_path(spec: Path | str) -> Path:
+    """Where the lock of a spec file stands: `tiny.lock.toml` beside `tiny.toml`."""
+    path = Path(spec)
+    return path.with_name(f"{path.name.removesuffix('.toml')}.lock.toml")
+
+
+def is_lock(tree: Mapping[str, Any]) -> bool:
+    """Whether the tree of a file is that of a lock rather than of a spec."""
+    return "schema" in tree and isinstance(tree.get("spec"), dict)
+
+
+def load_lock(path: Path | str) -> dict[str, Any]:
+    """The tree of the lock at `path`, as `facts` gave it; nothing that it names need be installed.
+
+    Raises UserError."""
+    return _loaded(path)[0]
 
 
 def read_lock(path: Path | str, registry: Registry, sets: Sequence[str] = ()) -> Spec:
     """The spec in the lock at `path`, with `sets` laid over it. Each component is taken from the plugin that
     the lock names, whatever else is installed. Raises UserError."""
     shown = toml_places.printable(str(path))
-    tree, lines = toml_places.load(path)
-    if tree.get("schema") != SCHEMA or not isinstance(tree.get("spec"), dict):
-        place = f"{shown}:{lines.get(('schema',), 1)}"
-        raise UserError(Mistake(place, f"no lock of a spec; expects schema = {SCHEMA} and a table [spec]"))
+    tree, lines = _loaded(path)
     places = {p[1:]: Place(shown, line) for p, line in lines.items() if p[0] == "spec"}
-    return finish(Document(_pinned(tree), places, places[()]), registry, sets)
+    try:
+        return finish(Document(_pinned(tree), places, places[()]), registry, sets)
+    except UserError as error:
+        raise with_origins(error, tree, registry) from None
 
 
-def differences(a: Mapping[str, Any], b: Mapping[str, Any]) -> list[str]:
-    """How tree `b` differs from `a`, one line a key: `model.width: 128 -> 256`."""
-    before, after = dict(_leaves(a)), dict(_leaves(b))
-    return [
-        f"{key}: {_shown(before, key)} -> {_shown(after, key)}"
-        for key in dict.fromkeys([*before, *after])
-        if key not in before or key not in after or before[key] != after[key]
-    ]
+def read_held(path: Path | str, locked: Path | str, registry: Registry, sets: Sequence[str] = ()) -> Spec:
+    """`read`, of a spec that is to be held to the lock at `locked`: what is missing is said with the plugin
+    and version that brought it. Raises UserError."""
+    if not Path(locked).exists():
+        there = toml_places.printable(str(path))
+        raise UserError(
+            Mistake(toml_places.printable(str(locked)), f"no such lock; make it: resnetbk lock {there}")
+        )
+    tree = load_lock(locked)
+    try:
+        return read(path, registry, sets)
+    except UserError as error:
+        raise with_origins(error, tree, registry) from None
 
 
-def _leaves(tree: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, Any]]:
-    for key, value in tree.items():
-        if isinstance(value, Mapping):
-            yield from _leaves(value, f"{above}{key}.")
-        else:
-            yield f"{above}{key}", value
+def with_origins(error: UserError, tree: Mapping[str, Any], registry: Registry) -> UserError:
+    """`error` about the spec of a lock's tree: where a component is missing or does not load, with the
+    plugin and version that brought it."""
+    mistakes = []
+    for mistake in error.mistakes:
+        key = mistake.message.partition(": ")[0]
+        found = tree["components"].get(key)
+        brought = _missing(key, found, tree["spec"], registry) if found else ""
+        mistakes.append(Mistake(mistake.place, f"{mistake.message}{brought}"))
+    return UserError(*mistakes)
 
 
-def _shown(leaves: Mapping[str, Any], key: str) -> str:
-    return toml_write.inline(leaves[key]) if key in leaves else "nothing"
+def _loaded(path: Path | str) -> tuple[dict[str, Any], toml_places.Places]:
+    tree, lines = toml_places.load(path)
+    if tree.get("schema") != SCHEMA or not is_lock(tree):
+        place = f"{toml_places.printable(str(path))}:{lines.get(('schema',), 1)}"
+        raise UserError(Mistake(place, f"no lock of a spec; expects schema = {SCHEMA} and a table [spec]"))
+    for name in ("components", "environment"):
+        if not isinstance(tree.get(name), dict):
+            tree[name] = {}
+    tree["components"] = {k: found for k, found in tree["components"].items() if isinstance(found, dict)}
+    return tree, lines
+
+
+def _missing(key: str, component: Mapping[str, Any], spec: Mapping[str, Any], registry: Registry) -> str:
+    """What to add about the component that a lock has at `key`: nothing when it is there."""
+    plugin, version = component.get("plugin", "?"), component.get("version", "")
+    value: Any = spec
+    try:
+        for step in re.findall(r"[a-z]+|[0-9]+", key):
+            value = value[int(step)] if step.isdigit() else value[step]
+        use = str(value if isinstance(value, str) else value["use"]).rpartition("/")[2]
+        kind = next(kind.name for kind in KINDS.values() if kind.key == key.partition("[")[0])
+        registry.load(registry.find(kind, f"{plugin}/{use}"))
+    except UserError:
+        here = next((p.version for p in registry.plugins if p.name == plugin and not p.error), None)
+        now = "" if here is None else f" (here it is {here or 'of no version'})"
+        return f"; the lock has it from {f'plugin {plugin} {version}'.rstrip()}{now}: install that"
+    except (KeyError, IndexError, TypeError, StopIteration):
+        return ""
+    return ""
 
 
 def _plain(value: Any, registry: Registry | None) -> Any:
@@ -131,23 +193,17 @@ def _use(part: Part, registry: Registry | None) -> str:
 
 def _component(part: Part) -> dict[str, str]:
     found = {"plugin": part.entry.plugin, "version": part.entry.version}
-    try:
-        source = Path(inspect.getsourcefile(type(part.component)) or "")
-        # By convention the torch module of `name.py` stands beside it in `name_module.py`.
-        files = [source, *source.parent.glob(f"{source.stem}_module.py")]
-        found["sha256"] = hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()
-    except (TypeError, OSError):
-        pass  # it has no source file, so there is nothing to compare with later
-    return found
+    sha256 = source_sha256(type(part.component))
+    # without a source file there is nothing to compare with later
+    return found if sha256 is None else {**found, "sha256": sha256}
 
 
 def _pinned(tree: Mapping[str, Any]) -> dict[str, Any]:
     """The spec in a lock's tree, each component named with the plugin that the lock says."""
-    components = tree.get("components")
     plugins = {
         key: component["plugin"]
-        for key, component in (components if isinstance(components, dict) else {}).items()
-        if isinstance(component, dict) and isinstance(component.get("plugin"), str)
+        for key, component in tree["components"].items()
+        if isinstance(component.get("plugin"), str)
     }
 
     def pin(value: Any, key: str) -> Any:

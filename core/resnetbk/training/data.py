@@ -29,11 +29,15 @@ class Data:
 
     @classmethod
     def load(cls, spec: DataSpec, tokenizer: Tokenizer | None = None) -> Data:
-        """Reads the corpus and encodes it, with the spec's tokenizer unless one is given.
+        """Reads the corpus and encodes it, with the spec's tokenizer unless one is given. See `of`."""
+        return cls.of(build("data.corpus", spec.corpus), spec, tokenizer)
+
+    @classmethod
+    def of(cls, text: Text, spec: DataSpec, tokenizer: Tokenizer | None = None) -> Data:
+        """The spec's corpus, read already, in tokens.
 
         Raises UserError when a part is too short to predict anything.
         """
-        text = build("data.corpus", spec.corpus)
         tokenizer = tokenizer or build("data.tokenizer", spec.tokenizer, text=text)
         data = cls(text, tokenizer, tokenizer.encode(text.train), tokenizer.encode(text.valid))
         if len(data.valid) < 2:

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 
 import attrs
+import torch
 
 from resnetbk.errors import UserError
+from resnetbk.model.assemble import build
 from resnetbk.registry.lookup import Registry
-from resnetbk.spec.lock import differences, lock, read_lock, resolved
+from resnetbk.spec.changes import differences
+from resnetbk.spec.drift import drift
+from resnetbk.spec.lock import facts, load_lock, lock, read_lock, resolved
 from resnetbk.spec.spec import Spec
 from resnetbk.training.run import Run
 from resnetbk.training.run_folder import RunFolder
@@ -26,12 +31,35 @@ class Experiment:
     spec: Spec = attrs.field(repr=lambda spec: repr(spec.name))
     registry: Registry = attrs.field(repr=False)
 
-    def train(self, out: Path | str | None = None, *, resume: bool = False, device: str = "") -> Run:
+    def lock(self) -> str:
+        """The spec's lock: what it resolves to, and all that its run depends on here. Reads the corpus."""
+        return lock(self.spec, self.registry, corpus_sha256=self._corpus(), threads=torch.get_num_threads())
+
+    def hold_to(self, locked: Path | str) -> None:
+        """Raises UserError, one line for each difference, unless all is as the lock at `locked` says."""
+        before = load_lock(locked)
+        threads = torch.get_num_threads()
+        now = facts(self.spec, self.registry, corpus_sha256=self._corpus(), threads=threads)
+        drifts = drift(before, now)
+        if drifts:
+            raise UserError(*(f"{locked}: {found.line('lock again')}" for found in drifts))
+
+    def train(
+        self,
+        out: Path | str | None = None,
+        *,
+        resume: bool = False,
+        device: str = "",
+        locked: Path | str | None = None,
+    ) -> Run:
         """Trains in a run folder and gives the run: `out`, or a new one under `runs/`.
 
         With `resume`, goes on from the latest checkpoint in `out`, or in the newest folder under `runs/`
-        of this spec's name. Raises UserError, NumericError, StorageError, Interrupted.
+        of this spec's name. With `locked`, `hold_to` that first. Raises UserError, NumericError,
+        StorageError, Interrupted.
         """
+        if locked is not None:
+            self.hold_to(locked)
         name = self.spec.name
         began = out is not None and Path(out).exists()
         if resume:
@@ -50,7 +78,8 @@ class Experiment:
 
     def _started(self, folder: RunFolder, device: str) -> Trainer:
         trainer = Trainer(self.spec, self.registry, folder, device=device)
-        folder.write_lock(lock(self.spec, self.registry, corpus_sha256=trainer.data.text.sha256))
+        sha256, threads = trainer.data.text.sha256, torch.get_num_threads()
+        folder.write_lock(lock(self.spec, self.registry, corpus_sha256=sha256, threads=threads))
         return trainer
 
     def _resumed(self, folder: RunFolder, device: str) -> Trainer:
@@ -60,6 +89,24 @@ class Experiment:
             raise UserError(
                 *(f"{folder.path}: the spec has changed since this run began: {line}" for line in changed)
             )
+        self._same_sources(folder)
         trainer = Trainer(self.spec, self.registry, folder, device=device)
         trainer.resume()
         return trainer
+
+    def _same_sources(self, folder: RunFolder) -> None:
+        """Raises UserError when a component's code is not what the run began with. Observers, which change
+        nothing, and the environment, which may change the last digits, are warned of in one line."""
+        now = facts(self.spec, self.registry, threads=torch.get_num_threads())
+        found = drift(load_lock(folder.spec_lock), now)
+        refused = [d for d in found if d.about == "source" and not d.key.startswith("train.observe")]
+        if refused:
+            raise UserError(*(f"{folder.path}: {d.line('start a new run')}" for d in refused))
+        others = [f"{d.key} {d.was} -> {d.now}" for d in found if d.about != "spec"]
+        if others:
+            message = "%s: resumes with other than it began with: %s"
+            logging.getLogger("resnetbk").warning(message, folder.path, ", ".join(others))
+
+    def _corpus(self) -> str:
+        sha256: str = build("data.corpus", self.spec.data.corpus).sha256
+        return sha256

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 
 import attrs
 import torch
@@ -13,6 +13,7 @@ from torch.nn import functional as F
 from resnetbk.kinds import Batch, Objective
 from resnetbk.model.language_model import LanguageModel
 from resnetbk.training.data import Data
+from resnetbk.training.meter import Meter
 
 TOKENS_PER_PASS = 8192
 """Held-out tokens in one forward pass: fixed, so that a loss does not depend on the training batch."""
@@ -47,7 +48,9 @@ class Evaluation:
 
 
 @torch.inference_mode()
-def evaluate(model: LanguageModel, data: Data, *, window: int, precision: str) -> Evaluation:
+def evaluate(
+    model: LanguageModel, data: Data, *, window: int, precision: str, meter: Meter | None = None
+) -> Evaluation:
     """The loss on the whole held-out part; the same number every time at one thread count."""
     started = time.perf_counter()
     device = model.embedding.weight.device
@@ -55,9 +58,11 @@ def evaluate(model: LanguageModel, data: Data, *, window: int, precision: str) -
     model.eval()
     total, tokens = 0.0, 0
     for batch in data.held_out(window, max(1, TOKENS_PER_PASS // window), device):
-        result, _ = objective(model, batch, precision)
-        total += float(result.cross_entropy.double()) * batch.targets.numel()
-        tokens += batch.targets.numel()
+        size = batch.targets.numel()
+        with meter.phase("evaluation", tokens=size) if meter else nullcontext():
+            result, _ = objective(model, batch, precision)
+            total += float(result.cross_entropy.double()) * size
+        tokens += size
     model.train(was_training)
     bits = total / math.log(2) / max(data.held_out_bytes, 1)
     return Evaluation(total / tokens, bits, tokens, time.perf_counter() - started)

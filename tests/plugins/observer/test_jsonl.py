@@ -1,7 +1,7 @@
 import json
 from pathlib import Path
 
-from resnetbk.hooks import EvaluationReport, RunReport, StepReport, manager
+from resnetbk.hooks import EvaluationReport, PhaseCost, RunReport, StepReport, manager
 from resnetbk_plugins.observer.jsonl import JSONLines
 
 
@@ -10,11 +10,24 @@ def test_every_report_becomes_one_line(tmp_path: Path) -> None:
     for step in (1, 2):
         hook.resnetbk_step(
             report=StepReport(
-                step, 600, step / 600, 2.5, {"ponder": 0.01}, 0.02, 1.5, 512 * step, 0.1 * step, (1.0, 0.5)
+                step,
+                600,
+                step / 600,
+                2.5,
+                {"ponder": 0.01},
+                0.02,
+                1.5,
+                512 * step,
+                0.1 * step,
+                (1.0, 0.5),
+                1e9 * step,
             )
         )
     hook.resnetbk_evaluated(report=EvaluationReport(2, 2.25, 3.25, 1000, 0.5, True))
-    hook.resnetbk_finished(run=RunReport(tmp_path, 2.25, 3.25, 800_000, 2, 1024, 0.2, "steps"))
+    phases = {"setup": PhaseCost(0.1, 0.2, 1e6, 1)}
+    hook.resnetbk_finished(
+        run=RunReport(tmp_path, 2.25, 3.25, 800_000, 2, 1024, 0.2, "steps", phases, 3e9, 0.4, 2**28)
+    )
 
     first, second, evaluation, finished = [
         json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()
@@ -31,6 +44,7 @@ def test_every_report_becomes_one_line(tmp_path: Path) -> None:
         "tokens": 512,
         "seconds": 0.1,
         "rows": [1.0, 0.5],
+        "flops": 1e9,
     }
     assert second["step"] == 2
     assert evaluation == {
@@ -51,6 +65,10 @@ def test_every_report_becomes_one_line(tmp_path: Path) -> None:
         "tokens": 1024,
         "seconds": 0.2,
         "stopped": "steps",
+        "phases": {"setup": {"seconds": 0.1, "cpu_seconds": 0.2, "flops": 1e6, "calls": 1}},
+        "flops": 3e9,
+        "cpu_seconds": 0.4,
+        "peak_memory": 2**28,
     }
 
 

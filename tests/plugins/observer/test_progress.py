@@ -12,13 +12,23 @@ from resnetbk_plugins.observer.progress import Progress, ProgressBar, ProgressLi
 
 SPEC = SimpleNamespace(name="my [bold] run")
 EVALUATION = EvaluationReport(300, 1.8664, 2.6925, 1000, 0.5, True)
-RUN = RunReport(Path("runs/x"), 1.75, 2.525, 800_000, 600, 1_228_800, 75.0, "steps")
+RUN = RunReport(Path("runs/x"), 1.75, 2.525, 800_000, 600, 1_228_800, 75.0, "steps", {}, 6e12, 140.0, 2**28)
 
 
 def step(number: int, steps: int | None = 600) -> StepReport:
     """One that ran at 2000 tokens and 10 steps a second."""
     return StepReport(
-        number, steps, number / 600, 2.34567, {}, 0.02, 1.0, 200 * number, number / 10, (1.0, 1.0)
+        number,
+        steps,
+        number / 600,
+        2.34567,
+        {},
+        0.02,
+        1.0,
+        200 * number,
+        number / 10,
+        (1.0, 1.0),
+        1e9 * number,
     )
 
 

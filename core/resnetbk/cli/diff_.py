@@ -1,0 +1,86 @@
+"""`resnetbk diff A B`"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import click
+
+from resnetbk.registry.lookup import Registry
+
+SECTIONS = ("spec", "components", "environment")
+
+
+@click.command("diff")
+@click.argument("a")
+@click.argument("b")
+@click.option("--json", "as_json", is_flag=True, help="For scripts.")
+@click.pass_obj
+def command(registry: Registry, a: str, b: str, as_json: bool) -> None:
+    """How B differs from A: specs with all their defaults, locks, or run folders.
+
+    Between locks and runs, also the plugin, version and source of each component, and what they ran on.
+    """
+    from resnetbk.spec.changes import NOTHING, changes
+
+    trees = [_tree(what, registry) for what in (a, b)]
+    sections = [section for section in SECTIONS if all(section in tree for tree in trees)]
+    found = {section: changes(trees[0][section], trees[1][section]) for section in sections}
+    if as_json:
+        keys = ("key", "a", "b")
+        rows = {
+            section: [
+                dict(
+                    zip(
+                        keys,
+                        (c.key, *(None if v is NOTHING else v for v in (c.before, c.after))),
+                        strict=True,
+                    )
+                )
+                for c in section_changes
+            ]
+            for section, section_changes in found.items()
+        }
+        click.echo(json.dumps(rows, default=str))
+        return
+    _print(found)
+
+
+def _tree(what: str, registry: Registry) -> Mapping[str, Any]:
+    """The sections of a lock; of a spec file only `spec`."""
+    from resnetbk import toml_places
+    from resnetbk.spec.lock import facts, is_lock, load_lock
+    from resnetbk.spec.read import read
+    from resnetbk.training.run_folder import RunFolder
+
+    if Path(what).is_dir():
+        return load_lock(RunFolder.open(Path(what)).spec_lock)
+    if is_lock(toml_places.load(what)[0]):
+        return load_lock(what)
+    return {"spec": facts(read(what, registry), registry)["spec"]}
+
+
+def _print(found: Mapping[str, Any]) -> None:
+    from rich.console import Console
+    from rich.text import Text
+
+    from resnetbk.spec.changes import shown
+
+    console = Console(highlight=False)
+    if not any(found.values()):
+        console.print("no difference")
+    for section, section_changes in found.items():
+        if section_changes and len(found) > 1:
+            console.print(Text(f"[{section}]", style="dim"))
+        for change in section_changes:
+            line = Text.assemble(
+                (change.key, "bold"),
+                ": ",
+                (shown(change.before), "red"),
+                " -> ",
+                (shown(change.after), "green"),
+            )
+            console.print(line, soft_wrap=True)

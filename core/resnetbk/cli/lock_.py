@@ -1,0 +1,42 @@
+"""`resnetbk lock SPEC [--set k=v] [--out FILE]`"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from resnetbk.registry.lookup import Registry
+
+
+@click.command("lock")
+@click.argument("spec")
+@click.option("--set", "sets", multiple=True, metavar="KEY=VALUE", help="Override a key; repeatable.")
+@click.option("--out", metavar="FILE", help="Otherwise NAME.lock.toml beside NAME.toml.")
+@click.pass_obj
+def command(registry: Registry, spec: str, sets: tuple[str, ...], out: str | None) -> None:
+    """Writes down all that SPEC's training depends on, for `train --locked` to hold it to.
+
+    That is the spec with every default; plugin, version and sha256 of the source of each component; the
+    sha256 of the corpus; Python, torch, threads and platform.
+    """
+    from resnetbk.spec.lock import lock_path
+    from resnetbk.spec.read import read
+
+    read_spec = read(spec, registry, sets)  # before torch is imported: mistakes answer at once
+
+    import tomllib
+
+    from resnetbk.training.experiment import Experiment
+    from resnetbk.training.run_folder import replace_file
+
+    path = Path(out) if out else lock_path(spec)
+    text = Experiment(read_spec, registry).lock()
+    replace_file(path, text.encode())
+    found = tomllib.loads(text)
+    here = found["environment"]
+    click.echo(
+        f"{path}: {len(found['components'])} components, corpus {here['corpus_sha256'][:12]}, "
+        f"Python {here['python']}, torch {here.get('torch', '?')}, threads {here['threads']}, "
+        f"{here['platform']}"
+    )

@@ -1,0 +1,151 @@
+"""What a comparison is made of, and what it came to: plain data, written and read as JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+import attrs
+
+COSTS = ("seconds", "cpu_seconds", "flops", "tokens")
+"""What a training is charged with: wall and CPU seconds, executed operations, tokens trained on."""
+
+Unit = Literal["nats/token", "bits/byte"]
+
+
+@attrs.frozen(kw_only=True)
+class Goal:
+    """What arms are held to: a held-out `loss` to be reached, or a `budget` of one of COSTS that each may
+    spend (None until the first arm's own spec has been measured). Exactly one of `loss` and `equal`.
+
+    unit  of every loss in a comparison, its floors included; bits per byte when the arms' tokenizers differ
+    """
+
+    loss: float | None = None
+    equal: Literal["seconds", "flops", "tokens"] | None = None
+    budget: float | None = None
+    unit: Unit = "nats/token"
+
+
+@attrs.frozen(kw_only=True)
+class Trial:
+    """One training of one arm, all costs counted: a line of `trials.jsonl`.
+
+    pair         number of the round that it belongs to, from 0; -1 for the search before the rounds
+    steps        the budget, at the end of which the learning rate had decayed
+    loss         nats a token, and bits_per_byte: on the whole held-out text, at the end; NaN when it failed
+    seconds, cpu_seconds, flops, tokens  set-up that the spec causes, scoring and steps; not the evaluation
+    phases       wall seconds by phase
+    peak_memory  bytes
+    speed        of the machine right before and right after: seconds of a fixed piece of work
+    kept         whether its round counts: the machine held still, and what was spent was equal
+    failed       why it came to no loss; "" otherwise. What it had cost until then is not known
+    """
+
+    arm: str
+    pair: int
+    seed: int
+    steps: int
+    loss: float
+    bits_per_byte: float
+    seconds: float
+    cpu_seconds: float
+    flops: float
+    tokens: int
+    parameters: int
+    phases: Mapping[str, float]
+    peak_memory: int
+    speed: tuple[float, float]
+    kept: bool = True
+    failed: str = ""
+
+
+@attrs.frozen
+class Interval:
+    """An estimate with its 95 % interval, from n values. One value says nothing of its spread: then low and
+    high are infinite (of a ratio: 0 and infinite)."""
+
+    estimate: float
+    low: float
+    high: float
+    n: int
+
+
+@attrs.frozen(kw_only=True)
+class Arm:
+    """What one spec came to. The first arm of a comparison is the one that the others are held against.
+
+    spec       resolved, as a plain tree
+    loss       mean at the end of the largest budget that every round has
+    reached    with a loss as goal: geometric mean of each cost at which the loss was reached; else empty
+    spent      with a budget as goal: geometric mean of each cost; else empty
+    saved      cost of the first arm divided by this one's, by cost: 2 means half the cost; empty where
+               quality is unequal, and with a budget as goal
+    gained     loss of the first arm minus this one's at the budget; with a budget as goal
+    refused    why there is no number: the quality it was held to was not reached; "" otherwise
+    """
+
+    name: str
+    spec: Mapping[str, Any]
+    parameters: int
+    loss: Interval
+    reached: Mapping[str, Interval] = attrs.field(factory=dict)
+    spent: Mapping[str, Interval] = attrs.field(factory=dict)
+    saved: Mapping[str, Interval] = attrs.field(factory=dict)
+    gained: Interval | None = None
+    refused: str = ""
+
+
+@attrs.frozen(kw_only=True)
+class Comparison:
+    """All that a report says.
+
+    floors      loss of counting n-grams, by order; empty when the arms' tokenizers differ
+    machine     what it ran on
+    thrown_out  rounds that were repeated because the machine moved or spending was unequal
+    """
+
+    name: str
+    goal: Goal
+    arms: tuple[Arm, ...]
+    trials: tuple[Trial, ...]
+    floors: Mapping[int, float]
+    machine: Mapping[str, str]
+    command: str
+    thrown_out: int = 0
+
+
+@attrs.frozen(kw_only=True)
+class Factor:
+    """One difference between the spec and what it is held against, and its worth: the ratio of seconds to the
+    goal's loss without it to with it, or, at equal budgets, the loss without it minus with it.
+
+    what         "table -> ngram-hash": its value without and with it
+    alone        added to nothing else; None when an arm that this needs has no number
+    company      added to all the others, which is what the verdict goes by
+    interaction  company / alone, or their difference at equal budgets; None with fewer than two factors
+    verdict      "keep", "drop" or "undecided"
+    note         why a number is missing; "" otherwise
+    """
+
+    name: str
+    what: str
+    alone: Interval | None
+    company: Interval | None
+    interaction: Interval | None
+    verdict: Literal["keep", "drop", "undecided"]
+    note: str = ""
+
+
+@attrs.frozen(kw_only=True)
+class Ablation:
+    """A comparison whose first arm has none of the factors.
+
+    whole     name of the arm with all factors; its `saved` is what they are worth together
+    left_out  combinations that the components' contract refuses, and why, by name
+    """
+
+    comparison: Comparison
+    factors: tuple[Factor, ...]
+    whole: str = ""
+    left_out: Mapping[str, str] = attrs.field(factory=dict)

@@ -1,0 +1,86 @@
+"""The page of an ablation: what each factor is worth alone and in company, as measured; never a product."""
+
+from __future__ import annotations
+
+from html import escape
+
+from resnetbk.measure import report_page as html
+from resnetbk.measure import report_words as words
+from resnetbk.measure.comparison import Ablation
+from resnetbk.measure.report_bars import Estimate, Group, forest
+from resnetbk.measure.report_comparison import sections
+
+_VERDICTS = ("keep", "undecided", "drop")
+_HUES = {"keep": 1, "undecided": 0, "drop": 2}
+
+
+def ablation_page(found: Ablation) -> str:
+    return html.page(
+        found.comparison.name, "ablation", _lead(found), _factor_section(found), *sections(found.comparison)
+    )
+
+
+def _lead(found: Ablation) -> str:
+    comparison = found.comparison
+    whole = next((arm for arm in comparison.arms[1:] if arm.name == found.whole), None)
+    if whole is None:
+        head = "The combination of all factors was <b>not measured</b>."
+    else:
+        head = words.verdict(comparison, whole, "The spec with all factors", "the one without any")
+    sorted_out = [
+        f"{verdict} {', '.join(factor.name for factor in found.factors if factor.verdict == verdict)}"
+        for verdict in _VERDICTS
+        if any(factor.verdict == verdict for factor in found.factors)
+    ]
+    advice = f"Verdicts: {'; '.join(sorted_out)}." if sorted_out else "There is no factor."
+    return (
+        f'<p class="verdict">{head}</p><p>{escape(advice)}</p>'
+        f'<p class="aside">{escape(words.circumstances(comparison))}</p>'
+    )
+
+
+def _factor_section(found: Ablation) -> str:
+    ratio = found.comparison.goal.loss is not None
+    shown = html.digits if ratio else html.change
+    groups = [
+        Group(
+            factor.name,
+            _HUES[factor.verdict],
+            [
+                Estimate(text, interval, hollow)
+                for text, interval, hollow in (
+                    ("alone", factor.alone, True),
+                    ("in company", factor.company, False),
+                )
+                if interval is not None
+            ],
+            factor.verdict,
+        )
+        for factor in found.factors
+    ]
+    what = "times less time" if ratio else f"{words.short_unit(found.comparison)} gained"
+    picture = forest("factors", f"Worth of each factor, {what}", groups, ratio=ratio, shown=shown)
+    rows = [
+        [
+            f"{escape(factor.name)}<small>{escape(factor.what)}</small>",
+            f"<b>{escape(factor.verdict)}</b><small>{escape(factor.note)}</small>",
+            html.over_ends(factor.alone, shown),
+            html.over_ends(factor.company, shown),
+            html.over_ends(factor.interaction, shown),
+        ]
+        for factor in found.factors
+    ]
+    kind = "company / alone" if ratio else "company minus alone"
+    head = ["factor", "verdict", f"alone, {what}", f"in company, {what}", f"interaction, {kind}"]
+    note = (
+        "Alone: added to nothing else. In company: added to all others, which is what the verdict goes by. "
+        "The whole is measured as a combination of its own; worths of factors are not multiplied."
+    )
+    refused = "; ".join(f"{name} ({reason})" for name, reason in found.left_out.items())
+    return html.section(
+        "What each factor is worth",
+        html.element("p", note, "note"),
+        html.panels(html.figure(picture, "")) if picture else "",
+        html.grid(head, rows, words=2),
+        html.element("p", f"Combinations that cannot be: {refused}.", "note") if refused else "",
+    )

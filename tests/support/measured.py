@@ -1,0 +1,116 @@
+"""Comparisons with numbers that are known beforehand, for what reads them."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from resnetbk.measure.comparison import Ablation, Arm, Comparison, Factor, Goal, Interval, Trial
+
+FLOORS = {1: 3.25, 7: 1.765}
+MACHINE = {"processor": "Pocket calculator, 2 cores", "torch": "2.13.0", "python": "3.11.9"}
+COMMAND = "resnetbk compare a.toml b.toml --target-loss 1.88 --pairs 5"
+T_95 = {2: 12.706, 5: 2.776}
+
+
+def spec(mixer: str, width: int = 64) -> dict[str, Any]:
+    return {
+        "name": "x",
+        "seed": 0,
+        "model": {"width": width, "mixer": {"use": mixer}},
+        "train": {"steps": 100, "seconds": None},
+    }
+
+
+def trial(arm: str, pair: int, steps: int, *, speed: float = 1.0, **changes: Any) -> Trial:
+    """One training: the loss falls with steps, costs are steps / speed."""
+    seconds = 0.1 * steps / speed * (1 + 0.01 * (pair % 3))
+    loss = 1.7 + 2.0 * steps**-0.5 + 0.001 * (pair % 3)
+    given = {
+        "arm": arm,
+        "pair": pair,
+        "seed": pair + 1,
+        "steps": steps,
+        "loss": loss,
+        "bits_per_byte": loss / math.log(2),
+        "seconds": seconds,
+        "cpu_seconds": 1.9 * seconds,
+        "flops": 3e9 * steps / speed,
+        "tokens": 512 * steps,
+        "parameters": 12_345,
+        "phases": {"forward": 0.35 * seconds, "backward": 0.5 * seconds, "optimizer": 0.15 * seconds},
+        "peak_memory": 300 * 2**20,
+        "speed": (0.2, 0.201),
+    }
+    return Trial(**{**given, **changes})
+
+
+def ratio(estimate: float, pairs: int) -> Interval:
+    """With the interval of a spread of 5 % in each pair."""
+    if pairs < 2:
+        return Interval(estimate, 0.0, math.inf, pairs)
+    wide = math.exp(0.05 * T_95[pairs] / math.sqrt(pairs))
+    return Interval(estimate, estimate / wide, estimate * wide, pairs)
+
+
+def comparison(
+    *speeds: float, pairs: int = 5, equal: bool = False, names: tuple[str, ...] = ("alpha", "beta", "gamma")
+) -> Comparison:
+    """Arms that are so many times faster than the first; the first is 1."""
+    trials, arms = [], []
+    for number, (name, speed) in enumerate(zip(names, speeds, strict=False)):
+        for pair in range(-1, pairs):
+            trials += [trial(name, pair, steps, speed=speed) for steps in (100, 125)]
+        costs = {
+            "seconds": ratio(12.5 / speed, pairs),
+            "cpu_seconds": ratio(23.75 / speed, pairs),
+            "flops": ratio(3.75e11 / speed, pairs),
+            "tokens": ratio(64_000, pairs),
+        }
+        saved = {cost: ratio(speed if cost != "tokens" else 1.0, pairs) for cost in costs}
+        gain = Interval(0.01 * number, 0.01 * number - 0.004, 0.01 * number + 0.004, pairs)
+        arms.append(
+            Arm(
+                name=name,
+                spec=spec(("plain", "quick", "other")[number], 64 + number),
+                parameters=12_345,
+                loss=Interval(1.8788, 1.8771, 1.8805, pairs),
+                reached={} if equal else costs,
+                spent=costs if equal else {},
+                saved=saved if number and not equal else {},
+                gained=gain if number and equal else None,
+            )
+        )
+    return Comparison(
+        name="alpha-against-beta",
+        goal=Goal(equal="seconds", budget=12.5) if equal else Goal(loss=1.88),
+        arms=tuple(arms),
+        trials=tuple(trials),
+        floors=FLOORS,
+        machine=MACHINE,
+        command=COMMAND,
+    )
+
+
+def ablation() -> Ablation:
+    found = comparison(1.0, 2.0, 3.0, names=("base", "only mixer", "all"))
+    kept = Factor(
+        name="mixer",
+        what="plain -> quick",
+        alone=ratio(2.0, 5),
+        company=ratio(1.5, 5),
+        interaction=ratio(0.75, 5),
+        verdict="keep",
+    )
+    dropped = Factor(
+        name="halting",
+        what="none -> some",
+        alone=None,
+        company=ratio(0.8, 5),
+        interaction=None,
+        verdict="drop",
+        note="only halting: 1.88 was not reached",
+    )
+    return Ablation(
+        comparison=found, factors=(kept, dropped), whole="all", left_out={"only gate": "needs a mixer"}
+    )
