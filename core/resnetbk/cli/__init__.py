@@ -17,9 +17,16 @@ VERBS = {
     "list": "the components that are installed",
     "show": "one component, or a spec with all its defaults",
     "check": "look for mistakes in specs",
+    "cost": "what a spec will cost, before it is trained",
     "train": "train a model from a spec",
     "eval": "measure a trained run on held-out text",
     "generate": "let a trained run write",
+    "compare": "what specs need for the same loss, or reach with the same budget",
+    "ablate": "what each part of a spec is worth, alone and in company",
+    "tune": "search the best settings of specs, equally hard for each",
+    "lock": "write down all that a training depends on",
+    "diff": "how two specs, locks or runs differ",
+    "report": "make the page of a run or a comparison anew",
     "doctor": "what this machine and this installation are like",
 }
 

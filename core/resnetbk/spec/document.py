@@ -86,8 +86,8 @@ def from_set(assignment: str) -> Document:
 def merged(base: Document, over: Document) -> Document:
     """`over` laid over `base`: tables merge, all else is replaced.
 
-    A component's name is short for the table `{ use = name }`, and a table that uses another component
-    than the base's replaces it.
+    What names a component stands for itself, with its defaults, also where it names the base's own; a table
+    without `use` changes single keys of the component below it.
     """
     places: dict[Path, Place] = {}
     tree = _merge(base, over, base.tree, over.tree, (), places)
@@ -110,9 +110,10 @@ def _merge(
         if key in above and key in below:
             old, new = below[key], above[key]
             if here in _COMPONENTS and isinstance(old, (str, dict)) and isinstance(new, (str, dict)):
-                old, new = _long(old), _long(new)
-                if new.get("use", old.get("use")) != old.get("use"):
+                if isinstance(new, str) or "use" in new:
                     old = None
+                elif isinstance(old, str):
+                    old = {"use": old}
             if isinstance(old, dict) and isinstance(new, dict):
                 # A --set is laid over a table, and does not move it.
                 into[here] = over.place(here) if over.whole.line else base.place(here)
@@ -121,10 +122,6 @@ def _merge(
         tree[key] = value
         _adopt(source, value, here, into)
     return tree
-
-
-def _long(component: str | dict[str, Any]) -> dict[str, Any]:
-    return {"use": component} if isinstance(component, str) else component
 
 
 def _adopt(source: Document, value: Any, path: Path, into: dict[Path, Place]) -> None:

@@ -1,0 +1,250 @@
+"""What `compare` and `ablate` share: their options, the folder, and what is said on the way."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from datetime import timedelta
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import attrs
+import click
+
+from resnetbk.errors import UserError
+
+if TYPE_CHECKING:
+    from resnetbk.measure.comparison import Ablation, Comparison, Goal
+    from resnetbk.measure.journal import Journal
+    from resnetbk.measure.plan import Plan, Progress
+    from resnetbk.registry.lookup import Registry
+    from resnetbk.spec.spec import Spec
+    from resnetbk.training.run_folder import RunFolder
+
+_OPTIONS = (
+    click.option(
+        "--target-loss", type=float, metavar="L",
+        help="The held-out loss to reach: nats a token, or bits a byte if tokenizers differ.",
+    ),
+    click.option(
+        "--equal", type=click.Choice(["seconds", "flops", "tokens"]), help="What each may spend as much of."
+    ),
+    click.option("--budget", type=float, metavar="X", help="With --equal: how much of it."),
+    click.option("--pairs", type=click.IntRange(1), default=5, show_default=True, help="Rounds that count."),
+    click.option("--out", metavar="DIR", help="The folder; otherwise one under runs/."),
+    click.option("--resume", is_flag=True, help="Go on with what the folder holds."),
+    click.option("--dry-run", is_flag=True, help="Say what would be trained, and about how long it takes."),
+    click.option("--json", "as_json", is_flag=True, help="For scripts: what result.json holds."),
+    click.option("--set", "sets", multiple=True, metavar="KEY=VALUE", help="Override a key of every spec."),
+    click.option(
+        "--reach", type=click.FloatRange(1), default=8.0, show_default=True,
+        help="How many times its own steps a spec may train to reach L.",
+    ),
+    click.option(
+        "--tolerance", type=click.FloatRange(0, min_open=True), default=0.15, show_default=True,
+        help="Change of the machine's speed within a round that makes it be repeated.",
+    ),
+    click.option("--device", type=click.Choice(["cpu", "cuda"]), help="Otherwise cuda where there is one."),
+)  # fmt: skip
+
+
+@attrs.frozen(kw_only=True)
+class Wishes:
+    """What the options say."""
+
+    target_loss: float | None
+    equal: Any
+    budget: float | None
+    pairs: int
+    out: str | None
+    resume: bool
+    dry_run: bool
+    as_json: bool
+    sets: tuple[str, ...]
+    reach: float
+    tolerance: float
+    device: str | None
+
+    def __attrs_post_init__(self) -> None:
+        if (self.target_loss is None) == (self.equal is None):
+            raise UserError("equal what? give --target-loss L, or one of --equal seconds, flops, tokens")
+        if self.budget is not None and (self.equal is None or not 0 < self.budget < float("inf")):
+            raise UserError("--budget: a number above 0, together with --equal")
+        if self.target_loss is not None and not 0 < self.target_loss < float("inf"):
+            raise UserError("--target-loss: a number above 0")
+
+
+def options(command: Callable[..., None]) -> Callable[..., None]:
+    """Adds the options of `Wishes` to a verb, which takes them as keywords."""
+    for option in reversed(_OPTIONS):
+        command = option(command)
+    return command
+
+
+@attrs.frozen
+class Made:
+    """A comparison that was made: its plan, raw results and summary."""
+
+    plan: Plan
+    journal: Journal
+    refused: Mapping[str, str]
+    comparison: Comparison
+    folder: Path
+
+
+def compared(
+    name: str, arms: Mapping[str, Spec], wishes: Wishes, registry: Registry, command: str
+) -> Made | None:
+    """Makes the comparison in its folder, or, for a dry run, says what it would be and gives None.
+
+    Raises UserError, StorageError, and Interrupted with all finished trainings kept.
+    """
+    from resnetbk.measure.calibration import calibration
+    from resnetbk.measure.compare import Session
+    from resnetbk.measure.conclude import conclude
+    from resnetbk.measure.journal import Journal
+    from resnetbk.measure.plan import Plan
+    from resnetbk.measure.runner import common_ground, device_name, machine, plan_facts, runner
+    from resnetbk.training.signals import Interrupted, Signals
+
+    device = device_name(wishes.device)
+    ground = common_ground(arms)
+    plan = Plan(
+        name=name, arms=arms, goal=_goal(wishes, ground.unit), pairs=wishes.pairs, reach=wishes.reach,
+        tolerance=wishes.tolerance,
+    )  # fmt: skip
+    with Signals() as signals:
+        train = runner(registry, signals, device)
+        if wishes.dry_run:
+            from resnetbk.cli.verdicts import print_plan
+            from resnetbk.measure.estimate import estimate
+
+            print_plan(plan, estimate(plan, train), wishes.as_json)
+            return None
+        folder = _folder(wishes, name)
+        path = folder.path
+        with folder.writing():
+            journal = Journal(path)
+            journal.begin(plan_facts(plan, registry, ground, device), resume=wishes.resume)
+            watcher = Watcher()
+            session = Session(plan, train, calibration(device), journal, watcher.watch, watcher.say)
+            try:
+                session.run()
+            except Interrupted as error:
+                kept = (
+                    f"interrupted; {len(journal.trials)} finished trainings are in {path}, --resume goes on"
+                )
+                raise Interrupted(error.exit_code - 128, kept) from None
+            found = conclude(
+                plan, journal, session.refused, floors=ground.floors, machine=machine(device), command=command
+            )
+    return Made(plan, journal, session.refused, found, path)
+
+
+def _folder(wishes: Wishes, name: str) -> RunFolder:
+    """A new folder, or the one to resume: `--out`, else the newest of this name. Raises UserError."""
+    from resnetbk.measure.journal import PLAN
+    from resnetbk.training.run_folder import RunFolder
+
+    runs = Path("runs")
+    if not wishes.resume:
+        return RunFolder.create(Path(wishes.out)) if wishes.out else RunFolder.fresh(runs, name)
+    if wishes.out:
+        found = [Path(wishes.out)]
+    else:
+        numbered = re.compile(re.escape(name) + r"(-[0-9]+)?")
+        found = [path for path in runs.glob("*") if numbered.fullmatch(path.name)]
+    plans = [path / PLAN for path in found if (path / PLAN).is_file()]
+    if not plans:
+        raise UserError(f"{wishes.out or runs / name}: no comparison to resume (it has no {PLAN})")
+    return RunFolder(max(plans, key=lambda plan: plan.stat().st_mtime).parent)
+
+
+def finished(
+    found: Comparison | Ablation, made: Made, print_table: Callable[[], None], as_json: bool
+) -> None:
+    """Writes the result and its page, and prints it."""
+    import json
+
+    from resnetbk.measure.journal import as_json as values
+
+    made.journal.finish(found)
+    report = None
+    if find_spec("matplotlib"):
+        from resnetbk.measure.report import write_report
+
+        report = made.folder / "report.html"
+        write_report(found, report)
+    if as_json:
+        click.echo(json.dumps(values(found), allow_nan=False))
+        return
+    print_table()
+    click.echo(f"\nAll trainings are in {made.folder}", nl=False)
+    click.echo(f", the report is {report}" if report else '; for a report: pip install "resnetbk[plots]"')
+
+
+def command_line(verb: str, files: Sequence[str], wishes: Wishes, *more: str) -> str:
+    """The command that asks for this again."""
+    words = ["resnetbk", verb, *files, *more]
+    if wishes.target_loss is not None:
+        words += ["--target-loss", f"{wishes.target_loss:g}"]
+    if wishes.equal:
+        words += ["--equal", wishes.equal]
+    if wishes.budget is not None:
+        words += ["--budget", f"{wishes.budget:g}"]
+    words += ["--pairs", str(wishes.pairs)]
+    words += [word for assignment in wishes.sets for word in ("--set", assignment)]
+    if wishes.reach != 8.0:
+        words += ["--reach", f"{wishes.reach:g}"]
+    if wishes.tolerance != 0.15:
+        words += ["--tolerance", f"{wishes.tolerance:g}"]
+    return shlex.join(words)
+
+
+def _goal(wishes: Wishes, unit: Any) -> Goal:
+    from resnetbk.measure.comparison import Goal
+
+    return Goal(loss=wishes.target_loss, equal=wishes.equal, budget=wishes.budget, unit=unit)
+
+
+class Watcher:
+    """Says what a session does, on standard error: a line for each training that ended; on a terminal also
+    what trains now, drawn between trainings alone, so that no thread competes with them."""
+
+    def __init__(self) -> None:
+        from rich.console import Console
+
+        self.console = Console(stderr=True, highlight=False)
+        self.live = sys.stderr.isatty() and not self.console.is_dumb_terminal
+
+    def watch(self, progress: Progress) -> None:
+        left = "" if progress.left is None else f"  about {timedelta(seconds=round(progress.left))} left"
+        trial = progress.trial
+        start = f"{progress.stage:12} {progress.arm}  {progress.steps:,} steps"
+        if trial is not None:
+            came = trial.failed or f"loss {trial.loss:.4f}  {trial.seconds:.1f} s"
+            self.say(f"{start}  {came}{left}")
+        elif self.live:
+            end = (
+                time.strftime("%H:%M", time.localtime(time.time() + progress.left)) if progress.left else "?"
+            )
+            self.console.print(f"{start} ... (end: {end})", end="\r", style="dim", markup=False, no_wrap=True)
+
+    def say(self, line: str) -> None:
+        if self.live:
+            self.console.control(_ERASE)
+        self.console.print(line, markup=False, soft_wrap=True)
+
+
+def _erase() -> Any:
+    from rich.control import Control
+    from rich.segment import ControlType
+
+    return Control((ControlType.ERASE_IN_LINE, 2), ControlType.CARRIAGE_RETURN)
+
+
+_ERASE = _erase()

@@ -1,0 +1,48 @@
+"""How fast the machine is right now: the seconds that a fixed piece of work takes.
+
+A comparison looks before and after every training. Two looks on a machine with nothing else to do differ
+by a few percent; another program that wants a core makes it 30 % and more. So a spread of 15 % within a round
+is taken as the machine having moved, and the round is repeated.
+"""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable, Iterable
+
+TOLERANCE = 0.15
+REPEATS = 5
+
+_SIDE = {"cpu": 512, "cuda": 4096}
+_NUMBERS = {"cpu": 4_000_000, "cuda": 256_000_000}  # in one pass over memory: more than a cache holds
+
+
+def calibration(device: str = "cpu") -> Callable[[], float]:
+    """Gives the function that measures: the median seconds of matrix products and passes over memory, some
+    0.2 s in all on two cores."""
+    import torch
+
+    matrix = torch.full((_SIDE[device],) * 2, 1.0 / _SIDE[device], device=device)
+    numbers = torch.zeros(_NUMBERS[device], device=device)
+
+    def once() -> float:
+        start = time.perf_counter()
+        product = matrix
+        for _ in range(4):
+            product = product @ matrix
+            numbers.add_(1.0)
+        float(product[0, 0]) + float(numbers[0])  # waits for a device that works on its own
+        return time.perf_counter() - start
+
+    def measure() -> float:
+        once()  # wakes threads up
+        return statistics.median(once() for _ in range(REPEATS))
+
+    return measure
+
+
+def moved(speeds: Iterable[float], tolerance: float = TOLERANCE) -> bool:
+    """Whether the slowest look took more than `tolerance` longer than the fastest."""
+    seen = list(speeds)
+    return max(seen) > min(seen) * (1 + tolerance)

@@ -1,0 +1,120 @@
+"""From trainings to numbers: what each arm reached, spent, saved and gained."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+import attrs
+
+from resnetbk.measure.compare import thrown_out
+from resnetbk.measure.comparison import COSTS, Arm, Comparison, Goal, Interval, Trial
+from resnetbk.measure.journal import Journal
+from resnetbk.measure.plan import Plan
+from resnetbk.measure.search import quality, reached, rounds
+from resnetbk.measure.statistics import difference_interval, geometric_interval, mean_interval, ratio_interval
+from resnetbk.spec.lock import resolved
+
+Rounds = dict[int, dict[str, float]]
+"""By round: each cost, and, at equal budgets, `loss`."""
+
+
+def conclude(
+    plan: Plan,
+    journal: Journal,
+    refused: Mapping[str, str],
+    *,
+    floors: Mapping[int, float] | None = None,
+    machine: Mapping[str, str] | None = None,
+    command: str = "",
+) -> Comparison:
+    """The comparison that the journal holds all trainings of."""
+    measured = {arm: measures(plan.goal, journal.trials, arm, refused) for arm in plan.arms}
+    first = next(iter(plan.arms))
+    goal = plan.goal
+    if goal.equal and goal.budget is None and measured[first]:
+        spent = [each[goal.equal] for each in measured[first].values()]
+        goal = attrs.evolve(goal, budget=geometric_interval(spent).estimate)
+    return Comparison(
+        name=plan.name,
+        goal=goal,
+        arms=tuple(_arm(plan, journal.trials, arm, measured, refused.get(arm, "")) for arm in plan.arms),
+        trials=tuple(journal.trials),
+        floors=floors or {},
+        machine=machine or {},
+        command=command,
+        thrown_out=thrown_out(journal.trials),
+    )
+
+
+def measures(goal: Goal, trials: Sequence[Trial], arm: str, refused: Mapping[str, str]) -> Rounds:
+    """What an arm came to in each round that counts; nothing when it was refused."""
+    if arm in refused:
+        return {}
+    if goal.loss is not None:
+        return reached(trials, arm, goal)
+    return {
+        pair: {**_costs(trial), "loss": quality(trial, goal)}
+        for pair, (trial, *_) in rounds(trials, arm).items()
+    }
+
+
+def ratios(above: Rounds, below: Rounds, cost: str) -> Interval | None:
+    """Of one cost over the rounds that both have; None without any."""
+    pairs = [pair for pair in above if cost in above[pair] and cost in below.get(pair, {})]
+    return ratio_interval([above[p][cost] for p in pairs], [below[p][cost] for p in pairs]) if pairs else None
+
+
+def gains(minuend: Rounds, subtrahend: Rounds) -> Interval | None:
+    """Of the loss, over the rounds that both have; None without any."""
+    pairs = [pair for pair in minuend if pair in subtrahend]
+    if not pairs:
+        return None
+    return difference_interval([minuend[p]["loss"] for p in pairs], [subtrahend[p]["loss"] for p in pairs])
+
+
+def _arm(plan: Plan, trials: Sequence[Trial], arm: str, measured: Mapping[str, Rounds], refused: str) -> Arm:
+    first, to_loss = next(iter(plan.arms)), plan.goal.loss is not None
+    mine = measured[arm]
+    sizes = [trial.parameters for trial in trials if trial.arm == arm and not trial.failed]
+    means = {cost: geometric_interval(values) for cost in COSTS if (values := _column(mine, cost))}
+    saved = {cost: ratios(measured[first], mine, cost) for cost in COSTS}
+    return Arm(
+        name=arm,
+        spec=resolved(plan.arms[arm]),
+        parameters=max(sizes, default=0),
+        loss=_loss(plan.goal, trials, arm),
+        reached=means if to_loss else {},
+        spent=means if not to_loss else {},
+        saved={cost: ratio for cost, ratio in saved.items() if ratio} if to_loss else {},
+        gained=None if to_loss else gains(measured[first], mine),
+        refused=refused,
+    )
+
+
+def _costs(trial: Trial) -> dict[str, float]:
+    """Those that were measured."""
+    return {cost: float(value) for cost in COSTS if (value := getattr(trial, cost)) > 0}
+
+
+def _column(mine: Rounds, cost: str) -> list[float]:
+    """One cost in every round, or nothing when a round lacks it."""
+    values = [each[cost] for each in mine.values() if cost in each]
+    return values if len(values) == len(mine) else []
+
+
+def _loss(goal: Goal, trials: Sequence[Trial], arm: str) -> Interval:
+    """At the largest budget that every round has; without any round, of the search."""
+    done = [trial for trial in trials if not trial.failed]
+    found = list(rounds(done, arm).values())
+    if found:
+        common = set.intersection(*({trial.steps for trial in each} for each in found))
+        largest = [
+            next(trial for trial in each if trial.steps == max(common)) if common else each[-1]
+            for each in found
+        ]
+        return mean_interval([quality(trial, goal) for trial in largest])
+    searched = [trial for trial in done if trial.arm == arm]
+    if not searched:
+        return Interval(math.nan, -math.inf, math.inf, 0)
+    return mean_interval([quality(max(searched, key=lambda trial: trial.steps), goal)])

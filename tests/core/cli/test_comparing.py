@@ -1,0 +1,263 @@
+"""`compare` and `ablate` from the command line, on real trainings of moments. Nothing here looks at times."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+import tiny
+
+from resnetbk.cli import _run
+from resnetbk.measure import calibration
+from resnetbk.measure.journal import read_result
+
+MUON = ("--set", "train.optimizer={ use = 'muon' }")
+QUICK = ("--tolerance", "1e9", "--pairs", "2")
+BUSY = """
+    import time
+
+    import attrs
+
+    @attrs.frozen(kw_only=True)
+    class Busy:
+        chains: int = 8
+
+        def build(self, *, width, depth):
+            from torch import nn
+            from resnetbk_plugins.sequence_mixer.bk_causal import BKCausal
+
+            mixer = BKCausal(chains=self.chains).build(width=width, depth=depth)
+            mixer.register_forward_pre_hook(lambda *_: time.sleep(0.002))
+            return mixer
+"""
+
+
+@pytest.fixture
+def call(capfd, monkeypatch):
+    """Runs the command line, with short looks at the machine's speed; gives exit code and what it said."""
+    monkeypatch.setattr(calibration, "REPEATS", 1)
+    monkeypatch.setattr(calibration, "_NUMBERS", {"cpu": 1000})
+
+    def run(*arguments: object):
+        capfd.readouterr()
+        code = _run([str(argument) for argument in arguments])
+        out = capfd.readouterr()
+        return code, out.out, out.err
+
+    return run
+
+
+@pytest.fixture
+def specs(tmp_path):
+    """Two specs that differ in their embedding."""
+    small = {"width": "width = 8", "depth": "depth = 1", "batch": "batch = 2", "steps": "steps = 20"}
+    text = tiny.write_spec(tmp_path, **small, optimizer="optimizer = { lr = 0.02 }").read_text()
+    a, b = tmp_path / "a.toml", tmp_path / "b.toml"
+    a.write_text(text.replace('"tiny"', '"a"'))
+    hashed = '[model]\nembedding = { use = "ngram-hash", order = 2, rows = 512 }'
+    b.write_text(text.replace('"tiny"', '"b"').replace("[model]", hashed))
+    return a, b
+
+
+def trials(folder):
+    return [json.loads(line) for line in (folder / "trials.jsonl").read_text().splitlines()]
+
+
+def test_to_a_loss_the_same_work_done_slower_is_seen_as_that(call, tmp_path, specs, fake_plugin):
+    fake_plugin(
+        "busy",
+        manifest="""
+            schema = 1
+            [sequence-mixer.busy]
+            use = "busy.mixer:Busy"
+            summary = "bk-causal that sleeps"
+            provides = ["causal", "streaming", "any-length", "deterministic", "ragged"]
+        """,
+        modules={"mixer": BUSY},
+    )
+    a, _ = specs
+    slow = tmp_path / "slow.toml"
+    slow.write_text(a.read_text().replace('"a"', '"slow"').replace('"bk-causal"', '"busy"'))
+    code, out, err = call("compare", a, slow, "--target-loss", 3.2, "--out", tmp_path / "out", *QUICK)
+    assert (code, err.count("round 1/2"), err.count("round 2/2")) == (0, 4, 4)
+    for word in ("to 3.2 nats/token", "beside a", "at least", "less seconds", "7-gram counts", "2 rounds"):
+        assert word in out
+    found = read_result(tmp_path / "out")
+    a_arm, slow_arm = found.arms
+    assert (a_arm.name, slow_arm.name) == ("a", "slow")
+    assert a_arm.loss.estimate == slow_arm.loss.estimate  # the same seeds, the same numbers
+    assert slow_arm.saved["flops"].estimate == pytest.approx(1.0)
+    assert slow_arm.saved["tokens"].estimate == pytest.approx(1.0)
+    assert set(slow_arm.saved) == {"seconds", "cpu_seconds", "flops", "tokens"}
+    assert slow_arm.spec["model"]["mixer"]["use"] == "busy"
+    assert set(found.floors) == {1, 2, 7}
+    assert found.machine["torch"]
+    assert found.command.startswith("resnetbk compare ")
+    lines = trials(tmp_path / "out")
+    assert len(lines) == len(found.trials)
+    assert {"forward", "backward", "optimizer"} <= set(lines[0]["phases"])
+    assert [line["arm"] for line in lines if line["pair"] == 0] == ["a", "slow", "slow", "a"]
+    assert [line["arm"] for line in lines if line["pair"] == 1] == ["slow", "a", "a", "slow"]
+
+
+def test_at_equal_tokens_with_itself_nothing_is_gained(call, tmp_path, specs):
+    a, _ = specs
+    out = tmp_path / "out"
+    code, text, _ = call("compare", a, a, "--equal", "tokens", "--out", out, "--json", *QUICK)
+    assert code == 0
+    tree = json.loads(text)
+    assert tree == json.loads((out / "result.json").read_text())
+    first, second = tree["arms"]
+    assert (first["name"], second["name"]) == ("a", "a-2")
+    assert second["gained"] == {"estimate": 0.0, "low": 0.0, "high": 0.0, "n": 2}
+    assert tree["goal"]["budget"] == pytest.approx(20 * 2 * 16)
+    assert {line["steps"] for line in trials(out) if line["pair"] >= 0} == {20}
+
+
+def test_it_goes_on_where_it_was_and_refuses_another_plan(call, tmp_path, specs):
+    a, b = specs
+    arguments = ("compare", a, b, "--equal", "tokens", "--out", tmp_path / "out", *QUICK)
+    assert call(*arguments)[0] == 0
+    lines = trials(tmp_path / "out")
+    code, _, err = call(*arguments)
+    assert (code, err) == (
+        2, f"{tmp_path / 'out'}: is not empty; go on with --resume, or choose another --out\n",
+    )  # fmt: skip
+    code, _, err = call(*arguments, "--resume")
+    assert (code, err) == (0, "")
+    assert trials(tmp_path / "out") == lines
+    code, _, err = call(*arguments, "--resume", "--set", "model.width=16")
+    assert code == 2
+    start = f"{tmp_path / 'out'}: the comparison has changed since it began: "
+    assert f"{start}arms.a.spec.model.width: 8 -> 16\n" in err
+    assert call(*arguments, "--resume", "--budget", "5000")[0] == 2
+    code, _, err = call("compare", a, b, "--equal", "tokens", "--out", tmp_path / "none", "--resume")
+    assert (code, "no comparison to resume" in err) == (2, True)
+    assert not (tmp_path / "none").exists()
+
+
+def test_a_dry_run_says_the_plan_and_writes_nothing(call, tmp_path, specs, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    before = sorted(tmp_path.iterdir())
+    code, out, _ = call("compare", *specs, "--target-loss", 1.0, "--pairs", 3, "--dry-run")
+    assert code == 0
+    for word in ("own steps", "3 rounds with seeds 0 to 2", "a  ", "b  ", "20"):
+        assert word in out
+    code, out, _ = call("ablate", specs[1], *MUON, "--equal", "flops", "--dry-run", "--json")
+    tree = json.loads(out)
+    assert code == 0
+    assert [arm["arm"] for arm in tree["arms"]] == ["base", "only embedding", "only optimizer", "all"]
+    assert tree["seconds"] > 0
+    assert sorted(tmp_path.iterdir()) == before
+
+
+def test_ablate_prints_a_row_a_factor(call, tmp_path, specs):
+    out = tmp_path / "out"
+    code, text, _ = call("ablate", specs[1], *MUON, "--equal", "tokens", "--out", out, *QUICK)
+    assert code == 0
+    for word in ("only embedding", "less loss", "alone", "in company", "verdict", "adamw -> muon"):
+        assert word in text
+    found = read_result(out)
+    assert [factor.name for factor in found.factors] == ["embedding", "optimizer"]
+    assert found.whole == "all"
+    assert all(factor.company.n == 2 for factor in found.factors)
+    again = call("ablate", specs[1], *MUON, "--equal", "tokens", "--out", out, "--resume", "--json", *QUICK)
+    assert json.loads(again[1]) == json.loads((out / "result.json").read_text())
+
+
+def test_ablate_against_another_spec(call, tmp_path, specs):
+    a, b = specs
+    code, text, _ = call(
+        "ablate", b, "--against", a, "--equal", "tokens", "--json", "--out", tmp_path / "o", *QUICK
+    )
+    assert code == 0
+    tree = json.loads(text)
+    assert [factor["what"] for factor in tree["factors"]] == ["table -> ngram-hash"]
+    assert [arm["name"] for arm in tree["comparison"]["arms"]] == ["base", "all"]
+
+
+def test_other_tokenizers_are_compared_in_bits_per_byte(call, tmp_path, specs):
+    a, _ = specs
+    chars = tmp_path / "chars.toml"
+    chars.write_text(a.read_text().replace('"a"', '"chars"').replace("[data]", '[data]\ntokenizer = "chars"'))
+    code, out, _ = call("compare", a, chars, "--equal", "tokens", "--out", tmp_path / "out", *QUICK)
+    assert code == 0
+    assert "bits/byte" in out
+    assert "counts" not in out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("compare", "A", "--target-loss", "1"), "two specs or more"),
+        (("compare", "A", "B"), "--target-loss L, or one of --equal"),
+        (
+            ("compare", "A", "B", "--target-loss", "1", "--equal", "tokens"),
+            "--target-loss L, or one of --equal",
+        ),
+        (("compare", "A", "B", "--target-loss", "nan"), "--target-loss: a number above 0"),
+        (("compare", "A", "B", "--target-loss", "1", "--budget", "9"), "together with --equal"),
+        (("compare", "A", "B", "--equal", "tokens", "--budget", "-1"), "--budget: a number above 0"),
+        (("compare", "A", "B", "--equal", "tokens", "--pairs", "0"), "--pairs"),
+        (("compare", "A", "OTHER", "--equal", "tokens"), "learns from another text than a"),
+        (("compare", "A", "none.toml", "--equal", "tokens"), "none.toml"),
+        (("compare", "A", "B", "--target-loss", "50"), "ask for a lower loss"),
+        (("ablate", "A", "--against", "A", "--equal", "tokens"), "does not differ from"),
+        (("ablate", "A", "--against", "OTHER", "--equal", "tokens"), "data.corpus: differs"),
+    ],
+)
+def test_mistakes_are_one_line(call, tmp_path, specs, monkeypatch, arguments, words):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "other.txt").write_text("another text, of other words. " * 300)
+    other = specs[0].read_text().replace("corpus.txt", "other.txt").replace('"a"', '"other"')
+    (tmp_path / "other.toml").write_text(other)
+    files = {"A": specs[0], "B": specs[1], "OTHER": tmp_path / "other.toml"}
+    code, out, err = call(*(files.get(word, word) for word in arguments))
+    last = err.splitlines()[-1]
+    assert (code, out) == (2, "")
+    assert words in last
+
+
+def test_an_interrupt_keeps_what_is_finished_and_says_how_to_go_on(tmp_path, specs):
+    folder = tmp_path / "out"
+    command = [sys.executable, "-m", "resnetbk", "compare", *map(os.fspath, specs), "--equal", "tokens",
+               "--out", os.fspath(folder), "--tolerance", "1e9"]  # fmt: skip
+    with open(tmp_path / "err", "w+") as err:
+        process = subprocess.Popen([*command, "--pairs", "100000"], stderr=err, stdout=err)
+        try:
+            for _ in range(600):
+                if process.poll() is not None or len(finished(folder)) > 5:
+                    break
+                time.sleep(0.1)
+            process.send_signal(signal.SIGTERM)  # a test in the background would ignore SIGINT
+            assert process.wait(timeout=60) == 143
+        finally:
+            process.kill()
+    kept = len(trials(folder))
+    said = (tmp_path / "err").read_text().splitlines()[-1]
+    assert said == f"interrupted; {kept} finished trainings are in {folder}, --resume goes on"
+    done = subprocess.run([*command, "--pairs", "2", "--resume"], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert len(trials(folder)) >= kept
+
+
+def finished(folder):
+    file = folder / "trials.jsonl"
+    return file.read_bytes().splitlines() if file.is_file() else []
+
+
+def test_without_a_folder_each_comparison_gets_its_own_and_the_newest_is_resumed(
+    call, tmp_path, specs, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    arguments = ("compare", *specs, "--equal", "tokens", *QUICK)
+    assert call(*arguments)[0] == call(*arguments)[0] == 0
+    assert sorted(path.name for path in (tmp_path / "runs").iterdir()) == ["compare-a-b", "compare-a-b-2"]
+    code, out, err = call(*arguments, "--resume")
+    assert (code, err) == (0, "")
+    assert "runs/compare-a-b-2" in out
