@@ -89,8 +89,9 @@ def test_tables_merge_and_arrays_replace(tmp_path: Path, registry: Registry) -> 
     ("base", "over", "chains"),
     [
         ('"chain"', "{ chains = 5 }", 5),
-        ('{ use = "chain", chains = 5 }', '"chain"', 5),
-        ('{ use = "chain", chains = 5 }', '{ use = "chain" }', 5),
+        ('{ use = "chain", chains = 5 }', "{ spread = 1 }", 5),
+        ('{ use = "chain", chains = 5 }', '"chain"', 8),
+        ('{ use = "chain", chains = 5 }', '{ use = "chain", spread = 1 }', 8),
         ('{ use = "rich", count = 5 }', '"chain"', 8),
         ('{ use = "rich", count = 5 }', '{ use = "chain", spread = 1 }', 8),
         ('"rich"', '"chain"', 8),
