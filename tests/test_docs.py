@@ -8,6 +8,7 @@ from pathlib import Path
 import attrs
 import pytest
 
+from resnetbk.cli import VERBS
 from resnetbk.errors import UserError
 from resnetbk.registry.lookup import Registry
 from resnetbk.spec import Data, Model, Spec, Train, read, read_text
@@ -53,16 +54,26 @@ def test_the_readme_shows_mistakes_as_they_are_said(tmp_path: Path, monkeypatch:
     assert str(caught.value) + "\n" == block
 
 
-@pytest.mark.parametrize("document", ["README.md", "docs/bk-core.md", "docs/spec.md"])
+def test_the_readme_lists_every_verb() -> None:
+    table = README.partition("## What you can say")[2].partition("\n## ")[0]
+    listed = set(re.findall(r"`([a-z]+)[ `]", table))
+    assert set(VERBS) <= listed
+
+
+@pytest.mark.parametrize(
+    "document",
+    ["README.md", "docs/bk-core.md", "docs/instrument.md", "docs/results/README.md", "docs/spec.md"],
+)
 def test_links_within_the_project_lead_somewhere(document: str) -> None:
     text = (ROOT / document).read_text()
     for target in re.findall(r"\]\(([^)#:]+)\)", text):
         assert (ROOT / document).parent.joinpath(target).exists(), target
 
 
-def test_the_theory_names_tests_that_exist() -> None:
-    text = (ROOT / "docs" / "bk-core.md").read_text()
-    tests = "".join(path.read_text() for path in (ROOT / "tests" / "plugins").rglob("test_*.py"))
+@pytest.mark.parametrize("document", ["bk-core.md", "instrument.md"])
+def test_statements_name_tests_that_exist(document: str) -> None:
+    text = (ROOT / "docs" / document).read_text()
+    tests = "".join(path.read_text() for path in (ROOT / "tests").rglob("test_*.py"))
     named = re.findall(r"\b(test_[a-z0-9_]+)\b(?!\.py)", text)
     assert named
     for name in named:

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Iterable
 
 TOLERANCE = 0.15
-REPEATS = 5
+REPEATS = 41
 
 _SIDE = {"cpu": 512, "cuda": 4096}
 _NUMBERS = {"cpu": 4_000_000, "cuda": 256_000_000}  # in one pass over memory: more than a cache holds
