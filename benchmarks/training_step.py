@@ -81,7 +81,7 @@ def main(precision: str) -> None:
             name: (lambda model=model, batch=batch: step(model, batch, precision))
             for name, model in models.items()
         }
-        seconds = paired(runs, rounds=5)
+        seconds = paired(runs, rounds=3)
         print(f"\nwindow {length}, {precision}, {torch.get_num_threads()} threads")
         for name in models:
             measured[name].append(median(seconds[name]))

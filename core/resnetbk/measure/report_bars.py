@@ -76,7 +76,7 @@ def forest(
         else:
             room = 0.09 * (max(reach) - min(reach)) or 0.01
             low, high = min(reach) - room, max(reach) + room
-            ticks = report_svg.even_ticks(low, high)
+            ticks = report_svg.even_ticks(low, high, most=3)  # words like +0.250 are wide
         made.set_xlim(low, high)
         made.set_ylim(height - 34.0, 0.0)
         report_svg.set_ticks(made.xaxis, ticks, lambda tick: f"{tick:g}×" if ratio else shown(tick, round))

@@ -142,11 +142,11 @@ def log_ticks(low: float, high: float, fewest: int = 3) -> list[float]:
     return even_ticks(low, high)
 
 
-def even_ticks(low: float, high: float) -> list[float]:
+def even_ticks(low: float, high: float, most: int = 5) -> list[float]:
     """Some three to five round numbers within [low, high]."""
     from matplotlib.ticker import MaxNLocator
 
-    ticks = MaxNLocator(nbins=5, steps=[1, 2, 2.5, 5, 10]).tick_values(low, high)
+    ticks = MaxNLocator(nbins=most, steps=[1, 2, 2.5, 5, 10]).tick_values(low, high)
     return [float(tick) for tick in ticks if low <= tick <= high]
 
 
