@@ -40,7 +40,7 @@ BUSY = """
 @pytest.fixture
 def call(capfd, monkeypatch):
     """Runs the command line, with short looks at the machine's speed; gives exit code and what it said."""
-    monkeypatch.setattr(calibration, "REPEATS", 1)
+    monkeypatch.setattr(calibration, "REPEATS", 2)
     monkeypatch.setattr(calibration, "_NUMBERS", {"cpu": 1000})
 
     def run(*arguments: object):
