@@ -76,6 +76,9 @@ class Wishes:
             raise UserError("--budget: a number above 0, together with --equal")
         if self.target_loss is not None and not 0 < self.target_loss < float("inf"):
             raise UserError("--target-loss: a number above 0")
+        for option, value in (("--reach", self.reach), ("--tolerance", self.tolerance)):
+            if not value < 1e6:  # nor what is no number
+                raise UserError(f"{option}: a number below a million")
 
 
 def options(command: Callable[..., None]) -> Callable[..., None]:

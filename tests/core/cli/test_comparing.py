@@ -17,7 +17,7 @@ from resnetbk.measure import calibration
 from resnetbk.measure.journal import read_result
 
 MUON = ("--set", "train.optimizer={ use = 'muon' }")
-QUICK = ("--tolerance", "1e9", "--pairs", "2")
+QUICK = ("--tolerance", "1e5", "--pairs", "2")
 BUSY = """
     import time
 
@@ -204,6 +204,8 @@ def test_other_tokenizers_are_compared_in_bits_per_byte(call, tmp_path, specs):
         (("compare", "A", "B", "--target-loss", "1", "--budget", "9"), "together with --equal"),
         (("compare", "A", "B", "--equal", "tokens", "--budget", "-1"), "--budget: a number above 0"),
         (("compare", "A", "B", "--equal", "tokens", "--pairs", "0"), "--pairs"),
+        (("compare", "A", "B", "--equal", "tokens", "--tolerance", "nan"), "--tolerance: a number below"),
+        (("compare", "A", "B", "--target-loss", "1", "--reach", "inf"), "--reach: a number below"),
         (("compare", "A", "OTHER", "--equal", "tokens"), "learns from another text than a"),
         (("compare", "A", "none.toml", "--equal", "tokens"), "none.toml"),
         (("compare", "A", "B", "--target-loss", "50"), "ask for a lower loss"),
@@ -226,7 +228,7 @@ def test_mistakes_are_one_line(call, tmp_path, specs, monkeypatch, arguments, wo
 def test_an_interrupt_keeps_what_is_finished_and_says_how_to_go_on(tmp_path, specs):
     folder = tmp_path / "out"
     command = [sys.executable, "-m", "resnetbk", "compare", *map(os.fspath, specs), "--equal", "tokens",
-               "--out", os.fspath(folder), "--tolerance", "1e9"]  # fmt: skip
+               "--out", os.fspath(folder), "--tolerance", "1e5"]  # fmt: skip
     with open(tmp_path / "err", "w+") as err:
         process = subprocess.Popen([*command, "--pairs", "100000"], stderr=err, stdout=err)
         try:
