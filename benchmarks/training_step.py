@@ -63,6 +63,7 @@ def picture(measured: dict[str, list[float]]) -> None:
         axes.plot(LENGTHS, [1e6 * s / TOKENS for s in seconds], marker="o", label=name)
     axes.set(xscale="log", yscale="log", xlabel="window, tokens", ylabel="training step, µs per token")
     axes.set_xticks(LENGTHS, [str(length) for length in LENGTHS])
+    axes.set_yticks([100, 150, 200, 300, 400], ["100", "150", "200", "300", "400"])
     axes.minorticks_off()
     axes.grid(alpha=0.3)
     axes.legend(frameon=False)
