@@ -32,7 +32,7 @@ steps = 1
 MIXERS = {
     "attention": '{ use = "attention", heads = 4 }',
     "bk-causal": '{ use = "bk-causal", chains = 341 }',
-    "bk-resolvent": '{ use = "bk-resolvent", chains = 128 }',
+    "bk-resolvent": '{ use = "bk-resolvent", chains = 170 }',
     "gated-linear": '{ use = "gated-linear", heads = 4, keys = 32 }',
 }
 TOKENS = 16384

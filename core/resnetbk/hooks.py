@@ -55,7 +55,7 @@ class StepReport:
     gradient_norm  Euclidean, over all parameters, before clipping
     tokens         trained on so far
     seconds        of wall time spent on steps so far
-    rows           for each layer, the share of its rows that it computed, in [0, 1]
+    rows           for each layer, the rows it computed for each token; half of a layer counts half
     flops          executed so far, by set-up and steps
     """
 
@@ -71,6 +71,11 @@ class StepReport:
     rows: tuple[float, ...]
     flops: float
 
+    @property
+    def layers(self) -> float:
+        """How many layers a token went through, on average."""
+        return sum(self.rows)
+
 
 @attrs.frozen
 class EvaluationReport:
@@ -82,6 +87,8 @@ class EvaluationReport:
     tokens         evaluated
     seconds        that took
     best           whether the loss is the run's lowest so far
+    rows           for each layer, the rows it computed for each token; half of a layer counts half
+    depths         the share of tokens for which 0, 1, ... all layers ran
     """
 
     step: int
@@ -90,6 +97,13 @@ class EvaluationReport:
     tokens: int
     seconds: float
     best: bool
+    rows: tuple[float, ...]
+    depths: tuple[float, ...]
+
+    @property
+    def layers(self) -> float:
+        """How many layers a token went through, on average."""
+        return sum(self.rows)
 
 
 @attrs.frozen

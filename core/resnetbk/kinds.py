@@ -6,6 +6,9 @@ A *component* is one frozen attrs class; its fields are the keys of its table in
 
 Shapes: B batch, N tokens, M rows present at one scale, R rows really computed, D width, V vocabulary.
 Policies decide; the trunk (`resnetbk.model.trunk`) executes. Nothing here runs a layer.
+
+A module of a model may have `anneal(progress)`: it is told before each step of training what share of the
+run is done, in [0, 1). What it keeps of that has to be a pure function of it, or a buffer.
 """
 
 from __future__ import annotations
@@ -155,9 +158,35 @@ class Halting(Protocol):
         """Sees all rows (B, M, D) after `layer`, halted ones unchanged, and updates `running`."""
         ...
 
-    def finish(self) -> tuple[Tensor, Penalties]:
-        """The rows (B, M, D) that leave the stack, and penalties."""
-        ...
+    def finish(self) -> Finished: ...
+
+
+@attrs.frozen(eq=False)
+class Exit:
+    """Rows as they stood after some layer, for policies that have to learn what each depth would answer.
+
+    x           (B, N, D), rows that the head can read
+    weight      (B, N) or a number: what the cross-entropy of its answer counts in the loss
+    confidence  (B, N) or None: a logit for "the likeliest token here is the one that the last exit gives",
+                which learns from whether it was, as penalty `agreement`
+    """
+
+    x: Tensor
+    weight: Tensor | float = 1.0
+    confidence: Tensor | None = None
+
+
+@attrs.frozen(eq=False)
+class Finished:
+    """What leaves a stack: rows (B, M, D), penalties, and exits, shallow ones first.
+
+    With exits the loss is the weighted sum of their cross-entropies, in place of that of `x`. Only the last
+    stack may give any.
+    """
+
+    x: Tensor
+    penalties: Penalties = attrs.field(factory=dict)
+    exits: tuple[Exit, ...] = ()
 
 
 class ResolutionScheduler(Protocol):
@@ -200,12 +229,19 @@ class Keep:
 class SparsityGate(Protocol):
     """Which rows a layer computes. `build(*, width, depth) -> nn.Module`."""
 
+    scope: str
+    """What is left out for the other rows: the whole `layer`, or its `mixer` or `channel` mixer alone."""
+
     def keep(self, layer: int, rows: Rows) -> Keep:
         """Decides for each row from rows at positions <= its own."""
         ...
 
     def fill(self, layer: int, before: Tensor, after: Tensor, keep: Keep) -> Tensor:
-        """(B, M, D): `after` holds the computed rows and, elsewhere, `before`; gives the rows that go on."""
+        """(B, M, D): `after` holds the computed rows and, elsewhere, `before`; gives the rows that go on.
+
+        `keep.mask` is what was really computed: of the rows that the gate kept, those that had not halted.
+        What comes back for rows that have halted is not used.
+        """
         ...
 
     def initial_state(self, batch: int) -> State: ...
@@ -222,10 +258,13 @@ class SparsityGate(Protocol):
 
 @attrs.frozen(eq=False)
 class Text:
-    """A corpus as UTF-8: what to learn from, and what is held out. `build() -> Text` of a corpus."""
+    """A corpus as UTF-8: what to learn from, and what is held out. `build() -> Text` of a corpus.
 
-    train: bytes
-    valid: bytes
+    Large texts are read-only views of files on disk (`resnetbk.texts`), to be walked through in pieces.
+    """
+
+    train: bytes | memoryview
+    valid: bytes | memoryview
     sha256: str
     """Of train followed by valid, in hexadecimal."""
 
@@ -235,8 +274,12 @@ class Tokenizer(Protocol):
 
     vocabulary: int
 
-    def encode(self, text: bytes) -> Array:
-        """The tokens, (T,) of the smallest unsigned integer type that holds the vocabulary."""
+    def encode(self, text: bytes | memoryview) -> Array:
+        """The tokens, (T,) of the smallest unsigned integer type that holds the vocabulary.
+
+        Large texts come in pieces, cut at line breaks; or as one view, if it provides `byte-level`, which
+        then copies nothing.
+        """
         ...
 
     def decode(self, tokens: Sequence[int]) -> bytes: ...
@@ -248,7 +291,8 @@ class Tokenizer(Protocol):
 
 @attrs.frozen(eq=False)
 class Windows:
-    """What to train on next: starts (batch,) int64 into the training tokens, and tokens in each window.
+    """What to train on next: starts (B,) int64 into the training tokens, and tokens in each window. B is the
+    batch of the spec, or more where windows are shorter than its own.
 
     A window at s covers inputs [s, s + length) and targets one later; 0 <= s <= T - length - 1.
     """
@@ -257,14 +301,23 @@ class Windows:
     length: int
 
 
+class Score(Protocol):
+    """A forward pass over windows as training would run it, which the meter charges to the run."""
+
+    def __call__(self, windows: Windows, measure: str = "loss") -> Array:
+        """(batch,) a mean over each window: its "loss" or the "entropy" of the predictions, both in nats a
+        token, or the "margin" of the likeliest token's probability over the next one's."""
+        ...
+
+
 @attrs.frozen(eq=False)
 class Turn:
     """What a data selector knows when it is asked: the step from 0, how much of the run is done in
-    [0, 1), and `score(windows) -> losses (batch,)`, a forward pass that the meter charges to the run."""
+    [0, 1), and `score`, which asks the model as it stands."""
 
     step: int
     progress: float
-    score: Callable[[Windows], Array]
+    score: Score
 
 
 class DataSelector(Protocol):
@@ -312,25 +365,32 @@ class Objective:
 
 
 class GradientStrategy(Protocol):
-    """How this step's gradients come about. `build(*, parameters)`, the trainable ones in order."""
+    """How this step's gradients come about. `build(*, weights: Sequence[Weight])`, in order."""
 
     def gradients(self, step: int, batch: Batch, objective: Callable[[Batch], Objective]) -> Objective:
-        """Leaves this step's gradient in `.grad` of every parameter; never updates one."""
+        """Leaves this step's gradient in `.grad` of every parameter; never updates one.
+
+        A parameter left with None is not updated in this step. What comes back is of the whole batch,
+        whatever was differentiated, from forward passes that went through `objective` and are so metered.
+        """
         ...
 
-    def state(self) -> State: ...
+    def state(self) -> dict[str, Any]:
+        """Nested dicts and lists of tensors, arrays and JSON values."""
+        ...
 
-    def restore(self, state: State) -> None: ...
+    def restore(self, state: dict[str, Any]) -> None: ...
 
 
 @attrs.frozen(eq=False)
 class Weight:
     """A trainable parameter and its role: `matrix` (2-D, inside a layer), `embedding` (anything of the
-    embedding), `head`, or `vector` (all else)."""
+    embedding), `head`, or `vector` (all else). Its learning rate is `rate` times what it would be."""
 
     name: str
     parameter: nn.Parameter
     role: str
+    rate: float = 1.0
 
 
 class Optimizer(Protocol):
@@ -348,10 +408,18 @@ class Optimizer(Protocol):
 
 
 class Initializer(Protocol):
-    """The weights a run starts from. `build()`."""
+    """The weights a run starts from. `build()`.
+
+    It may have `source`, known once it has initialized: what it cost to train the runs it started from
+    (seconds, cpu_seconds, flops, tokens), which is saved beside the run's own cost, not within it.
+    """
 
     def initialize(self, model: nn.Module, tokenizer: Tokenizer, depth: int) -> list[str]:
-        """Sets weights in place under torch's seeded generator; says in lines what it did."""
+        """Sets weights in place under torch's seeded generator; says in lines what it did.
+
+        A parameter with requires_grad False is not trained; one with an attribute `rate` learns at that
+        many times its learning rate (see `Weight`).
+        """
         ...
 
 

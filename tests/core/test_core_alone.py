@@ -76,7 +76,7 @@ import attrs, hashlib
 import numpy as np
 import torch
 from torch import nn
-from resnetbk.kinds import Keep, Stack, Text, Windows
+from resnetbk.kinds import Finished, Keep, Stack, Text, Windows
 
 class Shift(nn.Module):
     def forward(self, x, position, length):
@@ -107,11 +107,12 @@ class Plain:
     def build(self, *, vocabulary, width): return TokenTable(vocabulary, width)
 
 class Identity:
+    scope = "layer"
     def begin(self, stack, rows):
         self.x, self.running = rows.x, None
         return self
     def observe(self, layer, x): self.x = x
-    def finish(self): return self.x, {}
+    def finish(self): return Finished(self.x)
     def keep(self, layer, rows): return Keep()
     def initial_state(self, batch): return {}
     def initialize(self, model, tokenizer, depth): return []
@@ -158,7 +159,7 @@ class Backward:
 
 @attrs.frozen
 class Gradient:
-    def build(self, *, parameters): return Backward()
+    def build(self, *, weights): return Backward()
 
 @attrs.frozen
 class Abc:

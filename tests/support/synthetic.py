@@ -6,7 +6,7 @@ import attrs
 import torch
 from torch import Tensor, nn
 
-from resnetbk.kinds import Keep, Rows, Stack
+from resnetbk.kinds import Exit, Finished, Keep, Rows, Stack
 from resnetbk.model.language_model import LanguageModel
 from resnetbk.model.layer import Layer
 from resnetbk.model.trunk import Trunk
@@ -67,6 +67,8 @@ class Table(nn.Module):
 
 
 class Open:
+    scope = "layer"
+
     def keep(self, layer: int, rows: Rows) -> Keep:
         return Keep()
 
@@ -84,6 +86,7 @@ class Every(Open):
 
     every: int = 2
     weight: float = 0.5
+    scope: str = "layer"
 
     def keep(self, layer: int, rows: Rows) -> Keep:
         mask = (rows.position + layer) % self.every == 0
@@ -124,6 +127,26 @@ class Depth:
         return _Pass(depth, rows)
 
 
+class Exits:
+    """Every layer is an exit, the last one with the rows that leave."""
+
+    def begin(self, stack: int, rows: Rows):
+        return _Exits(rows)
+
+
+class _Exits:
+    running = None
+
+    def __init__(self, rows: Rows) -> None:
+        self.left: list[Exit] = []
+
+    def observe(self, layer: int, x: Tensor) -> None:
+        self.left.append(Exit(x))
+
+    def finish(self):
+        return Finished(self.left[-1].x, {}, tuple(self.left))
+
+
 class _Pass:
     def __init__(self, depth: Tensor | None, rows: Rows) -> None:
         self.depth, self.done, self.x = depth, 0, rows.x
@@ -135,7 +158,7 @@ class _Pass:
             self.running = self.depth > self.done
 
     def finish(self):
-        return self.x, {"ponder": torch.tensor(0.25)}
+        return Finished(self.x, {"ponder": torch.tensor(0.25)})
 
 
 class Flat:

@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path
 
 import resnetbk
+from resnetbk.training import checkpoint
 from resnetbk.training.experiment import Experiment
 
 SENTENCE = "the quick brown fox jumps over the lazy dog, and then it sleeps. "
@@ -48,6 +49,36 @@ def write_spec(folder: Path, **changes: str) -> Path:
 
 def experiment(folder: Path, **changes: str) -> Experiment:
     return resnetbk.load(write_spec(folder, **changes))
+
+
+def mixers(folder: Path) -> list[str]:
+    """Two specs of two steps, `tiny` and `attn`, that differ in their mixer."""
+    first = write_spec(folder, steps="steps = 2")
+    second = folder / "second.toml"
+    text = first.read_text().replace('name = "tiny"', 'name = "attn"')
+    second.write_text(text.replace('{ use = "bk-causal", chains = 8 }', '{ use = "attention", heads = 2 }'))
+    return [str(first), str(second)]
+
+
+def embeddings(folder: Path) -> tuple[Path, Path]:
+    """Two specs of twenty small steps, `a` and `b`, that differ in their embedding."""
+    small = {"width": "width = 8", "depth": "depth = 1", "batch": "batch = 2", "steps": "steps = 20"}
+    text = write_spec(folder, **small, optimizer="optimizer = { lr = 0.02 }").read_text()
+    a, b = folder / "a.toml", folder / "b.toml"
+    a.write_text(text.replace('"tiny"', '"a"'))
+    hashed = '[model]\nembedding = { use = "ngram-hash", order = 2, rows = 512 }'
+    b.write_text(text.replace('"tiny"', '"b"').replace("[model]", hashed))
+    return a, b
+
+
+def stopped(whole: Path, stop: int, folder: Path) -> Path:
+    """A copy of the run `whole`, which saved at every step, as if it had ended after step `stop`."""
+    shutil.copytree(whole, folder)
+    for path in checkpoint.available(folder):
+        if path.name > checkpoint.name(stop):
+            shutil.rmtree(path)
+    (folder / "LATEST").write_text(checkpoint.name(stop) + "\n")
+    return folder
 
 
 def copy_run(source: Path, target: Path, drop: str = "") -> Path:

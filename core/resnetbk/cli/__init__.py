@@ -21,6 +21,7 @@ VERBS = {
     "train": "train a model from a spec",
     "eval": "measure a trained run on held-out text",
     "generate": "let a trained run write",
+    "explain": "show what a trained run spends where on a text",
     "compare": "what specs need for the same loss, or reach with the same budget",
     "ablate": "what each part of a spec is worth, alone and in company",
     "tune": "search the best settings of specs, equally hard for each",

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import TYPE_CHECKING, Any
 
+import attrs
 import click
 
 from resnetbk.cli.comparing import Wishes, command_line, compared, finished, options
@@ -41,6 +43,9 @@ def command(registry: Registry, /, specs: tuple[str, ...], **given: Any) -> None
             mistakes += [mistake for mistake in error.mistakes if mistake not in mistakes]
     if mistakes:
         raise UserError(*mistakes)
+    for (a, one), (b, other) in itertools.combinations(arms.items(), 2):
+        if one == attrs.evolve(other, name=one.name):
+            click.echo(f"note: {b} is the same as {a}: what they differ by is noise", err=True)
     name = f"compare-{'-'.join(arms)}"[:100]
     made = compared(name, arms, wishes, registry, command_line("compare", specs, wishes))
     if made is None:

@@ -4,11 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
-import sys
-import time
 from collections.abc import Callable, Mapping, Sequence
-from datetime import timedelta
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,14 +12,16 @@ import attrs
 import click
 
 from resnetbk.errors import UserError
+from resnetbk.measure.calibration import TOLERANCE
+from resnetbk.measure.plan import PAIRS, REACH, Plan
 
 if TYPE_CHECKING:
     from resnetbk.measure.comparison import Ablation, Comparison, Goal
     from resnetbk.measure.journal import Journal
-    from resnetbk.measure.plan import Plan, Progress
     from resnetbk.registry.lookup import Registry
     from resnetbk.spec.spec import Spec
     from resnetbk.training.run_folder import RunFolder
+    from resnetbk.training.signals import Interrupted
 
 _OPTIONS = (
     click.option(
@@ -34,18 +32,20 @@ _OPTIONS = (
         "--equal", type=click.Choice(["seconds", "flops", "tokens"]), help="What each may spend as much of."
     ),
     click.option("--budget", type=float, metavar="X", help="With --equal: how much of it."),
-    click.option("--pairs", type=click.IntRange(1), default=5, show_default=True, help="Rounds that count."),
+    click.option(
+        "--pairs", type=click.IntRange(1), default=PAIRS, show_default=True, help="Rounds that count."
+    ),
     click.option("--out", metavar="DIR", help="The folder; otherwise one under runs/."),
     click.option("--resume", is_flag=True, help="Go on with what the folder holds."),
     click.option("--dry-run", is_flag=True, help="Say what would be trained, and about how long it takes."),
     click.option("--json", "as_json", is_flag=True, help="For scripts: what result.json holds."),
     click.option("--set", "sets", multiple=True, metavar="KEY=VALUE", help="Override a key of every spec."),
     click.option(
-        "--reach", type=click.FloatRange(1), default=8.0, show_default=True,
+        "--reach", type=click.FloatRange(1), default=REACH, show_default=True,
         help="How many times its own steps a spec may train to reach L.",
     ),
     click.option(
-        "--tolerance", type=click.FloatRange(0, min_open=True), default=0.15, show_default=True,
+        "--tolerance", type=click.FloatRange(0, min_open=True), default=TOLERANCE, show_default=True,
         help="Change of the machine's speed within a round that makes it be repeated.",
     ),
     click.option("--device", type=click.Choice(["cpu", "cuda"]), help="Otherwise cuda where there is one."),
@@ -104,17 +104,19 @@ def compared(
 ) -> Made | None:
     """Makes the comparison in its folder, or, for a dry run, says what it would be and gives None.
 
-    Raises UserError, StorageError, and Interrupted with all finished trainings kept.
+    Raises UserError, StorageError, and Interrupted with all finished trainings kept. A folder in which
+    nothing is worth keeping is gone then.
     """
+    from resnetbk.cli.watcher import Watcher
     from resnetbk.measure.calibration import calibration
     from resnetbk.measure.compare import Session
     from resnetbk.measure.conclude import conclude
     from resnetbk.measure.journal import Journal
-    from resnetbk.measure.plan import Plan
-    from resnetbk.measure.runner import common_ground, device_name, machine, plan_facts, runner
+    from resnetbk.measure.runner import common_ground, machine, plan_facts, runner
+    from resnetbk.training.device import find_device
     from resnetbk.training.signals import Interrupted, Signals
 
-    device = device_name(wishes.device)
+    device = find_device(wishes.device).type
     ground = common_ground(arms)
     plan = Plan(
         name=name, arms=arms, goal=_goal(wishes, ground.unit), pairs=wishes.pairs, reach=wishes.reach,
@@ -128,6 +130,7 @@ def compared(
 
             print_plan(plan, estimate(plan, train), wishes.as_json)
             return None
+        there = bool(wishes.out) and Path(str(wishes.out)).exists()
         folder = _folder(wishes, name)
         path = folder.path
         with folder.writing():
@@ -137,11 +140,14 @@ def compared(
             session = Session(plan, train, calibration(device), journal, watcher.watch, watcher.say)
             try:
                 session.run()
-            except Interrupted as error:
-                kept = (
-                    f"interrupted; {len(journal.trials)} finished trainings are in {path}, --resume goes on"
-                )
-                raise Interrupted(error.exit_code - 128, kept) from None
+            except BaseException as error:
+                keeps = wishes.resume or _worth_keeping(journal, error)
+                if not keeps:
+                    journal.discard()
+                    folder.discard(keep=there)
+                if not isinstance(error, (Interrupted, UserError)):
+                    raise
+                raise _said(error, journal, path if keeps else None) from None
             found = conclude(
                 plan, journal, session.refused, floors=ground.floors, machine=machine(device), command=command
             )
@@ -167,6 +173,25 @@ def _folder(wishes: Wishes, name: str) -> RunFolder:
     return RunFolder(max(plans, key=lambda plan: plan.stat().st_mtime).parent)
 
 
+def _worth_keeping(journal: Journal, error: BaseException) -> bool:
+    """Of a comparison that `error` ended: not when nothing was trained, nor, when it was refused, the search
+    before the rounds, which serves that goal alone."""
+    refused = isinstance(error, UserError)
+    return any(trial.pair >= 0 or not refused for trial in journal.trials)
+
+
+def _said(error: Interrupted | UserError, journal: Journal, kept: Path | None) -> Exception:
+    """The error, with what is left of the comparison."""
+    from resnetbk.training.signals import Interrupted
+
+    if isinstance(error, Interrupted):
+        count = len(journal.trials)
+        trained = f"finished trainings kept in {kept}: {count}; --resume goes on"
+        said = trained if kept else "nothing was trained yet"
+        return Interrupted(error.exit_code - 128, f"interrupted; {said}")
+    return UserError(f"{error}; its trainings are in {kept}") if kept else error
+
+
 def finished(
     found: Comparison | Ablation, made: Made, print_table: Callable[[], None], as_json: bool
 ) -> None:
@@ -174,12 +199,12 @@ def finished(
     import json
 
     from resnetbk.measure.journal import as_json as values
+    from resnetbk.measure.report import write_report
+    from resnetbk.measure.report_svg import has_matplotlib
 
     made.journal.finish(found)
     report = None
-    if find_spec("matplotlib"):
-        from resnetbk.measure.report import write_report
-
+    if has_matplotlib():
         report = made.folder / "report.html"
         write_report(found, report)
     if as_json:
@@ -201,9 +226,9 @@ def command_line(verb: str, files: Sequence[str], wishes: Wishes, *more: str) ->
         words += ["--budget", f"{wishes.budget:g}"]
     words += ["--pairs", str(wishes.pairs)]
     words += [word for assignment in wishes.sets for word in ("--set", assignment)]
-    if wishes.reach != 8.0:
+    if wishes.reach != REACH:
         words += ["--reach", f"{wishes.reach:g}"]
-    if wishes.tolerance != 0.15:
+    if wishes.tolerance != TOLERANCE:
         words += ["--tolerance", f"{wishes.tolerance:g}"]
     return shlex.join(words)
 
@@ -212,42 +237,3 @@ def _goal(wishes: Wishes, unit: Any) -> Goal:
     from resnetbk.measure.comparison import Goal
 
     return Goal(loss=wishes.target_loss, equal=wishes.equal, budget=wishes.budget, unit=unit)
-
-
-class Watcher:
-    """Says what a session does, on standard error: a line for each training that ended; on a terminal also
-    what trains now, drawn between trainings alone, so that no thread competes with them."""
-
-    def __init__(self) -> None:
-        from rich.console import Console
-
-        self.console = Console(stderr=True, highlight=False)
-        self.live = sys.stderr.isatty() and not self.console.is_dumb_terminal
-
-    def watch(self, progress: Progress) -> None:
-        left = "" if progress.left is None else f"  about {timedelta(seconds=round(progress.left))} left"
-        trial = progress.trial
-        start = f"{progress.stage:12} {progress.arm}  {progress.steps:,} steps"
-        if trial is not None:
-            came = trial.failed or f"loss {trial.loss:.4f}  {trial.seconds:.1f} s"
-            self.say(f"{start}  {came}{left}")
-        elif self.live:
-            end = (
-                time.strftime("%H:%M", time.localtime(time.time() + progress.left)) if progress.left else "?"
-            )
-            self.console.print(f"{start} ... (end: {end})", end="\r", style="dim", markup=False, no_wrap=True)
-
-    def say(self, line: str) -> None:
-        if self.live:
-            self.console.control(_ERASE)
-        self.console.print(line, markup=False, soft_wrap=True)
-
-
-def _erase() -> Any:
-    from rich.control import Control
-    from rich.segment import ControlType
-
-    return Control((ControlType.ERASE_IN_LINE, 2), ControlType.CARRIAGE_RETURN)
-
-
-_ERASE = _erase()

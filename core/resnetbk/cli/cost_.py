@@ -44,13 +44,8 @@ def command(
 
 def _print(found: Cost) -> None:
     from rich.console import Console
-    from rich.table import Table
 
-    def table(*headings: str) -> Table:
-        made = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 3, 0, 0))
-        for number, heading in enumerate(headings):
-            made.add_column(heading, justify="right" if number else "left", overflow="fold")
-        return made
+    from resnetbk.cli.tables import table
 
     console = Console(highlight=False)
     parts = table("component", "parameters", "forward FLOPs/token", "")

@@ -44,26 +44,26 @@ def command(registry: Registry, kind: str | None, as_json: bool) -> None:
 
 def _print(registry: Registry, entries: tuple, kind: str | None) -> None:  # type: ignore[type-arg]
     from rich.console import Console
-    from rich.table import Table
     from rich.text import Text
 
-    table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 2, 0, 0))
+    from resnetbk.cli.tables import table
+
     several = len({entry.plugin for entry in entries}) > 1
-    for heading in ("key in a spec", "component", *(["plugin"] if several else []), "what it does"):
-        table.add_column(heading, overflow="fold", no_wrap=heading != "what it does")
+    headings = ("key in a spec", "component", *(["plugin"] if several else []), "what it does")
+    rows = table(*headings, left=range(len(headings)), whole=range(len(headings) - 1))
     before = ""
     for entry in entries:
         first = entry.kind != before
         if first and before and kind is None:
-            table.add_row()
+            rows.add_row()
         key = KINDS[entry.kind].key if first else ""
         name = Text(entry.name, style="bold")
         if entry.default:
             name.append(" *", style="green")
-        table.add_row(key, name, *([entry.plugin] if several else []), Text(entry.summary))
+        rows.add_row(key, name, *([entry.plugin] if several else []), Text(entry.summary))
         before = entry.kind
     console = Console()
-    console.print(table)
+    console.print(rows)
     if entries:
         console.print("\n[green]*[/] what a spec gets when it leaves the key out")
     else:

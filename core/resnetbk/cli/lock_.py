@@ -12,7 +12,10 @@ from resnetbk.registry.lookup import Registry
 @click.command("lock")
 @click.argument("spec")
 @click.option("--set", "sets", multiple=True, metavar="KEY=VALUE", help="Override a key; repeatable.")
-@click.option("--out", metavar="FILE", help="Otherwise NAME.lock.toml beside NAME.toml.")
+@click.option(
+    "--out", metavar="FILE", type=click.Path(dir_okay=False),
+    help="Otherwise NAME.lock.toml beside NAME.toml.",
+)  # fmt: skip
 @click.pass_obj
 def command(registry: Registry, spec: str, sets: tuple[str, ...], out: str | None) -> None:
     """Writes down all that SPEC's training depends on, for `train --locked` to hold it to.
@@ -32,7 +35,7 @@ def command(registry: Registry, spec: str, sets: tuple[str, ...], out: str | Non
 
     path = Path(out) if out else lock_path(spec)
     text = Experiment(read_spec, registry).lock()
-    replace_file(path, text.encode())
+    replace_file(path, text.encode(), parents=True)
     found = tomllib.loads(text)
     here = found["environment"]
     click.echo(

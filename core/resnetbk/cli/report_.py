@@ -13,9 +13,9 @@ from resnetbk.registry.lookup import Registry
 
 @click.command("report")
 @click.argument("folder", metavar="RUN|COMPARISON", type=click.Path(path_type=Path))
-@click.option("--out", metavar="FILE", type=click.Path(path_type=Path), help="Otherwise report.html in it.")
+@click.option("--out", metavar="FILE", type=click.Path(dir_okay=False), help="Otherwise report.html in it.")
 @click.pass_obj
-def command(registry: Registry, folder: Path, out: Path | None) -> None:
+def command(registry: Registry, folder: Path, out: str | None) -> None:
     """Makes the page of a run, a comparison or an ablation anew, from the numbers in its folder."""
     from resnetbk.measure.journal import PLAN, RESULT, read_result
     from resnetbk.measure.report import write_report, write_run_report
@@ -23,9 +23,7 @@ def command(registry: Registry, folder: Path, out: Path | None) -> None:
     from resnetbk.training.run_folder import SPEC_LOCK, RunFolder
 
     need_matplotlib()
-    path = out or folder / "report.html"
-    if path.is_dir():
-        raise UserError(f"{path}: is a folder; --out names a file")
+    path = Path(out) if out else folder / "report.html"
     if (folder / RESULT).is_file() or (folder / PLAN).is_file():
         write_report(read_result(folder), path)
     elif folder.is_dir() and not (folder / SPEC_LOCK).is_file():

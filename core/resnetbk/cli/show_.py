@@ -45,7 +45,8 @@ def _print(entry: Entry, component: type) -> None:
 
     from rich.console import Console
     from rich.markup import escape
-    from rich.table import Table
+
+    from resnetbk.cli.tables import table
 
     console = Console(highlight=False)
     console.print(f"[bold]{entry.name}[/]  {KINDS[entry.kind].name}, chosen by {KINDS[entry.kind].key}")
@@ -59,13 +60,11 @@ def _print(entry: Entry, component: type) -> None:
         console.print(f"[dim]paper[/]     {escape(entry.paper)}")
     fields = attrs.fields(component)
     if fields:
-        table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 3, 0, 0))
-        for heading in ("key", "type", "default"):
-            table.add_column(heading)
+        rows = table("key", "type", "default", left=range(3))
         for field in fields:
-            table.add_row(field.name, escape(_type(field.type)), escape(_default(field.default)))
+            rows.add_row(field.name, escape(_type(field.type)), escape(_default(field.default)))
         console.print()
-        console.print(table)
+        console.print(rows)
     click.echo(f"\n{inspect.getdoc(component) or ''}")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from typing import TYPE_CHECKING
 
 import click
@@ -47,6 +48,10 @@ def command(
     run = Experiment(read_spec, registry).train(out, resume=resume, device=device or "", locked=held_to)
 
     from resnetbk.cli.results import print_results
+    from resnetbk.training.processes import Processes
+
+    if not Processes.here().first:
+        return
 
     assert run.report is not None
     data, report = run.data(), run.report
@@ -57,11 +62,11 @@ def command(
         f"{report.seconds:.0f} s: {report.tokens / report.seconds:,.0f} tokens/s"
     )
     _write_page(run, data)
-    first, line_break, _ = data.text.valid[:200].decode(errors="ignore").partition("\n")
+    first, line_break, _ = bytes(data.text.valid[:200]).decode(errors="ignore").partition("\n")
     click.echo("\nIt goes on from the first line of the held-out text:\n")
     click.echo(click.style(first + line_break, dim=True), nl=False)
     write(run.generate(first + line_break, SAMPLE_TOKENS))
-    click.echo(f"\nMore of it: resnetbk generate {run.folder.path} --prompt TEXT")
+    click.echo(f"\nMore of it: resnetbk generate {shlex.quote(str(run.folder.path))} --prompt TEXT")
 
 
 def _write_page(run: Run, data: Data) -> None:

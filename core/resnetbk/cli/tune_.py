@@ -14,8 +14,6 @@ from resnetbk.measure.ranges import Span
 from resnetbk.registry.lookup import Registry
 
 if TYPE_CHECKING:
-    from rich.table import Table
-
     from resnetbk.measure.ranges import Arm
     from resnetbk.measure.tuned import Tuned
 
@@ -95,9 +93,11 @@ def _plain(result: Tuned) -> dict[str, Any]:
 def _print(arms: tuple[Arm, ...], results: list[Tuned]) -> None:
     from rich.console import Console
 
+    from resnetbk.cli.tables import table
+
     console = Console(highlight=False)
-    summary = _table("arm", "loss", "as written", "trials", "failed", "seconds")
-    settings = _table("arm", "key", "best", "best quarter", "searched")
+    summary = table("arm", "loss", "as written", "trials", "failed", "seconds")
+    settings = table("arm", "key", "best", "best quarter", "searched", left=range(5), whole=(1,))
     for arm, result in zip(arms, results, strict=True):
         counts = (str(result.trials), str(result.failed), f"{result.seconds:.0f}")
         summary.add_row(result.name, _loss(result.loss), _loss(result.own), *counts)
@@ -120,18 +120,6 @@ def _print(arms: tuple[Arm, ...], results: list[Tuned]) -> None:
             )
         if result.tuned:
             click.echo(f"\n{result.name}: its best settings are in {result.tuned}")
-
-
-def _table(*headings: str) -> Table:
-    from rich.table import Table
-
-    table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 3, 0, 0))
-    for heading in headings:
-        right = heading in ("loss", "as written", "trials", "failed", "seconds")
-        table.add_column(
-            heading, justify="right" if right else "left", overflow="fold", no_wrap=heading == "key"
-        )
-    return table
 
 
 def _loss(loss: float | None) -> str:

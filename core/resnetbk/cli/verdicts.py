@@ -11,14 +11,15 @@ import attrs
 import click
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
 
 from resnetbk.cli.results import NAMES
+from resnetbk.cli.tables import table
 from resnetbk.measure.comparison import Ablation, Arm, Comparison, Interval
 from resnetbk.measure.estimate import Expected
 from resnetbk.measure.plan import Plan
 
 SHOWN = ("seconds", "flops", "tokens")
+INFERENCE = ("inference_seconds", "inference_flops")
 
 
 def print_comparison(found: Comparison) -> None:
@@ -28,25 +29,33 @@ def print_comparison(found: Comparison) -> None:
     console = Console(highlight=False)
     at = f"to {goal.loss:g} {goal.unit}" if goal.loss is not None else f"at equal {goal.equal}"
     console.print(f"[bold]{escape(found.name)}[/] {at}")
-    table = _table(["", "parameters", goal.unit, *SHOWN])
+    rows = table("", "parameters", goal.unit, *SHOWN)
     for arm in found.arms:
         costs = arm.reached or arm.spent
         cells = [short(costs[cost].estimate) if cost in costs else "-" for cost in SHOWN]
-        table.add_row(escape(arm.name), f"{arm.parameters:,}", f"{arm.loss.estimate:.4f}", *cells)
+        rows.add_row(escape(arm.name), f"{arm.parameters:,}", f"{arm.loss.estimate:.4f}", *cells)
     for order, loss in sorted(found.floors.items()):
-        table.add_row(f"{NAMES.get(order, f'{order}-gram')} counts", "", f"{loss:.4f}", style="dim")
-    console.print(table)
+        rows.add_row(f"{NAMES.get(order, f'{order}-gram')} counts", "", f"{loss:.4f}", style="dim")
+    console.print(rows)
+    used = [(arm, arm.reached or arm.spent) for arm in found.arms]
+    if any(cost in costs for _, costs in used for cost in INFERENCE):
+        rows = table("the trained model", "s/token", "flops/token")
+        for arm, costs in used:
+            cells = [short(costs[cost].estimate) if cost in costs else "-" for cost in INFERENCE]
+            rows.add_row(escape(arm.name), *cells)
+        console.print()
+        console.print(rows)
     worths = [
         (arm.name if not number else "", what, worth)
         for arm in found.arms[1:]
         for number, (what, worth) in enumerate(_worths(arm).items())
     ]
     if worths:
-        table = _table([f"beside {first.name}", "", "at least", "mean", "95 % interval"], left=(0, 1))
+        rows = table(f"beside {first.name}", "", "at least", "mean", "95 % interval", left=(0, 1))
         for name, what, worth in worths:
-            table.add_row(escape(name), what, *_cells(worth, goal.loss is not None))
+            rows.add_row(escape(name), what, *_cells(worth, goal.loss is not None))
         console.print()
-        console.print(table)
+        console.print(rows)
     for arm in found.arms:
         if arm.refused:
             console.print(f"{escape(arm.name)}: unequal, so no number: {escape(arm.refused)}", soft_wrap=True)
@@ -59,7 +68,8 @@ def _worths(arm: Arm) -> dict[str, Interval]:
     """Beside the first arm: what is saved of each cost, or the loss gained."""
     if arm.gained is not None:
         return {"less loss": arm.gained}
-    return {f"less {cost}": arm.saved[cost] for cost in SHOWN if cost in arm.saved}
+    shown = (*SHOWN, *INFERENCE)
+    return {f"less {cost.replace('_', ' ')}": arm.saved[cost] for cost in shown if cost in arm.saved}
 
 
 def _cells(worth: Interval, ratio: bool) -> tuple[str, str, str]:
@@ -76,15 +86,15 @@ def print_ablation(found: Ablation) -> None:
     print_comparison(found.comparison)
     ratio = found.comparison.goal.loss is not None
     what = "times less seconds" if ratio else "less loss"
-    table = _table([what, "alone", "in company", "interaction", "verdict"], left=(0, 4))
+    rows = table(what, "alone", "in company", "interaction", "verdict", left=(0, 4))
     styles = {"keep": "bold", "drop": "dim"}
     for factor in found.factors:
         worths = (factor.alone, factor.company, factor.interaction)
         cells = [_range(worth, ratio) for worth in worths]
-        table.add_row(escape(factor.name), *cells, factor.verdict, style=styles.get(factor.verdict, ""))
+        rows.add_row(escape(factor.name), *cells, factor.verdict, style=styles.get(factor.verdict, ""))
     console = Console(highlight=False)
     console.print()
-    console.print(table)
+    console.print(rows)
     for factor in found.factors:
         note = f"; {factor.note}" if factor.note else ""
         console.print(f"{escape(factor.name)}: {escape(factor.what + note)}", soft_wrap=True)
@@ -107,17 +117,20 @@ def print_plan(plan: Plan, expected: Sequence[Expected], as_json: bool) -> None:
         }
         click.echo(json.dumps(tree))
         return
-    table = _table(["", "own steps", "s/step", "s besides", "trainings", "time"])
+    own = plan.goal.loss is not None  # else the budget says how many
+    rows = table("", "own steps" if own else "steps", "s/step", "s besides", "trainings", "time")
     for each in expected:
-        table.add_row(
-            escape(each.arm), f"{each.steps:,}" if each.steps else "-", f"{each.each:.4f}",
+        rows.add_row(
+            escape(each.arm), f"{each.steps:,}", f"{each.each:.4f}",
             f"{each.besides:.1f}", str(each.trainings), str(timedelta(seconds=round(each.seconds))),
         )  # fmt: skip
+    needs = "arms need about their own steps, and " if own else ""
+    search = "" if own else "after two short trainings of each, from which its steps are known; "
     console = Console(highlight=False)
-    console.print(table)
+    console.print(rows)
     console.print(
-        f"\n{plan.pairs} rounds with seeds {seeds[0]} to {seeds[1]}, in turns; about "
-        f"{timedelta(seconds=round(total))} if arms need about their own steps, and no round is repeated",
+        f"\n{search}{plan.pairs} rounds with seeds {seeds[0]} to {seeds[1]}, in turns; about "
+        f"{timedelta(seconds=round(total))} if {needs}no round is repeated",
         soft_wrap=True,
     )
 
@@ -138,14 +151,3 @@ def _range(worth: Interval | None, ratio: bool) -> str:
     if not math.isfinite(worth.high):
         return f"{shown.format(worth.estimate)}?"
     return f"{shown.format(worth.low)} to {shown.format(worth.high)}"
-
-
-def _table(headings: Sequence[str], left: tuple[int, ...] = (0,)) -> Table:
-    table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 3, 0, 0))
-    for place, heading in enumerate(headings):
-        table.add_column(
-            heading,
-            justify="left" if place in left else "right",
-            overflow="fold",
-        )
-    return table

@@ -13,8 +13,6 @@ from resnetbk.measure.conclude import Rounds, gains, measures, ratios
 from resnetbk.measure.factors import Design, Difference
 from resnetbk.measure.statistics import mean_interval, ratio_interval
 
-__all__ = ["Ablation", "Factor", "ablation"]
-
 COST = "seconds"
 """What factors save, where all arms reach the same loss."""
 

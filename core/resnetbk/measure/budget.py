@@ -8,7 +8,9 @@ round whose arms are found to differ by more than 5 % is repeated with better st
 from __future__ import annotations
 
 import statistics
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+
+import attrs
 
 from resnetbk.errors import UserError
 from resnetbk.measure.comparison import Goal, Trial
@@ -20,6 +22,40 @@ TOLERANCE = 0.05
 
 PROBES = (10, 30)
 """Steps of the two short trainings that tell set-up from steps."""
+
+
+@attrs.frozen
+class Line:
+    """What a training costs: its set-up, and each step."""
+
+    set_up: float
+    each: float
+
+    @classmethod
+    def through(cls, low: float, high: float) -> Line:
+        """By what trainings of PROBES cost."""
+        few, many = PROBES
+        each = (high - low) / (many - few)
+        if each <= 0:  # noise is larger than what it should be told from
+            each = high / many
+        return cls(max(0.0, low - each * few), each)
+
+    def cost(self, steps: int) -> float:
+        return self.set_up + self.each * steps
+
+    def steps(self, budget: float) -> int:
+        """What a budget buys."""
+        return max(0, round((budget - self.set_up) / self.each))
+
+
+def enough(goal: Goal, arms: Sequence[str], arm: str, steps: int) -> None:
+    """Raises UserError when the steps that the budget buys of an arm are too few to say anything."""
+    if steps < SMALLEST:
+        what = "--budget" if goal.budget is not None else f"what {arms[0]} spends by its own spec"
+        raise UserError(
+            f"{what} buys {steps} steps of {arm}; {SMALLEST} are the least that say anything, so give a "
+            f"larger --budget"
+        )
 
 
 class AtBudget:
@@ -36,12 +72,7 @@ class AtBudget:
         """Trains briefly. Raises UserError for a budget too small to say anything."""
         for steps in PROBES:
             get(steps)
-        guessed = self._guess(arm)
-        if guessed < SMALLEST:
-            raise UserError(
-                f"--budget: {guessed} steps of {arm} are all that it buys; {SMALLEST} are the least that say "
-                f"anything"
-            )
+        enough(self.goal, self.arms, arm, self._guess(arm))
 
     def budgets(self, arm: str, pair: int) -> tuple[int, ...]:
         """What the round was begun with; for a new one, the steps used last unless they were found wrong."""
@@ -111,18 +142,9 @@ class AtBudget:
         """From the short trainings."""
         first, budget = self.arms[0], self.goal.budget
         if budget is None:
-            if arm == first:
-                return self.own(arm)
-            set_up, each = self._line(first)
-            budget = set_up + each * self.own(first)
-        set_up, each = self._line(arm)
-        return max(0, round((budget - set_up) / each))
+            budget = self._line(first).cost(self.own(first))
+        return self._line(arm).steps(budget)
 
-    def _line(self, arm: str) -> tuple[float, float]:
-        """The cost of set-up and of a step."""
+    def _line(self, arm: str) -> Line:
         known = {trial.steps: float(getattr(trial, self.cost)) for trial in self.journal.of(arm, -1)}
-        (few, low), (many, high) = ((steps, known[steps]) for steps in PROBES)
-        each = (high - low) / (many - few)
-        if each <= 0:  # noise is larger than what it should be told from
-            each = high / many
-        return max(0.0, low - each * few), each
+        return Line.through(*(known[steps] for steps in PROBES))

@@ -77,8 +77,8 @@ class Session:
                     break
         if not any(trial.pair >= 0 and trial.kept for trial in self.journal.trials) and self._standing():
             raise UserError(
-                f"no round counts; the last was thrown out because {self._fault}: let nothing else run "
-                f"here, train longer, or allow for more with --tolerance"
+                f"no round counts; the last was thrown out because {self._fault}: let nothing else run here "
+                f"or allow for more with --tolerance, and go on with --resume; or train longer"
             )
 
     def own(self, arm: str) -> int:
@@ -193,7 +193,8 @@ class Session:
         try:
             outcome = self.train(self.plan.arms[arm], seed, steps)
         except NumericError as error:
-            failed = f"diverges at seed {seed}, {steps} steps: {' '.join(str(error).split())}"
+            reason = str(error).partition(";")[0]  # then comes where the weights are, which go
+            failed = f"diverges at seed {seed}, {steps} steps: {' '.join(reason.split())}"
             outcome = FAILED
         self._speed = self.calibrate()
         self._walls[arm] = (time.monotonic() - started) / steps

@@ -7,8 +7,9 @@ from typing import Any, Literal
 
 import attrs
 
-COSTS = ("seconds", "cpu_seconds", "flops", "tokens")
-"""What a training is charged with: wall and CPU seconds, executed operations, tokens trained on."""
+COSTS = ("seconds", "cpu_seconds", "flops", "tokens", "inference_seconds", "inference_flops")
+"""What a training is charged with: wall and CPU seconds, executed operations, tokens trained on; and what the
+model that comes of it costs: wall seconds and operations for each token that it reads, once it is trained."""
 
 Unit = Literal["nats/token", "bits/byte"]
 
@@ -37,6 +38,8 @@ class Trial:
     seconds, cpu_seconds, flops, tokens  set-up that the spec causes, scoring and steps; not the evaluation
     phases       wall seconds by phase
     peak_memory  bytes
+    inference_seconds, inference_flops  of passes over the held-out text with the trained model, for each
+                 token, not charged to the training; 0 where they were not measured
     speed        of the machine right before and right after: seconds of a fixed piece of work
     kept         whether its round counts: the machine held still, and what was spent was equal
     failed       why it came to no loss; "" otherwise. What it had cost until then is not known
@@ -56,6 +59,8 @@ class Trial:
     phases: Mapping[str, float]
     peak_memory: int
     speed: tuple[float, float]
+    inference_seconds: float = 0.0
+    inference_flops: float = 0.0
     kept: bool = True
     failed: str = ""
 
@@ -120,7 +125,7 @@ class Factor:
     """One difference between the spec and what it is held against, and its worth: the ratio of seconds to the
     goal's loss without it to with it, or, at equal budgets, the loss without it minus with it.
 
-    what         "table -> ngram-hash": its value without and with it
+    what         "plain -> quick": its value without and with it
     alone        added to nothing else; None when an arm that this needs has no number
     company      added to all the others, which is what the verdict goes by
     interaction  company / alone, or their difference at equal budgets; None with fewer than two factors

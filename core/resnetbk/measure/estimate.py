@@ -6,23 +6,23 @@ import time
 
 import attrs
 
+from resnetbk.errors import NumericError
+from resnetbk.measure.budget import PROBES, Line, enough
 from resnetbk.measure.compare import WARM_UP
-from resnetbk.measure.plan import Plan, Train
-
-SHORT, LONG = 3, 13
-"""Steps of the two trainings that tell what each step takes from what each training takes besides."""
+from resnetbk.measure.plan import Outcome, Plan, Train
 
 SEARCHED = 3
 """Trainings that a search for a loss takes when the arm's own steps are about right."""
 
 
-@attrs.frozen
+@attrs.frozen(kw_only=True)
 class Expected:
-    """For one arm: its own steps (None when it says seconds), wall seconds a step and for each training
-    besides (reading the text, set-up, evaluation), trainings, and seconds for all at its own steps."""
+    """For one arm: the steps of a training, which are its own or, at equal budgets, those that the budget
+    buys; wall seconds a step and for each training besides (reading the text, set-up, evaluation); trainings,
+    and seconds for all of them."""
 
     arm: str
-    steps: int | None
+    steps: int
     each: float
     besides: float
     trainings: int
@@ -30,21 +30,38 @@ class Expected:
 
 
 def estimate(plan: Plan, train: Train) -> list[Expected]:
-    """Trains each arm for a moment. At equal seconds every arm is taken to train as long as the first."""
+    """Trains each arm for a moment. Raises UserError for a budget too small to say anything, NumericError for
+    an arm that diverges at once."""
     found: list[Expected] = []
-    first_wall = plan.goal.budget or 0.0
     trainings = plan.pairs * 2 + SEARCHED if plan.goal.loss is not None else plan.pairs
+    goal, budget = plan.goal, plan.goal.budget
     for arm, spec in plan.arms.items():
-        train(spec, plan.seed(-1), WARM_UP)
-        walls = []
-        for steps in (SHORT, LONG):
+        _trained(arm, plan, train, WARM_UP)
+        walls, outcomes = [], []
+        for probe in PROBES:
             start = time.perf_counter()
-            train(spec, plan.seed(-1), steps)
+            outcomes.append(_trained(arm, plan, train, probe))
             walls.append(time.perf_counter() - start)
-        each = max(walls[1] - walls[0], 0.0) / (LONG - SHORT) or walls[1] / LONG
-        besides = max(0.0, walls[0] - SHORT * each)
-        wall = (spec.train.steps or 0) * each or spec.train.seconds or 0.0
-        first_wall = first_wall or wall
-        seconds = trainings * ((first_wall if plan.goal.equal == "seconds" else wall) + besides)
-        found.append(Expected(arm, spec.train.steps, each, besides, trainings, seconds))
+        seconds = spec.train.seconds or 0.0
+        steps = spec.train.steps or max(1, round(PROBES[-1] * seconds / outcomes[-1].seconds))
+        if goal.equal:
+            line = Line.through(*(float(getattr(outcome, goal.equal)) for outcome in outcomes))
+            budget = line.cost(steps) if budget is None else budget
+            steps = line.steps(budget)
+            enough(goal, tuple(plan.arms), arm, steps)
+        wall = Line.through(*walls)
+        found.append(
+            Expected(
+                arm=arm, steps=steps, each=wall.each, besides=wall.set_up, trainings=trainings,
+                seconds=trainings * wall.cost(steps),
+            )
+        )  # fmt: skip
     return found
+
+
+def _trained(arm: str, plan: Plan, train: Train, steps: int) -> Outcome:
+    try:
+        return train(plan.arms[arm], plan.seed(-1), steps)
+    except NumericError as error:
+        reason = str(error).partition(";")[0]  # then comes where the weights are, which go
+        raise NumericError(f"{arm}: diverges within {steps} steps: {reason}") from None

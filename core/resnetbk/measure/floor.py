@@ -26,6 +26,7 @@ from typing import Any
 import attrs
 import numpy as np
 
+from resnetbk.cache import cache_folder
 from resnetbk.errors import UserError
 
 Array = np.ndarray[Any, Any]
@@ -143,13 +144,6 @@ def _tokens(tokens: Array, vocabulary: int) -> Array:
 
 
 # ---------------------------------------------------------------- the cache
-
-
-def cache_folder() -> Path:
-    """RESNETBK_CACHE, else resnetbk under XDG_CACHE_HOME or ~/.cache; RuntimeError without a home folder."""
-    if own := os.environ.get("RESNETBK_CACHE"):
-        return Path(own).expanduser()
-    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "resnetbk"
 
 
 def _key(train: Array, valid: Array, vocabulary: int, orders: Sequence[int]) -> str:

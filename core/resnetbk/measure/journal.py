@@ -17,7 +17,7 @@ import cattrs
 
 from resnetbk.errors import StorageError, UserError
 from resnetbk.measure.comparison import Ablation, Comparison, Trial
-from resnetbk.spec.lock import differences
+from resnetbk.spec.changes import differences
 from resnetbk.training.run_folder import accessing, replace_file
 
 PLAN, TRIALS, RESULT = "plan.json", "trials.jsonl", "result.json"
@@ -78,6 +78,13 @@ class Journal:
                 raise UserError(*(start + line for line in changed))
         else:
             replace_file(path, _dumped(plan))
+
+    def discard(self) -> None:
+        """Removes what it has written, of a comparison that came to nothing."""
+        assert self.folder is not None
+        with accessing(self.folder):
+            for name in (PLAN, TRIALS):
+                (self.folder / name).unlink(missing_ok=True)
 
     def finish(self, found: Comparison | Ablation) -> Path:
         """Writes `result.json`, whole or not at all."""

@@ -10,6 +10,9 @@ from resnetbk.measure.calibration import TOLERANCE
 from resnetbk.measure.comparison import Goal, Trial
 from resnetbk.spec.spec import Spec
 
+PAIRS, REACH = 5, 8.0
+"""Of a plan that says no other."""
+
 
 @attrs.frozen(kw_only=True)
 class Outcome:
@@ -24,6 +27,8 @@ class Outcome:
     parameters: int
     phases: Mapping[str, float] = attrs.field(factory=dict)
     peak_memory: int = 0
+    inference_seconds: float = 0.0
+    inference_flops: float = 0.0
 
 
 FAILED = Outcome(
@@ -54,8 +59,8 @@ class Plan:
     name: str
     arms: Mapping[str, Spec]
     goal: Goal
-    pairs: int = 5
-    reach: float = 8.0
+    pairs: int = PAIRS
+    reach: float = REACH
     tolerance: float = TOLERANCE
 
     def seed(self, pair: int) -> int:

@@ -2,7 +2,7 @@
 
     train.optimizer.lr=1e-3:1e-1:log     all numbers between, even on a logarithmic scale
     model.depth=2:8                      integers, as the key's type is
-    train.optimizer=muon,adamw           a choice of values, each as after `--set`
+    model.norm=rms,layer                 a choice of values, each as after `--set`
     small.toml:model.depth=1:3           for the arm of that file, or of that name, alone
 
 Without an arm in front, a range goes to every arm that has the key. Where an arm has one of its own for that
@@ -156,7 +156,8 @@ def _applied(one: _Asked, arms: list[Arm], asked: list[_Asked], registry: Regist
         raise UserError("write KEY=LO:HI, KEY=LO:HI:log or KEY=a,b,c, as in train.optimizer.lr=1e-3:1e-1:log")
     about = [arm for arm in arms if one.arm in ("", str(arm.path), arm.name)]
     if not about:
-        raise UserError(f"no arm {one.arm!r}{nearest(one.arm, [str(arm.path) for arm in arms])}")
+        called = [name for arm in arms for name in (arm.name, str(arm.path))]
+        raise UserError(f"no spec {one.arm!r}{nearest(one.arm, called)}")
     having = [arm for arm in about if _type(arm.spec, one.key) is not None]
     if not having:  # what is wrong with the key is said as for --set
         first = _split(one.values)[0] if "," in one.values else one.values.partition(":")[0]

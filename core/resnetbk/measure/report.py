@@ -7,7 +7,7 @@ from pathlib import Path
 
 from resnetbk.measure.comparison import Ablation, Comparison
 from resnetbk.measure.report_svg import need_matplotlib
-from resnetbk.training.run_folder import RunFolder, accessing, replace_file
+from resnetbk.training.run_folder import RunFolder, replace_file
 
 
 def write_report(found: Comparison | Ablation, path: Path) -> None:
@@ -35,6 +35,4 @@ def write_run_report(folder: RunFolder, path: Path, floors: Mapping[int, float] 
 
 
 def _write(text: str, path: Path) -> None:
-    with accessing(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-    replace_file(path, text.encode())
+    replace_file(path, text.encode(), parents=True)

@@ -18,7 +18,10 @@ from resnetbk.spec.changes import NOTHING as ABSENT
 from resnetbk.spec.changes import changes
 
 SHOWN = ("seconds", "tokens", "flops")
-"""Costs that losses are drawn against, and the order of lines in the picture of ratios."""
+"""Costs that losses are drawn against."""
+
+RATIOS = (*SHOWN, "inference_seconds", "inference_flops")
+"""Costs of which ratios are shown, in their order."""
 
 T = TypeVar("T")
 
@@ -92,7 +95,7 @@ def worth_section(found: Comparison) -> str:
     else:
         label = f"How many times less than {first}, by cost"
         ratios = [
-            Group(a.name, i, [Estimate(html.COST_NAMES[c], a.saved[c]) for c in SHOWN if c in a.saved])
+            Group(a.name, i, [Estimate(html.COST_NAMES[c], a.saved[c]) for c in RATIOS if c in a.saved])
             for i, a in others
         ]
         picture = forest("worth", label, ratios, ratio=True)
@@ -170,7 +173,7 @@ def number_section(found: Comparison) -> str:
     units = {c: Unit.of(c, [by[c].estimate for by in spent.values() if c in by]) for c in costs}
     memory = {name: max((t.peak_memory for t in trials), default=0) for name, trials in held.items()}
     byte = Unit.of("bytes", memory.values())
-    saved = [c for c in SHOWN if any(c in arm.saved for arm in found.arms)]
+    saved = [c for c in RATIOS if any(c in arm.saved for arm in found.arms)]
     head = ["arm", words.unit(found), "parameters", *(units[c].heading(html.COST_NAMES[c]) for c in costs)]
     head += [byte.heading("peak memory"), *(f"{words.LESS[c][0]},\N{NO-BREAK SPACE}×" for c in saved)]
     head += [] if target else [f"{words.short_unit(found)} gained"]
@@ -237,10 +240,11 @@ def method_section(found: Comparison) -> str:
 
 
 def _trials(trials: Sequence[Trial]) -> str:
-    units = {cost: Unit.of(cost, [float(getattr(t, cost)) for t in trials]) for cost in COSTS}
+    costs = [cost for cost in COSTS if any(getattr(t, cost) > 0 for t in trials)]
+    units = {cost: Unit.of(cost, [float(getattr(t, cost)) for t in trials]) for cost in costs}
     byte = Unit.of("bytes", [trial.peak_memory for trial in trials])
     head = ["arm", "round", "counts", "seed", "steps", "nats a token", "bits a byte"]
-    head += [units[cost].heading(html.COST_NAMES[cost]) for cost in COSTS]
+    head += [units[cost].heading(html.COST_NAMES[cost]) for cost in costs]
     head += [byte.heading("peak memory"), "speed before, s", "speed after, s"]
     rows = [
         [
@@ -251,7 +255,7 @@ def _trials(trials: Sequence[Trial]) -> str:
             f"{t.steps:,}",
             html.nats(t.loss),
             html.nats(t.bits_per_byte),
-            *(units[cost].number(getattr(t, cost)) for cost in COSTS),
+            *(units[c].number(cost) if (cost := getattr(t, c)) > 0 else NOTHING for c in costs),
             byte.number(t.peak_memory),
             *(html.digits(speed) for speed in t.speed),
         ]

@@ -15,7 +15,14 @@ import attrs
 from resnetbk.measure.comparison import Interval
 from resnetbk.measure.report_svg import hue_index, mark_index
 
-COST_NAMES = {"seconds": "time", "cpu_seconds": "CPU time", "flops": "FLOPs", "tokens": "tokens"}
+COST_NAMES = {
+    "seconds": "time",
+    "cpu_seconds": "CPU time",
+    "flops": "FLOPs",
+    "tokens": "tokens",
+    "inference_seconds": "inference time",
+    "inference_flops": "inference FLOPs",
+}
 """What a reader calls each of COSTS."""
 
 NOTHING = "–"
@@ -24,6 +31,12 @@ _UNITS: dict[str, tuple[tuple[float, str], ...]] = {
     "seconds": ((1.0, "s"), (60.0, "min"), (3600.0, "h")),
     "cpu_seconds": ((1.0, "s"), (60.0, "min"), (3600.0, "h")),
     "flops": ((1e6, "MFLOP"), (1e9, "GFLOP"), (1e12, "TFLOP"), (1e15, "PFLOP"), (1e18, "EFLOP")),
+    "inference_seconds": tuple(
+        (size, f"{name} a token") for size, name in ((1e-9, "ns"), (1e-6, "µs"), (1e-3, "ms"), (1.0, "s"))
+    ),
+    "inference_flops": tuple(
+        (10.0 ** (3 * i), f"{name}FLOP a token") for i, name in enumerate(("", "k", "M", "G", "T"))
+    ),
     "tokens": ((1.0, ""), (1e3, "k"), (1e6, "M"), (1e9, "G"), (1e12, "T")),
     "bytes": ((1.0, "B"), (2.0**10, "KiB"), (2.0**20, "MiB"), (2.0**30, "GiB")),
 }

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import tomllib
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from html import escape
@@ -11,12 +10,13 @@ from typing import Any
 
 import attrs
 
-from resnetbk.errors import StorageError
+from resnetbk.errors import StorageError, UserError
 from resnetbk.measure import report_page as html
 from resnetbk.measure.report_comparison import floor_rules, phases, spec_text
 from resnetbk.measure.report_curves import Curve, Rule, curves
 from resnetbk.measure.report_words import floor_words
-from resnetbk.training.run_folder import RunFolder, accessing
+from resnetbk.spec.lock import load_lock
+from resnetbk.training.run_folder import RunFolder
 
 Line = Mapping[str, Any]
 
@@ -46,15 +46,10 @@ def run_page(folder: RunFolder, floors: Mapping[int, float]) -> str:
 
 
 def _lock(folder: RunFolder) -> dict[str, Any]:
-    with accessing(folder.spec_lock, "read"):
-        data = folder.spec_lock.read_bytes()
     try:
-        tree = tomllib.loads(data.decode())
-    except (ValueError, RecursionError):
-        tree = {}
-    if not all(isinstance(tree.get(name), dict) for name in ("spec", "components", "environment")):
-        raise StorageError(f"{folder.spec_lock}: damaged (no lock of a spec)")
-    return tree
+        return load_lock(folder.spec_lock)
+    except UserError as error:  # it was we who wrote it
+        raise StorageError(f"{folder.spec_lock}: damaged ({error.mistakes[0].message})") from None
 
 
 def _lead(
@@ -106,7 +101,9 @@ def _loss_section(
         if picture:
             drawn.append(html.figure(picture, f"Against {html.COST_NAMES[what]}"))
     if not drawn:
-        return html.section("Loss", html.element("p", "No step was recorded (observer jsonl).", "note"))
+        return html.section(
+            "Loss", html.element("p", "No step was recorded: no observer wrote metrics.jsonl.", "note")
+        )
     note = "Training loss is a mean over neighbouring steps, with a band from their lowest to their highest."
     return html.section(
         "Loss, nats a token",

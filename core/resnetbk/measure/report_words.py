@@ -16,6 +16,8 @@ LESS = {
     "cpu_seconds": ("less CPU time", "more CPU time"),
     "flops": ("fewer FLOPs", "more FLOPs"),
     "tokens": ("fewer tokens", "more tokens"),
+    "inference_seconds": ("less inference time", "more inference time"),
+    "inference_flops": ("fewer inference FLOPs", "more inference FLOPs"),
 }
 """What a ratio above 1 is called, and one below."""
 
@@ -143,7 +145,9 @@ def method_words(found: Comparison) -> list[str]:
     )
     costs = (
         "Each budget is a training of its own, whose learning rate decays to its end. Costs are all-in: the "
-        "set-up that a spec causes, scoring passes and steps; measuring the held-out loss is not charged."
+        "set-up that a spec causes, scoring passes and steps; measuring the held-out loss is not charged. "
+        "Inference is what the trained model needs to read the held-out text, for each token, and no part of "
+        "what its training costs."
     )
     if found.goal.loss is not None:
         means = (

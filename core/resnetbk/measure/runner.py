@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import os
 import platform
+import statistics
 import tempfile
 from collections.abc import Mapping
 from importlib.metadata import version
@@ -24,7 +25,16 @@ from resnetbk.spec.lock import facts
 from resnetbk.spec.spec import Spec
 from resnetbk.training.data import Data
 from resnetbk.training.experiment import Experiment
+from resnetbk.training.flops import FlopCounter
+from resnetbk.training.objective import TOKENS_PER_PASS
+from resnetbk.training.run import Run
 from resnetbk.training.signals import Interrupted, Signals
+
+READ = 4 * TOKENS_PER_PASS
+"""Held-out tokens to measure the cost of inference on: a fixed number, for all of them may be many."""
+
+PASSES = 3
+"""Over the held-out text, to tell what it costs to use a model: one alone is noisy."""
 
 
 def runner(registry: Registry, signals: Signals, device: str) -> Train:
@@ -36,8 +46,10 @@ def runner(registry: Registry, signals: Signals, device: str) -> Train:
         gc.collect()  # what the last training left in cycles is not this one's memory
         with tempfile.TemporaryDirectory(prefix="resnetbk-") as folder:
             experiment = Experiment(budgeted(spec, seed, steps), registry)
-            report = experiment.train(Path(folder) / "run", device=device).report
+            run = experiment.train(Path(folder) / "run", device=device)
+        report = run.report
         assert report is not None
+        inference_seconds, inference_flops = inference(run)
         return Outcome(
             loss=report.loss,
             bits_per_byte=report.bits_per_byte,
@@ -48,9 +60,23 @@ def runner(registry: Registry, signals: Signals, device: str) -> Train:
             parameters=report.parameters,
             phases={name: cost.seconds for name, cost in report.phases.items()},
             peak_memory=report.peak_memory,
+            inference_seconds=inference_seconds,
+            inference_flops=inference_flops,
         )
 
     return train
+
+
+def inference(run: Run) -> tuple[float, float]:
+    """Wall seconds and operations for each token of the held-out text's beginning: the median of some passes,
+    which have been warmed up by the run's own evaluation, and the count of one more."""
+    data = run.data()
+    data = attrs.evolve(data, valid=data.valid[: READ + 1])
+    passes = [run.evaluate(data) for _ in range(PASSES)]
+    counter = FlopCounter()
+    with counter:
+        counted = run.evaluate(data)
+    return statistics.median(each.seconds / each.tokens for each in passes), counter.flops / counted.tokens
 
 
 def budgeted(spec: Spec, seed: int, steps: int) -> Spec:
@@ -107,14 +133,6 @@ def machine(device: str) -> dict[str, str]:
         "torch": str(torch.__version__),
         "resnetbk": version("resnetbk"),
     }
-
-
-def device_name(asked: str | None) -> str:
-    """`cpu` or `cuda`. Raises UserError for a device that is not there."""
-    there = torch.cuda.is_available()
-    if asked == "cuda" and not there:
-        raise UserError("there is no CUDA device here; leave --device out, or say cpu")
-    return asked or ("cuda" if there else "cpu")
 
 
 def plan_facts(plan: Plan, registry: Registry, ground: Ground, device: str) -> dict[str, Any]:

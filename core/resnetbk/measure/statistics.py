@@ -1,7 +1,7 @@
 """Intervals from a handful of pairs.
 
 Student's t on logarithms of ratios, not a percentile bootstrap: of five pairs the bootstrap's 95 % interval
-holds the truth about 80 % of the time, because it sees only the spread of those five; t allows for not
+holds the truth about 84 % of the time, because it sees only the spread of those five; t allows for not
 knowing the spread.
 """
 

@@ -8,7 +8,7 @@ from typing import Any
 import attrs
 import torch
 
-from resnetbk.errors import UserError
+from resnetbk.errors import ResnetbkError, UserError
 from resnetbk.kinds import Stack
 from resnetbk.model.language_model import LanguageModel
 from resnetbk.model.layer import Layer
@@ -27,6 +27,7 @@ def assemble(model: Model, *, vocabulary: int, seed: int) -> LanguageModel:
     _check_stacks(model.resolution, resolution.stacks, depth)
     halting = build("model.halting", model.halting, width=width, stacks=resolution.stacks)
     gate = build("model.gate", model.gate, width=width, depth=depth)
+    _check_scope(model, gate.scope)
     embedding = build("model.embedding", model.embedding, vocabulary=vocabulary, width=width)
     layers = [
         Layer(
@@ -55,7 +56,7 @@ def build(key: str, part: Part, **given: Any) -> Any:
     """The working object of a component. Raises UserError, naming key and plugin, when it cannot be built."""
     try:
         made = part.component.build(**given)
-    except UserError:
+    except ResnetbkError:
         raise
     except (Exception, SystemExit) as error:  # a plugin may not end the program
         cause = " ".join(f"{type(error).__name__}: {error}".split())
@@ -80,4 +81,15 @@ def _check_stacks(part: Part, stacks: tuple[Stack, ...], depth: int) -> None:
         raise UserError(
             f"model.resolution: {part.name!r} of plugin {part.entry.plugin!r} gives stacks that do not "
             f"cover layers 0 to {depth - 1} in order, from level 0 to level 0, a level at a time"
+        )
+
+
+def _check_scope(model: Model, scope: str) -> None:
+    """What `SparsityGate.scope` may be, in this wiring."""
+    if scope not in ("layer", "mixer", "channel"):
+        raise UserError(f"model.gate: {model.gate.name!r} rules over {scope!r}, not layer, mixer or channel")
+    if scope != "layer" and model.wiring != "sequential":
+        raise UserError(
+            f"model.gate: {model.gate.name!r} leaves out the {scope} alone, which needs model.wiring = "
+            f"'sequential': in {model.wiring!r} the mixer reads what the channel mixer made of the same rows"
         )

@@ -11,16 +11,31 @@ from torch.nn import functional as F
 
 from resnetbk.kinds import Penalties, Weight
 from resnetbk.model.layer import norm
-from resnetbk.model.trunk import StreamState, Trunk
+from resnetbk.model.trunk import StreamState, Trunk, Visit
+
+
+@attrs.frozen(eq=False)
+class Answer:
+    """What an `Exit` would predict: logits (B, N, V), with its weight and confidence."""
+
+    logits: Tensor
+    weight: Tensor | float
+    confidence: Tensor | None
 
 
 @attrs.frozen(eq=False)
 class Output:
-    """logits (B, N, V); penalties by name; rows: how many each layer really computed, of B*N."""
+    """logits (B, N, V); penalties by name; what each layer did; the answers to learn from, if not logits."""
 
     logits: Tensor
     penalties: Penalties
-    rows: tuple[int, ...]
+    visits: tuple[Visit, ...]
+    answers: tuple[Answer, ...]
+
+    @property
+    def rows(self) -> tuple[float, ...]:
+        """How many rows each layer really computed, where B * N is one a token."""
+        return tuple(visit.rows for visit in self.visits)
 
 
 class LanguageModel(nn.Module):
@@ -44,7 +59,19 @@ class LanguageModel(nn.Module):
         """(B, N) int64 -> logits (B, N, V). N may be anything the components allow."""
         position = torch.arange(tokens.shape[1], device=tokens.device).repeat(tokens.shape[0], 1)
         x, account = self.trunk(self.embedding(tokens, position), tokens, position)
-        return Output(self._logits(x), account.penalties, tuple(account.rows))
+        logits = self._logits(x)
+        answers = tuple(
+            Answer(logits if exit.x is x else self._logits(exit.x), exit.weight, exit.confidence)
+            for exit in account.exits
+        )
+        return Output(logits, account.penalties, tuple(account.visits), answers)
+
+    def anneal(self, progress: float) -> None:
+        """Tells all parts that want to know what share of the training is done, in [0, 1)."""
+        for part in self.children():
+            for module in part.modules():
+                if callable(getattr(module, "anneal", None)):
+                    module.anneal(progress)  # type: ignore[operator]
 
     def initial_state(self, batch: int) -> StreamState:
         """The state before the first token, for models whose parts all provide `streaming`."""
@@ -67,7 +94,11 @@ class LanguageModel(nn.Module):
 
     def weights(self) -> list[Weight]:
         """The trainable parameters with their roles, in a fixed order."""
-        return [Weight(n, p, _role(n, p)) for n, p in self.named_parameters() if p.requires_grad]
+        return [
+            Weight(name, parameter, _role(name, parameter), getattr(parameter, "rate", 1.0))
+            for name, parameter in self.named_parameters()
+            if parameter.requires_grad
+        ]
 
     def parameter_count(self) -> int:
         """Trainable parameters, shared ones once."""

@@ -12,6 +12,9 @@ from resnetbk.kinds import Penalties
 Mix = Callable[[Tensor], Tensor]
 """Applies the layer's sequence mixer to flat rows, (R, D) -> (R, D); the trunk knows their sequences."""
 
+Block = Callable[[Tensor, Mix], tuple[Tensor, Penalties]]
+"""A layer, or half of one, on flat rows: (R, D) -> (R, D) and the channel mixer's penalties."""
+
 
 def norm(style: str, width: int) -> nn.Module:
     """`rms`: RMSNorm (Zhang & Sennrich 2019); `layer`: LayerNorm without bias."""
@@ -33,12 +36,24 @@ class Layer(nn.Module):
         self.channel_norm = norm(style, width)
         self.wiring = wiring
 
+    def blocks(self, scope: str) -> tuple[tuple[Block, bool], ...]:
+        """What runs one after the other, each with whether a gate of this scope rules over it."""
+        if scope == "layer":
+            return ((self, True),)
+        return (self.across, scope == "mixer"), (self.within, scope == "channel")
+
     def forward(self, x: Tensor, mix: Mix) -> tuple[Tensor, Penalties]:
-        """(R, D) -> (R, D) and the channel mixer's penalties."""
         if self.wiring == "sequential":
-            x = x + mix(self.mixer_norm(x))
-            c, penalties = self.channel(self.channel_norm(x))
-            return x + c, penalties
+            return self.within(self.across(x, mix)[0], mix)
         c, penalties = self.channel(self.channel_norm(x))
         # to the residual's type: under autocast the channel mixer answers in half precision
         return x + c + mix(self.mixer_norm(c.to(x.dtype))), penalties
+
+    def across(self, x: Tensor, mix: Mix) -> tuple[Tensor, Penalties]:
+        """The first half of a sequential layer: what rows learn from each other."""
+        return x + mix(self.mixer_norm(x)), {}
+
+    def within(self, x: Tensor, mix: Mix) -> tuple[Tensor, Penalties]:
+        """The second half of a sequential layer: what happens within each row."""
+        c, penalties = self.channel(self.channel_norm(x))
+        return x + c, penalties

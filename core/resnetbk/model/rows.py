@@ -18,23 +18,35 @@ class Packing:
 
     index   (R,) int64 into the B*M rows, rising
     slot    (R,) int64 into the B*W packed rows
-    length  (B,) int64, rows computed of each sequence; W is the largest of them
+    length  (B,) int64, rows computed of each sequence; W is the largest of them, or a few more
+    present B x M, the rows it chose from
+    spare   S, how many rows are computed besides, which are copies of the last and thrown away
     """
 
     index: Tensor
     slot: Tensor
     length: Tensor
     width: int
+    present: int
+    spare: int
 
     @classmethod
     def of(cls, mask: Tensor) -> Packing:
-        """Packs the rows that `mask` (B, M) bool keeps, in order."""
+        """Packs the rows that `mask` (B, M) bool keeps, in order.
+
+        Under autocast there are spare rows and a wider W, so that their numbers recur from step to step:
+        oneDNN compiles half-precision products for each number of rows, which takes longer than the product.
+        """
         length = mask.sum(1)
         width = int(length.max()) if mask.numel() else 0
         index = mask.flatten().nonzero().squeeze(1)
+        spare = 0
+        if torch.is_autocast_enabled(mask.device.type):
+            width = min(rounded(width, 32), mask.shape[1])
+            spare = rounded(len(index), 64) - len(index)
         sequence = index // max(mask.shape[1], 1)
         rank = (mask.cumsum(1) - 1).flatten()[index]
-        return cls(index, sequence * width + rank, length, width)
+        return cls(index, sequence * width + rank, length, width, mask.numel(), spare)
 
     @property
     def rows(self) -> int:
@@ -42,22 +54,37 @@ class Packing:
         return self.index.shape[0]
 
     def take(self, x: Tensor) -> Tensor:
-        """(B, M, ...) -> (R, ...)."""
-        return x.flatten(0, 1).index_select(0, self.index)
+        """(B, M, ...) -> (R + S, ...)."""
+        return x.flatten(0, 1).index_select(0, self._with_spare(self.index))
 
     def put(self, x: Tensor, rows: Tensor) -> Tensor:
-        """(B, M, D) with the computed rows (R, D) in their places."""
-        return x.flatten(0, 1).index_copy(0, self.index, rows.to(x.dtype)).view(x.shape)
+        """(B, M, D) with the computed rows (R + S, D) in their places."""
+        return x.flatten(0, 1).index_copy(0, self.index, rows[: self.rows].to(x.dtype)).view(x.shape)
 
     def pad(self, rows: Tensor) -> Tensor:
-        """(R, ...) -> (B, W, ...), zeros to the right of each sequence's rows."""
+        """(R + S, ...) -> (B, W, ...), zeros to the right of each sequence's rows."""
         batch = self.length.shape[0]
         padded = rows.new_zeros(batch * self.width, *rows.shape[1:])
-        return padded.index_copy(0, self.slot, rows).view(batch, self.width, *rows.shape[1:])
+        padded.index_copy_(0, self.slot, rows[: self.rows])
+        return padded.view(batch, self.width, *rows.shape[1:])
 
     def unpad(self, padded: Tensor) -> Tensor:
-        """(B, W, ...) -> (R, ...)."""
-        return padded.flatten(0, 1).index_select(0, self.slot)
+        """(B, W, ...) -> (R + S, ...)."""
+        return padded.flatten(0, 1).index_select(0, self._with_spare(self.slot))
+
+    def _with_spare(self, places: Tensor) -> Tensor:
+        return torch.cat([places, places[-1:].expand(self.spare)]) if self.spare else places
+
+
+def rounded(count: int, parts: int) -> int:
+    """Up to a multiple of the largest power of two in count / parts: at most one part more."""
+    step = 1 << max(0, (count // parts).bit_length() - 1)
+    return -(-count // step) * step
+
+
+def real_rows(length: Tensor, present: int) -> Tensor:
+    """(B,) lengths -> (B, M) bool: which of M rows are no padding; see `Rows.length`."""
+    return torch.arange(present, device=length.device) < length[:, None]
 
 
 def select(state: State, index: Tensor) -> State:

@@ -18,20 +18,39 @@ import attrs
 import torch
 from torch import Tensor, nn
 
-from resnetbk.kinds import Halting, Keep, Rows, Stack
-from resnetbk.model.layer import Layer
-from resnetbk.model.rows import Packing, merge, select
+from resnetbk.kinds import Exit, Halting, Keep, Rows, Stack
+from resnetbk.model.layer import Block, Layer
+from resnetbk.model.rows import Packing, merge, real_rows, select
 
 StreamState = dict[str, Any]
 """What the trunk carries from token to token: `layers`, `gate`, `resolution`, and the last coarse rows."""
 
 
+@attrs.frozen(eq=False)
+class Visit:
+    """One layer's part in a pass.
+
+    position  (B, M) and length, (B,) or None, of the rows present: see `Rows`
+    mixer     (B, M) bool: the rows its sequence mixer computed; None stands for all of them
+    channel   the same of its channel mixer
+    rows      how many it computed; what only half of the layer computed counts half
+    """
+
+    layer: int
+    position: Tensor
+    length: Tensor | None
+    mixer: Tensor | None
+    channel: Tensor | None
+    rows: float
+
+
 @attrs.define(eq=False)
 class Account:
-    """What one pass came to: penalties by name, and the rows each layer really computed."""
+    """What one pass came to: penalties by name, what each layer did, and where it might have ended."""
 
     penalties: dict[str, Tensor] = attrs.field(factory=dict)
-    rows: list[int] = attrs.field(factory=list)
+    visits: list[Visit] = attrs.field(factory=list)
+    exits: tuple[Exit, ...] = ()
 
     def charge(self, penalties: Mapping[str, Tensor]) -> None:
         for name, value in penalties.items():
@@ -50,10 +69,12 @@ class Trunk(nn.Module):
 
     def forward(self, x: Tensor, tokens: Tensor, position: Tensor) -> tuple[Tensor, Account]:
         """(B, N, D), (B, N), (B, N) -> (B, N, D) and what the pass came to."""
-        account = Account(rows=[0] * len(self.layers))
+        account = Account()
         rows = Rows(x, position)
         finer: list[Rows] = []
         for number, stack in enumerate(self.resolution.stacks):
+            if account.exits:
+                raise ValueError("only the last stack may have exits: the head cannot read those of others")
             while len(finer) < stack.level:
                 finer.append(rows)
                 rows = self.resolution.down(len(finer), rows, tokens)
@@ -68,38 +89,59 @@ class Trunk(nn.Module):
         for layer in stack.layers:
             keep: Keep = self.gate.keep(layer, rows)
             account.charge(keep.penalties)
-            x = self._layer(layer, rows, _all(present, halting.running, keep.mask), keep, account)
-            if keep.mask is not None:
-                x = self.gate.fill(layer, rows.x, x, keep)
-            rows = attrs.evolve(rows, x=x)
-            halting.observe(layer, x)
-        x, penalties = halting.finish()
-        account.charge(penalties)
-        return attrs.evolve(rows, x=x)
+            rows = self._layer(layer, rows, _all(present, halting.running), keep, account)
+            halting.observe(layer, rows.x)
+        finished = halting.finish()
+        account.charge(finished.penalties)
+        account.exits = finished.exits
+        return attrs.evolve(rows, x=finished.x)
 
-    def _layer(self, number: int, rows: Rows, mask: Tensor | None, keep: Keep, account: Account) -> Tensor:
+    def _layer(self, number: int, rows: Rows, running: Tensor | None, keep: Keep, account: Account) -> Rows:
         layer: Layer = self.layers[number]
-        if mask is None:
+        kept = attrs.evolve(keep, mask=_all(running, keep.mask))
+        done: list[tuple[Tensor | None, int]] = []
+        for block, gated in layer.blocks(self.gate.scope):
+            decision = kept if gated else Keep(running)
+            x, computed = self._block(layer, block, rows, decision, account)
+            if gated and keep.mask is not None:
+                x = _only(running, self.gate.fill(number, rows.x, x, kept), rows.x)
+            rows = attrs.evolve(rows, x=x)
+            done.append((decision.mask, computed))
+        account.visits.append(
+            Visit(
+                number,
+                rows.position,
+                rows.length,
+                mixer=done[0][0],
+                channel=done[-1][0],
+                rows=sum(computed for _, computed in done) / len(done),
+            )
+        )
+        return rows
+
+    def _block(
+        self, layer: Layer, block: Block, rows: Rows, keep: Keep, account: Account
+    ) -> tuple[Tensor, int]:
+        """The rows after a block, of which those that `keep` masks out are as before; and how many it ran."""
+        packing = None if keep.mask is None else Packing.of(keep.mask)
+        if packing is not None and packing.rows == 0:
+            return rows.x, 0
+        if packing is None or packing.rows == packing.present:
             before = rows.x.flatten(0, 1)
-            after, penalties = layer(
+            after, penalties = block(
                 before,
                 lambda h: layer.mixer(h.view(rows.x.shape), rows.position, rows.length).flatten(0, 1),
             )
             account.charge(penalties)
-            account.rows[number] = before.shape[0]
-            return _weigh(before, after, keep, Tensor.flatten).view(rows.x.shape)
-        packing = Packing.of(mask)
-        account.rows[number] = packing.rows
-        if packing.rows == 0:
-            return rows.x
+            return _weigh(before, after, keep, Tensor.flatten).view(rows.x.shape), before.shape[0]
         before = packing.take(rows.x)
         position = packing.pad(packing.take(rows.position))
-        after, penalties = layer(
+        after, penalties = block(
             before,
             lambda h: packing.unpad(layer.mixer(packing.pad(h), position, packing.length)),
         )
         account.charge(penalties)
-        return packing.put(rows.x, _weigh(before, after, keep, packing.take))
+        return packing.put(rows.x, _weigh(before, after, keep, packing.take)), packing.rows
 
     # ------------------------------------------------------------ one token at a time
 
@@ -159,32 +201,41 @@ class Trunk(nn.Module):
         halting: Halting = self.halting.begin(number, rows)
         for layer in stack.layers:
             keep: Keep = self.gate.keep(layer, rows)
-            x = self._layer_step(layer, rows, _all(halting.running, keep.mask), keep, active, state)
-            if keep.mask is not None:
-                known = select(state["gate"], active)
-                x, new = self.gate.fill_step(layer, rows.x, x, keep, known)
-                state["gate"] = merge(state["gate"], active, new)
-            rows = attrs.evolve(rows, x=x)
-            halting.observe(layer, x)
-        return attrs.evolve(rows, x=halting.finish()[0])
+            rows = self._layer_step(layer, rows, halting.running, keep, active, state)
+            halting.observe(layer, rows.x)
+        return attrs.evolve(rows, x=halting.finish().x)
 
     def _layer_step(
-        self, number: int, rows: Rows, mask: Tensor | None, keep: Keep, active: Tensor, state: StreamState
+        self, number: int, rows: Rows, running: Tensor | None, keep: Keep, active: Tensor, state: StreamState
+    ) -> Rows:
+        kept = attrs.evolve(keep, mask=_all(running, keep.mask))
+        for block, gated in self.layers[number].blocks(self.gate.scope):
+            x = self._block_step(number, block, rows, kept if gated else Keep(running), active, state)
+            if gated and keep.mask is not None:
+                known = select(state["gate"], active)
+                x, new = self.gate.fill_step(number, rows.x, x, kept, known)
+                x = _only(running, x, rows.x)
+                state["gate"] = merge(state["gate"], active, new)
+            rows = attrs.evolve(rows, x=x)
+        return rows
+
+    def _block_step(
+        self, number: int, block: Block, rows: Rows, keep: Keep, active: Tensor, state: StreamState
     ) -> Tensor:
-        layer, states = self.layers[number], state["layers"]
+        mixer, states = self.layers[number].mixer, state["layers"]
         everyone = torch.arange(len(active), device=active.device)
-        chosen = everyone if mask is None else mask[:, 0].nonzero()[:, 0]
+        chosen = everyone if keep.mask is None else keep.mask[:, 0].nonzero()[:, 0]
         if chosen.numel() == 0:
             return rows.x
         before, position, index = rows.x[chosen, 0], rows.position[chosen, 0], active[chosen]
 
         def mix(h: Tensor) -> Tensor:
             y: Tensor
-            y, new = layer.mixer.step(h, position, select(states[number], index))
+            y, new = mixer.step(h, position, select(states[number], index))
             states[number] = merge(states[number], index, new)
             return y
 
-        after, _ = layer(before, mix)
+        after, _ = block(before, mix)
         after = _weigh(before, after, keep, lambda weight: weight[chosen, 0])
         return rows.x.index_copy(0, chosen, after[:, None].to(rows.x.dtype))
 
@@ -193,7 +244,7 @@ def _present(rows: Rows) -> Tensor | None:
     """(B, M) bool: the real rows, or None when all are."""
     if rows.length is None:
         return None
-    return torch.arange(rows.x.shape[1], device=rows.x.device) < rows.length[:, None]
+    return real_rows(rows.length, rows.x.shape[1])
 
 
 def _all(*masks: Tensor | None) -> Tensor | None:
@@ -202,8 +253,17 @@ def _all(*masks: Tensor | None) -> Tensor | None:
     return None if not given else torch.stack(given).all(0) if len(given) > 1 else given[0]
 
 
+def _only(running: Tensor | None, filled: Tensor, before: Tensor) -> Tensor:
+    """The filled rows where rows are running; halted ones stay as they were."""
+    return filled if running is None else torch.where(running[..., None], filled, before)
+
+
 def _weigh(before: Tensor, after: Tensor, keep: Keep, take: Callable[[Tensor], Tensor]) -> Tensor:
-    """The rows with what the layer added scaled by the gate's weights, of which `take` picks these rows'."""
+    """The rows with what the layer added scaled by the gate's weights, of which `take` picks these rows'.
+
+    A weight of 1 leaves `after` as it is, to the bit: that is how `lerp` is made.
+    """
     if keep.weight is None:
         return after
-    return before + take(keep.weight)[:, None].to(before.dtype) * (after - before)
+    weight = take(keep.weight)[:, None].to(before.dtype)
+    return torch.lerp(before, after.to(before.dtype), weight)

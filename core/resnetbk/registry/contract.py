@@ -9,12 +9,16 @@ if TYPE_CHECKING:
     from resnetbk.registry.manifest import Entry
 
 WORDS: dict[str, str] = {
-    "causal": "what it makes of position i depends on positions <= i alone, bit for bit",
+    "causal": "what it makes of position i depends on positions <= i alone, bit for bit where the number of "
+    "rows computed does not depend on the text, else but for the rounding of matrix products",
     "bidirectional": "what it makes of a position may depend on every position of the window",
     "streaming": "a step on one row with carried state gives the numbers of a pass over the whole window",
     "any-length": "works at lengths it was not built or trained for",
     "deterministic": "the same seed, step and state give the same choice",
     "ragged": "packed rows of different lengths (`Rows.length`) come out as if each were alone",
+    "multi-resolution": "some layers have fewer rows than there are tokens",
+    "byte-level": "token t stands for the byte t of the text's UTF-8",
+    "data-parallel": "the gradients of shares of a batch average to the gradient of the whole",
 }
 """The words of `provides`, `requires` and `conflicts`, and what each promises. All can be tested."""
 
@@ -25,6 +29,9 @@ _REASONS: dict[str, str] = {
     "any-length": "it will meet lengths it was not trained at",
     "deterministic": "a run must come out the same again",
     "ragged": "it will meet packed rows of different lengths",
+    "multi-resolution": "coarse layers cost less",
+    "byte-level": "it looks for bytes of the text",
+    "data-parallel": "several processes have a share of the batch each",
 }
 
 _MODEL = "model."
@@ -51,7 +58,11 @@ def breaches(parts: Mapping[str, Entry], goal: frozenset[str]) -> list[tuple[str
                 for word in sorted(entry.requires - other.provides)
             ]
             found += [
-                (key, f"{entry.name} conflicts with {word!r}, which {other_key} = {other.name} provides")
+                (
+                    key,
+                    f"{entry.name} conflicts with {word!r} ({WORDS[word]}), which {other_key} = "
+                    f"{other.name} provides",
+                )
                 for word in sorted(entry.conflicts & other.provides)
             ]
     return found

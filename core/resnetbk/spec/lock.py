@@ -17,7 +17,6 @@ import attrs
 from resnetbk import toml_places, toml_write
 from resnetbk.errors import Mistake, UserError
 from resnetbk.kinds import KINDS
-from resnetbk.spec.changes import differences as differences
 from resnetbk.spec.document import Document, Place
 from resnetbk.spec.read import finish, read
 from resnetbk.spec.source import source_sha256

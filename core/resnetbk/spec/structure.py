@@ -56,7 +56,9 @@ def _objections(key: str, part: Part, spec: Spec) -> list[Problem]:
     try:
         if callable(check):
             check(spec)
-    except (ValueError, UserError) as error:
+    except UserError as error:
+        return [Problem(path, path, shortened(str(mistake))) for mistake in error.mistakes]
+    except ValueError as error:
         return [Problem(path, path, shortened(one_line(error)))]
     return []
 

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
 import attrs
 import numpy as np
 import torch
 
+from resnetbk.cache import kept
 from resnetbk.errors import UserError
 from resnetbk.kinds import Batch, Text, Tokenizer, Windows
 from resnetbk.model.assemble import build
+from resnetbk.spec.source import source_sha256
 from resnetbk.spec.spec import Data as DataSpec
+from resnetbk.spec.spec import Part
+from resnetbk.texts import PIECE, pieces
 
 if TYPE_CHECKING:
     from resnetbk.kinds import Array
@@ -20,7 +26,10 @@ if TYPE_CHECKING:
 
 @attrs.frozen(eq=False)
 class Data:
-    """text and its tokens: train (T,), valid (U,), of the tokenizer's integer type."""
+    """text and its tokens: train (T,), valid (U,), of the tokenizer's integer type.
+
+    Of a large text they stay on disk: windows are read from there as they are chosen.
+    """
 
     text: Text
     tokenizer: Tokenizer
@@ -39,7 +48,8 @@ class Data:
         Raises UserError when a part is too short to predict anything.
         """
         tokenizer = tokenizer or build("data.tokenizer", spec.tokenizer, text=text)
-        data = cls(text, tokenizer, tokenizer.encode(text.train), tokenizer.encode(text.valid))
+        train, valid = (_tokens(text, which, tokenizer, spec.tokenizer) for which in ("train", "valid"))
+        data = cls(text, tokenizer, train, valid)
         if len(data.valid) < 2:
             raise UserError(f"data.corpus: {spec.corpus.name!r} holds out too little text to validate on")
         return data
@@ -71,6 +81,23 @@ class Data:
     def held_out_bytes(self) -> int:
         """Bytes of UTF-8 that the held-out targets stand for: all but the first token's."""
         return len(self.text.valid) - len(self.tokenizer.decode(self.valid[:1].tolist()))
+
+
+def _tokens(text: Text, which: str, tokenizer: Tokenizer, chosen: Part) -> Array:
+    """Part `which` of a text in tokens. A large one's are kept on disk, unless they are the text itself."""
+    part: bytes | memoryview = getattr(text, which)
+    if isinstance(part, bytes) or "byte-level" in chosen.entry.provides:
+        return tokenizer.encode(part)
+    dtype = np.min_scalar_type(tokenizer.vocabulary - 1)
+
+    def write(file: BinaryIO) -> None:
+        for piece in pieces(part):
+            file.write(tokenizer.encode(piece).astype(dtype, copy=False).tobytes())
+
+    source = source_sha256(type(chosen.component))
+    depends = [text.sha256, which, len(part), PIECE, source, tokenizer.state()]
+    key = hashlib.sha256(json.dumps(depends, sort_keys=True).encode()).hexdigest()
+    return np.memmap(kept(f"tokens/{key}.{dtype}", write), dtype, "r").view(np.ndarray)
 
 
 def _batch(tokens: Array, device: torch.device) -> Batch:

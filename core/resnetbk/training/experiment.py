@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from contextlib import nullcontext
 from pathlib import Path
 
 import attrs
@@ -15,6 +16,7 @@ from resnetbk.spec.changes import differences
 from resnetbk.spec.drift import drift
 from resnetbk.spec.lock import facts, load_lock, lock, read_lock, resolved
 from resnetbk.spec.spec import Spec
+from resnetbk.training.processes import Processes
 from resnetbk.training.run import Run
 from resnetbk.training.run_folder import RunFolder
 from resnetbk.training.signals import Signals
@@ -56,33 +58,38 @@ class Experiment:
 
         With `resume`, goes on from the latest checkpoint in `out`, or in the newest folder under `runs/`
         of this spec's name. With `locked`, `hold_to` that first. Raises UserError, NumericError,
-        StorageError, Interrupted.
+        StorageError, Interrupted. In every process that torchrun starts, the same run.
         """
         if locked is not None:
             self.hold_to(locked)
-        name = self.spec.name
+        processes = Processes.here()
+        processes.check(self.spec)
         began = out is not None and Path(out).exists()
-        if resume:
-            folder = RunFolder.newest(RUNS, name) if out is None else RunFolder.open(Path(out))
-        else:
-            folder = RunFolder.fresh(RUNS, name) if out is None else RunFolder.create(Path(out))
-        with Signals() as signals, folder.writing():
+        found = str(self._folder(out, resume).path) if processes.first else ""
+        folder = RunFolder(Path(processes.gather(found)[0]))
+        with Signals() as signals, folder.writing() if processes.first else nullcontext():
             try:
-                trainer = (self._resumed if resume else self._started)(folder, device)
+                trainer = (self._resumed if resume else self._started)(folder, device, processes)
             except BaseException:
-                if not resume:
+                if not resume and processes.first:
                     folder.discard(keep=began)  # nothing was trained, so nothing is left behind
                 raise
             report = trainer.run(signals)
         return Run(folder, self.spec, self.registry, trainer.model, trainer.data.tokenizer, report)
 
-    def _started(self, folder: RunFolder, device: str) -> Trainer:
-        trainer = Trainer(self.spec, self.registry, folder, device=device)
+    def _folder(self, out: Path | str | None, resume: bool) -> RunFolder:
+        if resume:
+            return RunFolder.newest(RUNS, self.spec.name) if out is None else RunFolder.open(Path(out))
+        return RunFolder.fresh(RUNS, self.spec.name) if out is None else RunFolder.create(Path(out))
+
+    def _started(self, folder: RunFolder, device: str, processes: Processes) -> Trainer:
+        trainer = Trainer(self.spec, self.registry, folder, device=device, processes=processes)
         sha256, threads = trainer.data.text.sha256, torch.get_num_threads()
-        folder.write_lock(lock(self.spec, self.registry, corpus_sha256=sha256, threads=threads))
+        if processes.first:
+            folder.write_lock(lock(self.spec, self.registry, corpus_sha256=sha256, threads=threads))
         return trainer
 
-    def _resumed(self, folder: RunFolder, device: str) -> Trainer:
+    def _resumed(self, folder: RunFolder, device: str, processes: Processes) -> Trainer:
         before = read_lock(folder.spec_lock, self.registry)
         changed = differences(resolved(before), resolved(self.spec))
         if changed:
@@ -90,7 +97,7 @@ class Experiment:
                 *(f"{folder.path}: the spec has changed since this run began: {line}" for line in changed)
             )
         self._same_sources(folder)
-        trainer = Trainer(self.spec, self.registry, folder, device=device)
+        trainer = Trainer(self.spec, self.registry, folder, device=device, processes=processes)
         trainer.resume()
         return trainer
 

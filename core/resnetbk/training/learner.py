@@ -6,6 +6,7 @@ import logging
 import math
 from typing import Any
 
+import attrs
 import numpy as np
 import torch
 
@@ -13,33 +14,49 @@ from resnetbk.errors import NumericError, UserError
 from resnetbk.hooks import StepReport
 from resnetbk.kinds import Batch, Objective, Turn, Windows
 from resnetbk.model.assemble import assemble, build
+from resnetbk.model.language_model import Output
 from resnetbk.spec.spec import Spec
 from resnetbk.training.data import Data
+from resnetbk.training.device import find_device
+from resnetbk.training.doubt import doubt
 from resnetbk.training.gradients import clip
 from resnetbk.training.meter import Meter
 from resnetbk.training.objective import Evaluation, evaluate, objective
+from resnetbk.training.processes import Processes
 
 
 class Learner:
-    """Everything that a spec names, built, in memory alone. `meter` knows what it cost so far."""
+    """Everything that a spec names, built, in memory alone.
 
-    def __init__(self, spec: Spec, *, device: str = "") -> None:
+    `meter` knows what it cost so far, and `source` what the runs cost that it started from: their seconds,
+    cpu_seconds, flops and tokens, or nothing.
+    """
+
+    def __init__(self, spec: Spec, *, device: str = "", processes: Processes | None = None) -> None:
         """Reads the corpus and builds everything; trains nothing yet."""
         self.spec = spec
-        self.device = _device(device)
+        self.processes = processes or Processes()
+        self.processes.check(spec)
+        self.device = find_device(device)
         self.meter = Meter(self.device if self.device.type == "cuda" else None)
         text = build("data.corpus", spec.data.corpus)
         with self.meter.phase("setup", always=True):
             self.data = Data.of(text, spec.data)
+            if spec.train.batch > len(self.data.train):
+                raise UserError(
+                    f"train.batch: {spec.train.batch} windows a step, and this corpus has "
+                    f"{len(self.data.train)} tokens to begin them at"
+                )
             self.model = assemble(spec.model, vocabulary=self.data.tokenizer.vocabulary, seed=spec.seed)
             start = build("train.start", spec.train.start)
             for line in start.initialize(self.model, self.data.tokenizer, spec.model.depth):
                 logging.getLogger("resnetbk").info("start: %s", line)
+            self.source: dict[str, float] = dict(getattr(start, "source", {}))
             self.model.to(self.device)
             weights = self.model.weights()
             self.parameters = [weight.parameter for weight in weights]
             self.optimizer = build("train.optimizer", spec.train.optimizer, weights=weights)
-            self.strategy = build("train.gradient", spec.train.gradient, parameters=self.parameters)
+            self.strategy = build("train.gradient", spec.train.gradient, weights=weights)
             self.selector = build(
                 "data.selector",
                 spec.data.selector,
@@ -58,9 +75,12 @@ class Learner:
         """One step: choose windows, differentiate, update."""
         meter = self.meter
         self._rows[:], self._seen = 0, 0
+        self.processes.align(self.model)
+        self.model.anneal(self.progress())
         turn, windows, batch = self.choose()
         with meter.phase("backward"):
             result = self.strategy.gradients(self.step, batch, self._objective)
+            result = self.processes.average(result, self.parameters)
             loss = float(result.cross_entropy)
         with meter.phase("optimizer", "clip"):
             norm = clip(self.parameters, self.spec.train.clip)
@@ -79,7 +99,9 @@ class Learner:
                 f"the loss is {loss}" if not math.isfinite(loss) else f"the gradient's norm is {norm}"
             )
         self.step += 1
-        self.tokens += batch.inputs.numel()
+        self.tokens += windows.length * len(windows.starts)
+        flops, seen, *computed = np.sum(self.processes.gather([meter.flops, self._seen, *self._rows]), 0)
+        rows = tuple((np.array(computed) / max(seen, 1)).tolist())
         return StepReport(
             step=self.step,
             steps=self.spec.train.steps,
@@ -90,44 +112,53 @@ class Learner:
             gradient_norm=norm,
             tokens=self.tokens,
             seconds=meter.seconds,
-            rows=tuple((self._rows / max(self._seen, 1)).tolist()),
-            flops=meter.flops,
+            rows=rows,
+            flops=float(flops),
         )
 
     def choose(self) -> tuple[Turn, Windows, Batch]:
-        """What the selector wants to be trained on now."""
+        """What the selector wants to be trained on now, and this process's share of it as a batch."""
         turn = Turn(self.step, self.progress(), self._score)
         with self.meter.phase("scoring", "choice"):
             windows = self.selector.select(turn)
-            return turn, windows, self.data.batch(windows, self.device)
+            return turn, windows, self.data.batch(self.processes.share(windows), self.device)
 
     def _objective(self, batch: Batch) -> Objective:
         tokens = batch.inputs.numel()
         with self.meter.phase("forward", tokens=tokens):
-            result = self._forward(batch)
+            result, _ = self._forward(batch)
         if result.loss.requires_grad:  # whoever differentiates it works on as many tokens
             hook: Any = result.loss.register_hook
             hook(lambda gradient: self.meter.worked("backward", tokens))
         return result
 
-    def _score(self, windows: Windows) -> Any:
-        with torch.no_grad(), self.meter.phase("scoring", "score", windows.length * len(windows.starts)):
-            return self._forward(self.data.batch(windows, self.device)).window_losses.float().cpu().numpy()
+    def _score(self, windows: Windows, measure: str = "loss") -> Any:
+        mine = self.processes.share(windows)
+        with torch.no_grad(), self.meter.phase("scoring", "score", mine.length * len(mine.starts)):
+            result, output = self._forward(self.data.batch(mine, self.device))
+            found = doubt(measure, result, output.logits).float().cpu().numpy()
+            if mine is windows:
+                return found
+            return np.concatenate(self.processes.gather(found.tolist())).astype(found.dtype)
 
-    def _forward(self, batch: Batch) -> Objective:
-        result, rows = objective(self.model, batch, self.spec.train.precision)
-        self._rows += rows
+    def _forward(self, batch: Batch) -> tuple[Objective, Output]:
+        result, output = objective(self.model, batch, self.spec.train.precision)
+        self._rows += output.rows
         self._seen += batch.inputs.numel()
-        return result
+        return result, output
 
     def _refuse(self, what: str) -> None:
         """A loss or gradient that is not finite: the weights have not been touched by it."""
         raise NumericError(f"step {self.step + 1}: {what}")
 
     def measure(self) -> Evaluation:
-        """The held-out loss, metered."""
+        """The held-out loss, metered, by the first process for all."""
         window, precision = self.spec.data.window, self.spec.train.precision
-        return evaluate(self.model, self.data, window=window, precision=precision, meter=self.meter)
+        found = None
+        if self.processes.first:
+            found = evaluate(self.model, self.data, window=window, precision=precision, meter=self.meter)
+        shared = self.processes.gather(found and attrs.asdict(found))[0]
+        return found or Evaluation(**shared)
 
     def progress(self) -> float:
         """The share of the budget that is spent, in [0, 1]."""
@@ -135,11 +166,3 @@ class Learner:
         steps = self.step / train.steps if train.steps else 0.0
         seconds = self.meter.seconds / train.seconds if train.seconds else 0.0
         return min(1.0, max(steps, seconds))
-
-
-def _device(name: str) -> torch.device:
-    """`cpu` or `cuda`; "" for cuda where there is one. Raises UserError."""
-    there = torch.cuda.is_available()
-    if name == "cuda" and not there:
-        raise UserError("there is no CUDA device here; leave --device out, or say cpu")
-    return torch.device(name or ("cuda" if there else "cpu"))

@@ -7,11 +7,14 @@ import time
 from contextlib import AbstractContextManager, nullcontext
 
 import attrs
+import numpy as np
 import torch
+from torch import Tensor
 from torch.nn import functional as F
 
 from resnetbk.kinds import Batch, Objective
-from resnetbk.model.language_model import LanguageModel
+from resnetbk.model.depth import layers_run
+from resnetbk.model.language_model import LanguageModel, Output
 from resnetbk.training.data import Data
 from resnetbk.training.meter import Meter
 
@@ -24,27 +27,64 @@ def autocast(device: torch.device, precision: str) -> AbstractContextManager[Non
     return torch.autocast(device.type, dtype=torch.bfloat16, enabled=precision == "bf16")
 
 
-def objective(model: LanguageModel, batch: Batch, precision: str) -> tuple[Objective, tuple[int, ...]]:
-    """Cross-entropy in nats (taken in fp32) plus penalties, and the rows each layer computed."""
+def objective(model: LanguageModel, batch: Batch, precision: str) -> tuple[Objective, Output]:
+    """Cross-entropy in nats (taken in fp32) plus penalties, and the model's output itself."""
     with autocast(batch.inputs.device, precision):
         output = model(batch.inputs)
-    losses = F.cross_entropy(
-        output.logits.flatten(0, 1).float(), batch.targets.flatten(), reduction="none"
-    ).view(batch.targets.shape)
-    cross_entropy = losses.mean()
-    loss = cross_entropy + sum(output.penalties.values())
-    penalties = {name: value.detach() for name, value in output.penalties.items()}
-    return Objective(loss, cross_entropy.detach(), losses.detach().mean(1), penalties), output.rows
+    losses = token_losses(output.logits, batch.targets)
+    penalties = dict(output.penalties)
+    learned = losses.mean()
+    if output.answers:
+        parts = [(each.weight * token_losses(each.logits, batch.targets)).mean() for each in output.answers]
+        learned = torch.stack(parts).sum()
+        doubts = [
+            _doubt(answer.logits, answer.confidence, output.answers[-1].logits)
+            for answer in output.answers
+            if answer.confidence is not None
+        ]
+        if doubts:
+            penalties["agreement"] = torch.stack(doubts).sum()
+    return (
+        Objective(
+            learned + sum(penalties.values()),
+            losses.detach().mean(),
+            losses.detach().mean(1),
+            {name: value.detach() for name, value in penalties.items()},
+        ),
+        output,
+    )
+
+
+def token_losses(logits: Tensor, targets: Tensor) -> Tensor:
+    """(B, N, V), (B, N) -> (B, N): nats a token."""
+    flat = F.cross_entropy(logits.flatten(0, 1).float(), targets.flatten(), reduction="none")
+    return flat.view(targets.shape)
+
+
+def _doubt(logits: Tensor, confidence: Tensor, last: Tensor) -> Tensor:
+    """How badly an exit foretells that it agrees with the last one: a proper score, so that it calibrates."""
+    agrees = logits.argmax(-1) == last.argmax(-1)
+    return F.binary_cross_entropy_with_logits(confidence.float(), agrees.float())
 
 
 @attrs.frozen
 class Evaluation:
-    """loss in nats a token, over every held-out token; bits_per_byte compares across tokenizers."""
+    """What the model makes of the whole held-out text.
+
+    loss           nats a token
+    bits_per_byte  which compares across tokenizers
+    tokens         predicted
+    seconds        that took
+    rows           for each layer, the rows it computed for each token
+    depths         the share of tokens for which 0, 1, ... all layers ran, halves rounded down
+    """
 
     loss: float
     bits_per_byte: float
     tokens: int
     seconds: float
+    rows: tuple[float, ...]
+    depths: tuple[float, ...]
 
 
 @torch.inference_mode()
@@ -57,12 +97,24 @@ def evaluate(
     was_training = model.training
     model.eval()
     total, tokens = 0.0, 0
+    depth = len(model.trunk.layers)
+    rows, depths = np.zeros(depth), np.zeros(depth + 1)
     for batch in data.held_out(window, max(1, TOKENS_PER_PASS // window), device):
         size = batch.targets.numel()
         with meter.phase("evaluation", tokens=size) if meter else nullcontext():
-            result, _ = objective(model, batch, precision)
+            result, output = objective(model, batch, precision)
             total += float(result.cross_entropy.double()) * size
         tokens += size
+        rows += output.rows
+        layers = layers_run(output.visits, batch.inputs.shape[1])
+        depths += layers.long().flatten().bincount(minlength=depth + 1).cpu().numpy()
     model.train(was_training)
     bits = total / math.log(2) / max(data.held_out_bytes, 1)
-    return Evaluation(total / tokens, bits, tokens, time.perf_counter() - started)
+    return Evaluation(
+        total / tokens,
+        bits,
+        tokens,
+        time.perf_counter() - started,
+        tuple((rows / tokens).tolist()),
+        tuple((depths / tokens).tolist()),
+    )

@@ -76,6 +76,10 @@ class RunFolder:
                 return cls(path)
             if path.is_dir():
                 raise UserError(f"{path}: is not a run (it has no {SPEC_LOCK})")
+            if path.is_file():
+                is_spec = path.suffix == ".toml" and not path.name.endswith(".lock.toml")
+                spec = f"; from a spec, `resnetbk train {path}` makes one" * is_spec
+                raise UserError(f"{path}: is a file; a run is a folder{spec}")
             runs = [found.parent.name for found in path.parent.glob(f"*/{SPEC_LOCK}")]
         raise UserError(f"{path}: no such run{nearest(path.name, runs)}")
 
@@ -215,10 +219,13 @@ def accessing(path: Path, verb: str = "written") -> Iterator[None]:
         raise StorageError(f"{path}: cannot be {verb} ({error.strerror or error})") from error
 
 
-def replace_file(path: Path, data: bytes) -> None:
-    """Writes a file so that at every moment either the old one or the new one stands there, on disk."""
+def replace_file(path: Path, data: bytes, *, parents: bool = False) -> None:
+    """Writes a file so that at every moment either the old one or the new one stands there, on disk; with
+    `parents`, in folders that are made if need be."""
     temporary = path.with_name(f".{path.name}.tmp")
     with accessing(path):
+        if parents:
+            path.parent.mkdir(parents=True, exist_ok=True)
         try:
             with open(temporary, "wb") as file:
                 file.write(data)

@@ -5,10 +5,11 @@ from __future__ import annotations
 import math
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from resnetbk.errors import NumericError, UserError
-from resnetbk.hooks import EvaluationReport, RunReport
+from resnetbk.hooks import EvaluationReport, RunReport, manager
 from resnetbk.registry.lookup import Registry
 from resnetbk.spec.spec import Spec
 from resnetbk.training import checkpoint
@@ -16,6 +17,7 @@ from resnetbk.training.checkpoint import Checkpoint
 from resnetbk.training.learner import Learner
 from resnetbk.training.objective import Evaluation
 from resnetbk.training.observers import observers
+from resnetbk.training.processes import Processes
 from resnetbk.training.run_folder import RunFolder
 from resnetbk.training.signals import Interrupted, Signals
 from resnetbk.training.weights import load_weights
@@ -31,12 +33,21 @@ JUDGED = 3
 class Trainer(Learner):
     """One run of a spec in a folder. All that a checkpoint must hold is in `_checkpoint`."""
 
-    def __init__(self, spec: Spec, registry: Registry, folder: RunFolder, *, device: str = "") -> None:
+    def __init__(
+        self,
+        spec: Spec,
+        registry: Registry,
+        folder: RunFolder,
+        *,
+        device: str = "",
+        processes: Processes | None = None,
+    ) -> None:
         """Reads the corpus and builds everything; trains nothing yet."""
         self.folder = folder
-        self.hooks = observers(spec, registry, folder.path)
+        first = processes is None or processes.first
+        self.hooks = observers(spec, registry, folder.path) if first else manager([]).hook
         self.hooks.resnetbk_check(spec=spec)
-        super().__init__(spec, device=device)
+        super().__init__(spec, device=device, processes=processes)
         self.best: float | None = None
         self.best_at: str | None = None
         self.stopped = ""
@@ -77,10 +88,11 @@ class Trainer(Learner):
                     self.save(best)
                 if self.stopped:
                     return found
-            if signals.received:
+            received = max(self.processes.gather(signals.received))
+            if received:
                 self.save()
                 raise Interrupted(
-                    signals.received, f"interrupted after step {self.step}, which is saved; --resume goes on"
+                    received, f"interrupted after step {self.step}, which is saved; --resume goes on"
                 )
 
     def _step(self) -> None:
@@ -125,7 +137,14 @@ class Trainer(Learner):
             self.stopped = "target"
         self.hooks.resnetbk_evaluated(
             report=EvaluationReport(
-                self.step, found.loss, found.bits_per_byte, found.tokens, found.seconds, best
+                self.step,
+                found.loss,
+                found.bits_per_byte,
+                found.tokens,
+                found.seconds,
+                best,
+                found.rows,
+                found.depths,
             )
         )
         return found, best
@@ -139,7 +158,7 @@ class Trainer(Learner):
     # ------------------------------------------------------------ saving and resuming
 
     def save(self, best: bool = False) -> Path:
-        """Writes a checkpoint, and drops those beyond the last `train.keep` and the best.
+        """Writes a checkpoint, and drops those beyond the last `train.keep` and the best; the first process.
 
         Raises NumericError, and leaves what is saved alone, when a weight is not finite.
         """
@@ -149,6 +168,8 @@ class Trainer(Learner):
             )
         if best:
             self.best_at = checkpoint.name(self.step)
+        if not self.processes.first:
+            return self.folder.checkpoints / checkpoint.name(self.step)
         path = checkpoint.save(self.folder.checkpoints, self.step, self._checkpoint())
         checkpoint.prune(self.folder.path, self.spec.train.keep, self.best_at)
         return path
@@ -161,6 +182,7 @@ class Trainer(Learner):
             "step": self.step,
             "tokens": self.tokens,
             "meter": self.meter.state(),
+            "source": self.source,
             "bad_steps": self.bad_steps,
             "best": self.best,
             "best_at": self.best_at,
@@ -190,9 +212,12 @@ class Trainer(Learner):
         for name in ("step", "tokens", "bad_steps", "best", "best_at", "stopped"):
             setattr(self, name, state[name])
         self.meter.restore(state["meter"])
-        self.folder.rewind(self.step)
+        if self.processes.first:
+            self.folder.rewind(self.step)
 
     def _report(self, found: Evaluation) -> RunReport:
+        meter = self.meter
+        totals = np.sum(self.processes.gather([meter.flops, meter.cpu_seconds, meter.peak_memory]), 0)
         return RunReport(
             folder=self.folder.path,
             loss=found.loss,
@@ -203,7 +228,7 @@ class Trainer(Learner):
             seconds=self.meter.seconds,
             stopped=self.stopped,
             phases=self.meter.phases(),
-            flops=self.meter.flops,
-            cpu_seconds=self.meter.cpu_seconds,
-            peak_memory=self.meter.peak_memory,
+            flops=float(totals[0]),
+            cpu_seconds=float(totals[1]),
+            peak_memory=int(totals[2]),
         )

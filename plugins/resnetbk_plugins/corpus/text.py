@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import codecs
 import glob
 import hashlib
 import os
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
 import attrs
 
+from resnetbk.cache import kept
 from resnetbk.errors import StorageError, UserError
 from resnetbk.kinds import Text
+from resnetbk.texts import LARGE, PIECE, mapped
 
 
 def _check_path(_owner: Any, _attribute: Any, value: Any) -> None:
@@ -20,12 +24,12 @@ def _check_path(_owner: Any, _attribute: Any, value: Any) -> None:
         raise ValueError("path must be a file, folder or pattern, or a list of them, none empty")
 
 
-def _check_held_out(_owner: Any, _attribute: Any, value: float) -> None:
+def check_held_out(_owner: Any, _attribute: Any, value: float) -> None:
     if not 0 < value < 1:
         raise ValueError(f"held_out must be above 0 and below 1, not {value}")
 
 
-def _check_sha256(_owner: Any, _attribute: Any, value: str) -> None:
+def check_sha256(_owner: Any, _attribute: Any, value: str) -> None:
     if value and (len(value) != 64 or set(value) - set("0123456789abcdef")):
         raise ValueError("sha256 must be 64 hexadecimal digits in lower case, or empty")
 
@@ -34,6 +38,9 @@ def _check_sha256(_owner: Any, _attribute: Any, value: str) -> None:
 class TextFiles:
     """UTF-8 files, in the order of their paths, as if they were one; its end is held out.
 
+    A large text stays on disk: one file where it is, several as one in the cache. A file that is so large
+    must not change during a run.
+
     path      a file, a folder (all files in it and below, but hidden ones), or a pattern such as
               `notes/**/*.md`; several in a list. `~` is your home; relative to the working directory.
     held_out  the share of bytes held out
@@ -41,26 +48,12 @@ class TextFiles:
     """
 
     path: str | list[str] = attrs.field(validator=_check_path)
-    held_out: float = attrs.field(default=0.1, validator=_check_held_out)
-    sha256: str = attrs.field(default="", validator=_check_sha256)
+    held_out: float = attrs.field(default=0.1, validator=check_held_out)
+    sha256: str = attrs.field(default="", validator=check_sha256)
 
     def build(self) -> Text:
         """Raises UserError on paths and texts that will not do, StorageError on files that cannot be read."""
-        files = self._files()
-        whole = b"".join(_read(file) for file in files)
-        found = hashlib.sha256(whole).hexdigest()
-        if self.sha256 and found != self.sha256:
-            raise UserError(f"text: sha256 of the text is {found}, but the spec asks for {self.sha256}")
-        cut = int(len(whole) * (1 - self.held_out))
-        while cut < len(whole) and whole[cut] & 0xC0 == 0x80:  # inside a character
-            cut += 1
-        train, valid = whole[:cut], whole[cut:]
-        if min(len(train.decode()), len(valid.decode())) < 2:
-            raise UserError(
-                f"text: {len(whole)} bytes in {len(files)} file(s) are too short: "
-                f"{len(train)} to learn from, {len(valid)} held out, and both need 2 characters"
-            )
-        return Text(train, valid, found)
+        return split("text", self._files(), self.held_out, self.sha256)
 
     def _files(self) -> list[Path]:
         paths = [self.path] if isinstance(self.path, str) else self.path
@@ -96,16 +89,66 @@ def _complaint(path: str) -> str:
     return f"there is no file or folder {path!r}"
 
 
-def _read(file: Path) -> bytes:
+def split(corpus: str, files: Sequence[Path], held_out: float, sha256: str) -> Text:
+    """UTF-8 files as one text, cut in two between characters; `sha256`, if given, must be that of the whole.
+
+    Raises UserError on texts that will not do, in the name of `corpus`, and StorageError.
+    """
+    whole, found = _whole(corpus, files)
+    if sha256 and found != sha256:
+        raise UserError(f"{corpus}: sha256 of the text is {found}, but the spec asks for {sha256}")
+    cut = int(len(whole) * (1 - held_out))
+    while cut < len(whole) and whole[cut] & 0xC0 == 0x80:  # inside a character
+        cut += 1
+    train, valid = whole[:cut], whole[cut:]
+    if min(len(bytes(part[:8]).decode(errors="ignore")) for part in (train, valid)) < 2:
+        raise UserError(
+            f"{corpus}: {len(whole)} bytes in {len(files)} file(s) are too short: "
+            f"{len(train)} to learn from, {len(valid)} held out, and both need 2 characters"
+        )
+    return Text(train, valid, found)
+
+
+def _whole(corpus: str, files: Sequence[Path]) -> tuple[bytes | memoryview, str]:
+    """What stands in the files, and its sha256: in memory, or mapped when it is large."""
     try:
-        content = file.read_bytes()
-        content.decode("utf-8")
+        size = sum(file.stat().st_size for file in files)
     except OSError as error:
-        _refuse(error)
+        _refuse(error, corpus)
+    read = (chunk for file in files for chunk in _chunks(corpus, file))
+    if size <= LARGE:
+        text = b"".join(read)
+        return text, hashlib.sha256(text).hexdigest()
+    digest = hashlib.sha256()
+    for chunk in read:
+        digest.update(chunk)
+    found = digest.hexdigest()
+    if len(files) == 1:
+        return mapped(files[0]), found
+    again = (chunk for file in files for chunk in _chunks(corpus, file))
+    return mapped(kept(f"texts/{found}", lambda joined: joined.writelines(again))), found
+
+
+def _chunks(corpus: str, file: Path) -> Iterator[bytes]:
+    """What stands in a file, `PIECE` bytes at a time, while it proves to be UTF-8."""
+    decoder = codecs.getincrementaldecoder("utf-8")()
+    before = 0  # bytes of the file that are decoded
+    try:
+        with file.open("rb") as opened:
+            while True:
+                chunk = opened.read(PIECE)
+                undecoded = len(decoder.getstate()[0])
+                decoder.decode(chunk, final=not chunk)
+                if not chunk:
+                    return
+                yield chunk
+                before += len(chunk)
+    except OSError as error:
+        _refuse(error, corpus)
     except UnicodeDecodeError as error:
-        raise UserError(f"text: {file} is not UTF-8 at byte {error.start}") from error
-    return content
+        place = before - undecoded + error.start
+        raise UserError(f"{corpus}: {file} is not UTF-8 at byte {place}") from error
 
 
-def _refuse(error: OSError) -> NoReturn:
-    raise StorageError(f"text: cannot read {error.filename}: {error.strerror}") from error
+def _refuse(error: OSError, corpus: str = "text") -> NoReturn:
+    raise StorageError(f"{corpus}: cannot read {error.filename}: {error.strerror}") from error

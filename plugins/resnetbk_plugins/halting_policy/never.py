@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import attrs
 
-from resnetbk.kinds import Penalties, Rows, Stack
+from resnetbk.kinds import Finished, Rows, Stack
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -39,6 +39,6 @@ class NeverPass:
     def observe(self, layer: int, x: Tensor) -> None:
         self._x = x
 
-    def finish(self) -> tuple[Tensor, Penalties]:
+    def finish(self) -> Finished:
         """The rows (B, M, D) last seen, and no penalties."""
-        return self._x, {}
+        return Finished(self._x)

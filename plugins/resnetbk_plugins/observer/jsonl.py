@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 
 @attrs.frozen(kw_only=True)
 class JSONLines:
-    """One JSON object a line: `event` (`step`, `evaluation`, `finished`), `step`, and the report's fields."""
+    """One JSON object a line: `event` (`step`, `evaluation`, `finished`), `step`, the report's fields, and
+    `layers`."""
 
     def build(self, *, folder: Path, spec: Any) -> MetricsWriter:
         from resnetbk.training.run_folder import RunFolder
@@ -31,11 +32,11 @@ class MetricsWriter:
 
     @hookimpl
     def resnetbk_step(self, report: StepReport) -> None:
-        self.folder.append_metrics({"event": "step", **attrs.asdict(report)})
+        self.folder.append_metrics({"event": "step", **attrs.asdict(report), "layers": report.layers})
 
     @hookimpl
     def resnetbk_evaluated(self, report: EvaluationReport) -> None:
-        self.folder.append_metrics({"event": "evaluation", **attrs.asdict(report)})
+        self.folder.append_metrics({"event": "evaluation", **attrs.asdict(report), "layers": report.layers})
 
     @hookimpl
     def resnetbk_finished(self, run: RunReport) -> None:

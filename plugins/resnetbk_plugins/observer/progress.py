@@ -50,6 +50,8 @@ class Figures:
             f"{report.step}/{report.steps}" if report.steps else f"{report.step}",
             f"loss {report.loss:.4f}",
         ]
+        if report.layers < len(report.rows):
+            words.append(f"{report.layers:.2f} of {len(report.rows)} layers")
         if self.bits_per_byte is not None:
             words.append(f"held-out {self.bits_per_byte:.3f} bits/byte")
         if report.seconds > 0:

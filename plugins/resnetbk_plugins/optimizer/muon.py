@@ -6,10 +6,17 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import attrs
-from attrs.validators import ge, gt
+from attrs.validators import ge
 
 from resnetbk.kinds import Optimizer, Weight
-from resnetbk_plugins.optimizer.schedule import Schedule, decay_rates, known_decay, positive_share, share
+from resnetbk_plugins.optimizer.schedule import (
+    Schedule,
+    decay_rates,
+    known_decay,
+    positive_share,
+    rate,
+    share,
+)
 
 if TYPE_CHECKING:
     from resnetbk_plugins.optimizer.updates import Update
@@ -31,12 +38,12 @@ class Muon:
     warmup, decay, decay_share, final  the schedule of all rates: see `Schedule`
     """
 
-    lr: float = attrs.field(default=0.02, validator=gt(0.0))
+    lr: float = attrs.field(default=0.02, validator=rate)
     momentum: float = attrs.field(default=0.95, validator=decay_rates)
-    adam_lr: float = attrs.field(default=3e-3, validator=gt(0.0))
+    adam_lr: float = attrs.field(default=3e-3, validator=rate)
     betas: tuple[float, float] = attrs.field(default=(0.9, 0.95), validator=decay_rates)
     weight_decay: float = attrs.field(default=0.0, validator=ge(0.0))
-    table_lr: float = attrs.field(default=0.05, validator=gt(0.0))
+    table_lr: float = attrs.field(default=0.05, validator=rate)
     warmup: int = attrs.field(default=0, validator=ge(0))
     decay: str = attrs.field(default="linear", validator=known_decay)
     decay_share: float = attrs.field(default=0.7, validator=positive_share)

@@ -43,6 +43,12 @@ class Schedule:
         return self.final + (1.0 - self.final) * left
 
 
+def rate(component: object, attribute: attrs.Attribute[float], value: float) -> None:
+    """A validator. Raises ValueError unless 0 < value <= 1e38: float32 holds little more."""
+    if not 0.0 < value <= 1e38:
+        raise ValueError(f"{attribute.name} must be above 0 and at most 1e38, not {value!r}")
+
+
 def known_decay(component: object, attribute: attrs.Attribute[str], value: str) -> None:
     """An attrs validator: one of `DECAYS`."""
     if value not in DECAYS:

@@ -33,7 +33,7 @@ class ScheduledUpdates:
     """An optimizer: each weight goes to the update that `route` names, tables to `adagrad`.
 
     A table is a parameter whose gradient is sparse, or whose attribute `sparse_gradient` is True. The
-    rate reported is `rate` times the schedule's factor.
+    rate reported is `rate` times the schedule's factor; each weight's is times its own `Weight.rate`.
     """
 
     def __init__(
@@ -54,13 +54,13 @@ class ScheduledUpdates:
     def update(self, step: int, progress: float) -> float:
         """One step of every weight that has a gradient; gradients are None after it."""
         factor = self.schedule.factor(step, progress)
-        shares: dict[str, list[Weight]] = {name: [] for name in self.updates}
+        shares: dict[tuple[str, float], list[Weight]] = {}
         for weight in self.weights:
             if weight.parameter.grad is not None:
-                shares["adagrad" if _table(weight) else self.route(weight)].append(weight)
-        for name, weights in shares.items():
-            if weights:
-                self.updates[name].apply(weights, factor)
+                name = "adagrad" if _table(weight) else self.route(weight)
+                shares.setdefault((name, weight.rate), []).append(weight)
+        for (name, rate), weights in shares.items():
+            self.updates[name].apply(weights, factor * rate)
         for weight in self.weights:
             weight.parameter.grad = None
         return self.rate * factor

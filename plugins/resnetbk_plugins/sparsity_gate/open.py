@@ -23,6 +23,8 @@ class Open:
 class OpenGate:
     """Has no parameters and no state."""
 
+    scope = "layer"
+
     def keep(self, layer: int, rows: Rows) -> Keep:
         return Keep()
 

@@ -26,7 +26,7 @@ class Bytes:
 class ByteTokenizer:
     vocabulary = 256
 
-    def encode(self, text: bytes) -> Array:
+    def encode(self, text: bytes | memoryview) -> Array:
         """(T,) uint8: a read-only view of `text`, not a copy."""
         return np.frombuffer(text, dtype=np.uint8)
 

@@ -9,6 +9,7 @@ import attrs
 import numpy as np
 
 from resnetbk.errors import StorageError, UserError
+from resnetbk.texts import pieces
 
 if TYPE_CHECKING:
     from resnetbk.kinds import Array, Text
@@ -19,7 +20,8 @@ class Chars:
     """The alphabet is every character of the corpus, what is held out included, in code point order."""
 
     def build(self, *, text: Text) -> CharTokenizer:
-        return CharTokenizer(np.unique(np.concatenate([_code_points(text.train), _code_points(text.valid)])))
+        found = [np.unique(_code_points(p)) for part in (text.train, text.valid) for p in pieces(part)]
+        return CharTokenizer(np.unique(np.concatenate([np.empty(0, "<u4"), *found])))
 
     def restore(self, *, state: dict[str, Any]) -> CharTokenizer:
         """Raises StorageError when the state holds no alphabet."""
@@ -39,7 +41,7 @@ class CharTokenizer:
         self._token = np.full(0x110000, self.vocabulary, dtype=np.uint32)
         self._token[alphabet] = np.arange(self.vocabulary)
 
-    def encode(self, text: bytes) -> Array:
+    def encode(self, text: bytes | memoryview) -> Array:
         """(T,) uint8 for up to 256 characters, uint16 for up to 65536, else uint32.
 
         Raises UserError naming the first character that is not in the alphabet, and where it stands.
@@ -66,8 +68,8 @@ class CharTokenizer:
         return {"alphabet": self._alphabet.tobytes().decode("utf-32-le")}
 
 
-def _code_points(text: bytes) -> Array:
+def _code_points(text: bytes | memoryview) -> Array:
     try:
-        return np.frombuffer(text.decode("utf-8").encode("utf-32-le"), dtype="<u4")
+        return np.frombuffer(str(text, "utf-8").encode("utf-32-le"), dtype="<u4")
     except UnicodeDecodeError as error:
         raise UserError(f"chars: the text is not UTF-8 at byte {error.start}") from error

@@ -7,21 +7,7 @@ import json
 import pytest
 import tiny
 
-from resnetbk.cli import _run
 from resnetbk.kinds import KINDS
-
-
-@pytest.fixture
-def call(capfd):
-    """Runs the command line; gives exit code, standard output and standard error."""
-
-    def run(*arguments: object):
-        capfd.readouterr()
-        code = _run([str(argument) for argument in arguments])
-        out = capfd.readouterr()
-        return code, out.out, out.err
-
-    return run
 
 
 @pytest.fixture(scope="module")

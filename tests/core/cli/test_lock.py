@@ -9,7 +9,6 @@ import tomllib
 import pytest
 import tiny
 
-from resnetbk.cli import _run
 from resnetbk.errors import UserError
 from resnetbk.registry.lookup import Registry
 from resnetbk.spec.lock import read_lock
@@ -43,17 +42,6 @@ class Still:
 """
 
 
-@pytest.fixture
-def call(capfd):
-    def run(*arguments: object):
-        capfd.readouterr()
-        code = _run([str(argument) for argument in arguments])
-        out = capfd.readouterr()
-        return code, out.out, out.err
-
-    return run
-
-
 def test_a_lock_is_written_beside_its_spec_and_reads_back(call, tmp_path):
     spec = tiny.write_spec(tmp_path)
     code, out, err = call("lock", spec)
@@ -77,7 +65,12 @@ def test_a_lock_that_cannot_be_made_leaves_the_old_one(call, tmp_path):
     assert code == 2
     assert "nowhere" in err
     assert (tmp_path / "tiny.lock.toml").read_bytes() == before
-    assert call("lock", spec, "--out", tmp_path / "no" / "x.toml")[0] == 4
+    code, _, err = call("lock", spec, "--out", tmp_path)
+    assert (code, err.count("\n")) == (2, 1)
+    assert "is a directory" in err
+    assert call("lock", spec, "--out", tmp_path / "corpus.txt" / "x.toml")[0] == 4
+    assert call("lock", spec, "--out", tmp_path / "new" / "folder" / "x.toml")[0] == 0
+    assert (tmp_path / "new" / "folder" / "x.toml").is_file()
 
 
 def test_training_is_held_to_the_lock(call, tmp_path, monkeypatch):

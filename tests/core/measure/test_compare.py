@@ -193,7 +193,7 @@ def test_steps_that_turn_out_dearer_than_short_trainings_said_are_corrected(spec
 
 
 def test_a_budget_of_nothing_is_the_users_mistake(spec):
-    with pytest.raises(UserError, match=r"--budget: 1 steps of A are all that it buys"):
+    with pytest.raises(UserError, match=r"--budget buys 1 steps of A; 10 are the least"):
         compared(spec, {"A": Curve(), "B": Curve()}, Goal(equal="tokens", budget=128.0))
 
 

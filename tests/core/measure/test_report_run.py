@@ -10,7 +10,6 @@ import measured
 import pytest
 import tiny
 
-from resnetbk.cli import _run
 from resnetbk.errors import StorageError
 from resnetbk.measure import report_svg
 from resnetbk.measure.journal import Journal
@@ -143,19 +142,6 @@ def test_a_damaged_lock_is_named(run, content):
 # ---------------------------------------------------------------- the verb
 
 
-@pytest.fixture
-def call(capfd):
-    """Runs the command line; gives exit code, standard output and standard error."""
-
-    def call(*arguments: object):
-        capfd.readouterr()
-        code = _run([str(argument) for argument in arguments])
-        out = capfd.readouterr()
-        return code, out.out, out.err
-
-    return call
-
-
 def test_report_of_a_run_knows_the_floor_of_its_text(call, run):
     assert call("report", run.path) == (0, f"{run.path}/report.html\n", "")
     assert "7-gram" in (run.path / "report.html").read_text()
@@ -184,6 +170,12 @@ def test_report_of_nothing_is_one_line(call, tmp_path):
     code, _, err = call("report", tmp_path / "gone")
     assert code == 2
     assert err.count("\n") == 1
+    spec = tiny.write_spec(tmp_path)
+    code, _, err = call("report", spec)
+    assert (code, err) == (
+        2, f"{spec}: is a file; a run is a folder; from a spec, `resnetbk train {spec}` makes one\n",
+    )  # fmt: skip
+    assert call("report", tmp_path, "--out", tmp_path)[0] == 2
 
 
 def test_report_without_matplotlib(call, run, monkeypatch):

@@ -48,7 +48,7 @@ def test_what_a_part_conflicts_with_is_provided_by_no_other_part_of_the_model():
         "model.mixer": part("m", "streaming causal"),
         "data.selector": part("shuffle", "deterministic"),
     }
-    message = "reuse conflicts with 'streaming', which model.mixer = m provides"
+    message = f"reuse conflicts with 'streaming' ({WORDS['streaming']}), which model.mixer = m provides"
     assert breaches(parts, frozenset()) == [("train.gradient", message)]
 
 

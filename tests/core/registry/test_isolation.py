@@ -80,8 +80,8 @@ FAULTS = {
     ),
     "unknown word required": (
         HEAD + 'requires = ["fast"]',
-        "5: optimizer.x.requires: unknown word 'fast'; allowed: any-length, bidirectional, causal, "
-        "deterministic, ragged, streaming",
+        "5: optimizer.x.requires: unknown word 'fast'; allowed: any-length, bidirectional, byte-level, "
+        "causal, data-parallel, deterministic, multi-resolution, ragged, streaming",
     ),
     "word is no list": (
         HEAD + 'conflicts = "causal"',

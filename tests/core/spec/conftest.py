@@ -87,6 +87,14 @@ class Failing(Component):
 
 
 @attrs.frozen(kw_only=True)
+class Objecting(Component):
+    """Holds two things against every spec."""
+
+    def check(self, spec: Any) -> None:
+        raise UserError("wants a wider\nmodel", "wants a deeper one")
+
+
+@attrs.frozen(kw_only=True)
 class Unwritable(Component):
     z: complex = 0j
 
@@ -114,6 +122,7 @@ ENTRIES = (
     entry("sequence-mixer", "plain", Plain),
     entry("sequence-mixer", "two-sided", Chain, provides=frozenset({"bidirectional"})),
     entry("sequence-mixer", "failing", Failing),
+    entry("sequence-mixer", "objecting", Objecting),
     entry("sequence-mixer", "unwritable", Unwritable),
     entry("sequence-mixer", "unresolved", Unresolved),
     entry("sequence-mixer", "broken", Plain),

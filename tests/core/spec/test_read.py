@@ -58,6 +58,15 @@ def test_every_type_of_key(registry: Registry) -> None:
     assert isinstance(rich.table["a"], float)
 
 
+def test_what_a_component_holds_against_its_spec_is_said_in_its_words(registry: Registry) -> None:
+    with pytest.raises(UserError) as error:
+        read_text(GOOD.replace('{ use = "chain", chains = 3 }', '"objecting"'), registry, "x.toml")
+    assert [str(mistake) for mistake in error.value.mistakes] == [
+        "x.toml:8: model.mixer: wants a wider model",
+        "x.toml:8: model.mixer: wants a deeper one",
+    ]
+
+
 # ---------------------------------------------------------------- extends
 
 

@@ -85,6 +85,13 @@ def test_open_says_what_is_wrong(tmp_path: Path) -> None:
         RunFolder.open(tmp_path / "shakespear")
     with pytest.raises(UserError, match=r"is not a run \(it has no spec\.lock\.toml\)"):
         RunFolder.open(tmp_path / "empty")
+    (tmp_path / "x.toml").write_text("")
+    with pytest.raises(UserError) as error:
+        RunFolder.open(tmp_path / "x.toml")
+    made = f"from a spec, `resnetbk train {tmp_path}/x.toml` makes one"
+    assert one_line(error) == f"{tmp_path}/x.toml: is a file; a run is a folder; {made}"
+    with pytest.raises(UserError, match=r"spec\.lock\.toml: is a file; a run is a folder$"):
+        RunFolder.open(tmp_path / "shakespeare" / "spec.lock.toml")
 
 
 def test_a_run_that_never_began_is_discarded_and_a_trained_one_is_not(tmp_path: Path) -> None:

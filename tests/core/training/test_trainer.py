@@ -55,12 +55,7 @@ def test_resumed_equals_uninterrupted_bit_for_bit(tmp_path, changes):
     trial = tiny.experiment(tmp_path, **{**changes, "more": more, "steps": "steps = 18"})
     whole = trial.train(tmp_path / "whole")
     for stop in (1, 7, 8, 15):
-        folder = tmp_path / f"stopped-{stop}"
-        shutil.copytree(whole.folder.path, folder)
-        for path in checkpoint.available(folder):
-            if path.name > checkpoint.name(stop):
-                shutil.rmtree(path)
-        (folder / "LATEST").write_text(checkpoint.name(stop) + "\n")
+        folder = tiny.stopped(whole.folder.path, stop, tmp_path / f"stopped-{stop}")
         resumed = trial.train(folder, resume=True)
         assert same_weights(whole, resumed)
         assert losses(whole) == losses(resumed)
@@ -181,8 +176,17 @@ def test_it_gives_up_when_every_step_is_bad(tmp_path):
         trainer.run(Signals())
 
 
+@pytest.fixture
+def heard():
+    """Signals as in a terminal: a job in the background is started with SIGINT ignored."""
+    before = {signum: signal.signal(signum, signal.SIG_DFL) for signum in (signal.SIGINT, signal.SIGTERM)}
+    yield
+    for signum, handler in before.items():
+        signal.signal(signum, handler)
+
+
 @pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_saves_and_resume_finishes(tmp_path, signum):
+def test_a_signal_saves_and_resume_finishes(heard, tmp_path, signum):
     trial = tiny.experiment(tmp_path)
     trainer = Trainer(trial.spec, trial.registry, RunFolder.create(tmp_path / "run"))
     honest = trainer.selector.select
@@ -244,3 +248,9 @@ def test_the_library_is_as_short_as_the_command_line(tmp_path, monkeypatch):
     assert isinstance(experiment, Experiment)
     assert experiment.train().folder.path.as_posix() == "runs/tiny"
     assert experiment.train().folder.path.as_posix() == "runs/tiny-2"
+
+
+def test_a_batch_of_more_windows_than_there_are_places_is_refused(tmp_path):
+    with pytest.raises(UserError, match=r"train.batch: 100000000 windows a step, and this corpus has"):
+        tiny.experiment(tmp_path, batch="batch = 100000000").train(tmp_path / "run")
+    assert not (tmp_path / "run").exists()

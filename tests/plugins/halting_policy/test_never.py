@@ -17,14 +17,14 @@ def test_every_row_goes_on_and_the_last_rows_seen_leave() -> None:
         last = torch.randn(2, 5, 4)
         halting.observe(layer, last)
         assert halting.running is None
-    left, penalties = halting.finish()
-    assert left is last
-    assert penalties == {}
+    left = halting.finish()
+    assert left.x is last
+    assert (left.penalties, left.exits) == ({}, ())
 
 
 def test_a_stack_without_layers_gives_back_the_rows_that_entered() -> None:
     entered = rows()
-    assert Never().build(width=4, stacks=()).begin(0, entered).finish()[0] is entered.x
+    assert Never().build(width=4, stacks=()).begin(0, entered).finish().x is entered.x
 
 
 def test_passes_do_not_share_rows() -> None:
@@ -32,4 +32,4 @@ def test_passes_do_not_share_rows() -> None:
     one, other = policy.begin(0, rows()), policy.begin(0, rows())
     seen = torch.randn(2, 5, 4)
     one.observe(0, seen)
-    assert other.finish()[0] is not seen
+    assert other.finish().x is not seen

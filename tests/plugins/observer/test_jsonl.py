@@ -4,6 +4,8 @@ from pathlib import Path
 from resnetbk.hooks import EvaluationReport, PhaseCost, RunReport, StepReport, manager
 from resnetbk_plugins.observer.jsonl import JSONLines
 
+EVALUATION = EvaluationReport(2, 2.25, 3.25, 1000, 0.5, True, (1.0, 0.5), (0.0, 0.5, 0.5))
+
 
 def test_every_report_becomes_one_line(tmp_path: Path) -> None:
     hook = manager([JSONLines().build(folder=tmp_path, spec=None)]).hook
@@ -23,7 +25,7 @@ def test_every_report_becomes_one_line(tmp_path: Path) -> None:
                 1e9 * step,
             )
         )
-    hook.resnetbk_evaluated(report=EvaluationReport(2, 2.25, 3.25, 1000, 0.5, True))
+    hook.resnetbk_evaluated(report=EVALUATION)
     phases = {"setup": PhaseCost(0.1, 0.2, 1e6, 1)}
     hook.resnetbk_finished(
         run=RunReport(tmp_path, 2.25, 3.25, 800_000, 2, 1024, 0.2, "steps", phases, 3e9, 0.4, 2**28)
@@ -44,6 +46,7 @@ def test_every_report_becomes_one_line(tmp_path: Path) -> None:
         "tokens": 512,
         "seconds": 0.1,
         "rows": [1.0, 0.5],
+        "layers": 1.5,
         "flops": 1e9,
     }
     assert second["step"] == 2
@@ -55,6 +58,9 @@ def test_every_report_becomes_one_line(tmp_path: Path) -> None:
         "tokens": 1000,
         "seconds": 0.5,
         "best": True,
+        "rows": [1.0, 0.5],
+        "layers": 1.5,
+        "depths": [0.0, 0.5, 0.5],
     }
     assert finished == {
         "event": "finished",
@@ -73,7 +79,6 @@ def test_every_report_becomes_one_line(tmp_path: Path) -> None:
 
 
 def test_a_run_that_goes_on_appends(tmp_path: Path) -> None:
-    report = EvaluationReport(2, 2.25, 3.25, 1000, 0.5, True)
     for _ in range(2):
-        manager([JSONLines().build(folder=tmp_path, spec=None)]).hook.resnetbk_evaluated(report=report)
+        manager([JSONLines().build(folder=tmp_path, spec=None)]).hook.resnetbk_evaluated(report=EVALUATION)
     assert len((tmp_path / "metrics.jsonl").read_text().splitlines()) == 2

@@ -11,11 +11,11 @@ from resnetbk.hooks import EvaluationReport, RunReport, StepReport, manager
 from resnetbk_plugins.observer.progress import Progress, ProgressBar, ProgressLines, short
 
 SPEC = SimpleNamespace(name="my [bold] run")
-EVALUATION = EvaluationReport(300, 1.8664, 2.6925, 1000, 0.5, True)
+EVALUATION = EvaluationReport(300, 1.8664, 2.6925, 1000, 0.5, True, (1.0,), (0.0, 1.0))
 RUN = RunReport(Path("runs/x"), 1.75, 2.525, 800_000, 600, 1_228_800, 75.0, "steps", {}, 6e12, 140.0, 2**28)
 
 
-def step(number: int, steps: int | None = 600) -> StepReport:
+def step(number: int, steps: int | None = 600, rows: tuple[float, ...] = (1.0, 1.0)) -> StepReport:
     """One that ran at 2000 tokens and 10 steps a second."""
     return StepReport(
         number,
@@ -27,7 +27,7 @@ def step(number: int, steps: int | None = 600) -> StepReport:
         1.0,
         200 * number,
         number / 10,
-        (1.0, 1.0),
+        rows,
         1e9 * number,
     )
 

@@ -82,7 +82,8 @@ def test_a_warmup_longer_than_the_run_only_rises() -> None:
         ({"final": 1.5}, "final must be between 0 and 1, not 1.5"),
         ({"warmup": -1}, "'warmup' must be >= 0: -1"),
         ({"betas": (0.9, 1.0)}, "betas must be at least 0 and below 1, not (0.9, 1.0)"),
-        ({"lr": 0.0}, "'lr' must be > 0.0: 0.0"),
+        ({"lr": 0.0}, "lr must be above 0 and at most 1e38, not 0.0"),
+        ({"table_lr": 1e99}, "table_lr must be above 0 and at most 1e38, not 1e+99"),
     ],
 )
 def test_mistakes_are_told_in_one_line(

@@ -1,0 +1,32 @@
+"""How unsure a model is of windows: the measures that `Turn.score` takes."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from resnetbk.errors import UserError, nearest
+from resnetbk.kinds import Objective
+
+MEASURES = ("loss", "entropy", "margin")
+
+
+def doubt(measure: str, result: Objective, logits: Tensor) -> Tensor:
+    """(B,): `measure`, mean over each window, of the logits (B, N, V) that came to `result`.
+
+    loss     cross-entropy of the targets, nats a token
+    entropy  of the prediction, nats a token: large in doubt, whatever the target
+    margin   of the likeliest token's probability over the next one's: small in doubt; 1 where V = 1
+
+    Raises UserError for another measure.
+    """
+    if measure == "loss":
+        return result.window_losses
+    if measure == "entropy":
+        logs = logits.float().log_softmax(-1)
+        return -(logs.exp() * logs).sum(-1).mean(1)
+    if measure == "margin":
+        if logits.shape[-1] < 2:
+            return logits.new_ones(len(logits))
+        best = logits.float().softmax(-1).topk(2, -1).values
+        return (best[..., 0] - best[..., 1]).mean(1)
+    raise UserError(f"data.selector: cannot score by {measure!r}{nearest(measure, MEASURES)}")

@@ -1,0 +1,176 @@
+"""Several processes that train one model, as `torchrun` starts them: data parallelism over gloo or nccl.
+
+All begin with the same weights, choose the same windows from the same losses, and make the same update. Each
+differentiates its share of the batch; then gradients are averaged, weighted by shares: after the strategy has
+done all its passes, however many, and before the update. At each step random numbers go on from where the
+first process is, and so do buffers, as a running statistic, which is then that of its share.
+
+The first process alone evaluates, saves, tells observers and prints. A run in several processes gives the
+losses of one process with the same batch but for rounding, in so far as nothing is random within the model.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import attrs
+import numpy as np
+import torch
+from torch import Tensor, distributed, nn
+
+from resnetbk.errors import ResnetbkError, UserError
+from resnetbk.kinds import Objective, Windows
+from resnetbk.spec.spec import Spec
+
+
+class Deserted(ResnetbkError):
+    """Another process of the run ended before this one; it has said why."""
+
+
+@attrs.frozen
+class Processes:
+    """Where this process stands among those of its run; `Processes()` is alone, and talks to nobody."""
+
+    rank: int = 0
+    size: int = 1
+
+    @classmethod
+    def here(cls) -> Processes:
+        """As torchrun says in the environment. The first call meets the other processes."""
+        rank, size = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
+        if size > 1 and not distributed.is_initialized():
+            cuda = torch.cuda.is_available()
+            if cuda:
+                torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", 0)) % torch.cuda.device_count())
+            with _together():
+                distributed.init_process_group("cpu:gloo,cuda:nccl" if cuda else "gloo")
+        return cls(rank, size)
+
+    @property
+    def first(self) -> bool:
+        return self.rank == 0
+
+    def check(self, spec: Spec) -> None:
+        """Raises UserError, a line for each key, for what several processes cannot do."""
+        if self.size == 1:
+            return
+        train, strategy, selector = spec.train, spec.train.gradient, spec.data.selector
+        what = f"which {self.size} processes need"
+        wrong = []
+        if train.seconds:
+            wrong.append("train.seconds: processes have no clock in common; give train.steps alone")
+        if train.batch < self.size:
+            wrong.append(f"train.batch: {train.batch} windows cannot be shared among {self.size} processes")
+        if "data-parallel" not in strategy.entry.provides:
+            wrong.append(f"train.gradient: {strategy.name!r} does not provide 'data-parallel', {what}")
+        if "deterministic" not in selector.entry.provides:
+            wrong.append(f"data.selector: {selector.name!r} does not provide 'deterministic', {what}")
+        if wrong:
+            raise UserError(*wrong)
+
+    def share(self, windows: Windows) -> Windows:
+        """This process's windows: neighbours, as many as the others have or one more; all if there are too
+        few for every process to have one."""
+        if self.size == 1 or len(windows.starts) < self.size:
+            return windows
+        return attrs.evolve(windows, starts=np.array_split(windows.starts, self.size)[self.rank])
+
+    def align(self, model: nn.Module) -> None:
+        """Random numbers, and the buffers that a checkpoint holds, as they are in the first process."""
+        if self.size == 1:
+            return
+        state = torch.get_rng_state()
+        saved = model.state_dict().keys()
+        with _together():
+            distributed.broadcast(state, 0)
+            for name, buffer in model.named_buffers():
+                if name in saved:
+                    sent = buffer.to(torch.uint8) if buffer.dtype == torch.bool else buffer.contiguous()
+                    distributed.broadcast(sent, 0)
+                    buffer.copy_(sent)
+        torch.set_rng_state(state)
+
+    def gather(self, value: Any) -> list[Any]:
+        """A JSON value of each process, in the order of their ranks."""
+        if self.size == 1:
+            return [value]
+        own = torch.frombuffer(bytearray(json.dumps(value).encode()), dtype=torch.uint8)
+        with _together():
+            sizes = [torch.zeros(1, dtype=torch.int64) for _ in range(self.size)]
+            distributed.all_gather(sizes, torch.tensor([len(own)]))
+            longest = int(max(sizes))
+            padded = nn.functional.pad(own, (0, longest - len(own)))
+            found = [torch.empty_like(padded) for _ in range(self.size)]
+            distributed.all_gather(found, padded)
+        return [
+            json.loads(bytes(text[: int(size)].tolist())) for text, size in zip(found, sizes, strict=True)
+        ]
+
+    def average(self, result: Objective, parameters: Sequence[nn.Parameter]) -> Objective:
+        """The objective of the whole batch, and its gradient in `.grad`, from those of the shares.
+
+        Raises UserError when a gradient is sparse.
+        """
+        if self.size == 1:
+            return result
+        for parameter in parameters:
+            if parameter.grad is not None and parameter.grad.is_sparse:
+                shape = tuple(parameter.shape)
+                raise UserError(
+                    f"the parameter of shape {shape} has sparse gradients: processes share dense ones"
+                )
+        device = result.loss.device
+        parts = self.gather(
+            {
+                "loss": float(result.loss),
+                "cross_entropy": float(result.cross_entropy),
+                "window_losses": result.window_losses.float().tolist(),
+                "penalties": {name: float(value) for name, value in result.penalties.items()},
+                "touched": [parameter.grad is not None for parameter in parameters],
+            }
+        )
+        windows = [len(part["window_losses"]) for part in parts]
+        shares = [count / sum(windows) for count in windows]
+        touched = [p for i, p in enumerate(parameters) if any(part["touched"][i] for part in parts)]
+        _add(touched, shares[self.rank])
+
+        def mean(values: list[float]) -> Tensor:
+            return torch.tensor(np.dot(shares, values), dtype=torch.float32, device=device)
+
+        names = dict.fromkeys(name for part in parts for name in part["penalties"])
+        losses = [loss for part in parts for loss in part["window_losses"]]
+        return Objective(
+            loss=mean([part["loss"] for part in parts]),
+            cross_entropy=mean([part["cross_entropy"] for part in parts]),
+            window_losses=torch.tensor(losses, device=device),
+            penalties={name: mean([part["penalties"].get(name, 0.0) for part in parts]) for name in names},
+        )
+
+
+def _add(parameters: Sequence[nn.Parameter], share: float) -> None:
+    """Leaves in `.grad` the sum over processes of share * gradient; one call for all of a kind."""
+    kinds: dict[tuple[torch.dtype, torch.device], list[nn.Parameter]] = {}
+    for parameter in parameters:
+        kinds.setdefault((parameter.dtype, parameter.device), []).append(parameter)
+    for alike in kinds.values():
+        own = [torch.zeros_like(p) if p.grad is None else p.grad for p in alike]
+        flat = torch.cat([gradient.reshape(-1) for gradient in own]) * share
+        with _together():
+            distributed.all_reduce(flat)
+        start = 0
+        for parameter in alike:
+            parameter.grad = flat[start : start + parameter.numel()].view_as(parameter)
+            start += parameter.numel()
+
+
+@contextmanager
+def _together() -> Iterator[None]:
+    """Says in one line that another process is gone."""
+    try:
+        yield
+    except RuntimeError as error:
+        raise Deserted("another process of this run has ended; see what it said") from error

@@ -1,0 +1,134 @@
+"""A data set read by Hugging Face `datasets` (extra `hf`): from files of your own, or from the hub.
+
+Its rows' text is written once into the cache and learned from there, so that later runs need neither the
+network nor the library. The copy is found again by the keys and, for local files, by their sizes and times
+of change; `revision` and `sha256` pin what may change elsewhere.
+"""
+
+from __future__ import annotations
+
+import glob
+import hashlib
+import importlib
+import json
+import os
+from collections.abc import Iterator
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import attrs
+from attrs.validators import ge, min_len
+
+from resnetbk.cache import kept
+from resnetbk.errors import StorageError, UserError
+from resnetbk.kinds import Text
+from resnetbk_plugins.corpus.text import check_held_out, check_sha256, split
+
+FORMATS = ("csv", "json", "parquet", "text")
+
+
+def _check_files(_owner: Any, _attribute: Any, value: Any) -> None:
+    if not isinstance(value, (str, list, tuple)) or not all(isinstance(name, str) and name for name in value):
+        raise ValueError("files must be a file or pattern, or a list of them, none empty")
+
+
+@attrs.frozen(kw_only=True)
+class HuggingFace:
+    """The text of a data set's rows, each with a separator after it, as one; its end is held out.
+
+    path       a data set on the hub, a local folder of one, or csv, json, parquet or text
+    files      what to read, where `path` is such a format: a file or pattern, or a list of them
+    config     which of a data set's configurations, where it has several
+    split      a data set's split, such as `train`, also a part of it (`train[:10%]`) when not streaming
+    field      the column that holds the text; rows where it is null are left out
+    separator  comes after each row's text
+    streaming  read row by row, as far as `limit`; else the library first gets and prepares all of it
+    limit      bytes of text to take, 0 for all; the last row may be cut
+    revision   of a data set on the hub: a commit, tag or branch
+    held_out   the share of bytes held out
+    sha256     of the whole text; if given, any other text is refused
+    """
+
+    path: str = attrs.field(validator=min_len(1))
+    files: str | list[str] = attrs.field(factory=list, validator=_check_files)
+    config: str = ""
+    split: str = attrs.field(default="train", validator=min_len(1))
+    field: str = attrs.field(default="text", validator=min_len(1))
+    separator: str = "\n\n"
+    streaming: bool = True
+    limit: int = attrs.field(default=0, validator=ge(0))
+    revision: str = ""
+    held_out: float = attrs.field(default=0.1, validator=check_held_out)
+    sha256: str = attrs.field(default="", validator=check_sha256)
+
+    def __attrs_post_init__(self) -> None:
+        if self.path in FORMATS and not self.files:
+            raise ValueError(
+                f"files must name what to read as {self.path}; a folder called so is ./{self.path}"
+            )
+
+    def build(self) -> Text:
+        """Raises UserError for data sets and columns that are not there, and without the extra where it is
+        needed; StorageError when something cannot be read or written."""
+        keys = {k: v for k, v in attrs.asdict(self).items() if k not in ("held_out", "sha256")}
+        depends = [keys, [_state(file) for file in self._local()]]
+        key = hashlib.sha256(json.dumps(depends, sort_keys=True).encode()).hexdigest()
+        return split("hf", [kept(f"texts/hf-{key}", self._write)], self.held_out, self.sha256)
+
+    def _local(self) -> list[str]:
+        """The local files that the text comes from, as far as they show in the keys."""
+        place = os.path.expanduser(self.path)
+        under = [f"{glob.escape(place)}/**"] if os.path.isdir(place) else []
+        found = {f for name in [*self._files(), *under] for f in (name, *glob.glob(name, recursive=True))}
+        return sorted(filter(os.path.isfile, found))
+
+    def _files(self) -> list[str]:
+        names = [self.files] if isinstance(self.files, str) else self.files
+        return [os.path.expanduser(name) for name in names]
+
+    def _write(self, file: BinaryIO) -> None:
+        left = self.limit or None
+        for text in self._texts():
+            encoded = f"{text}{self.separator}".encode()
+            if left is not None and len(encoded) >= left:
+                file.write(encoded[:left].decode(errors="ignore").encode())
+                return
+            file.write(encoded)
+            left = None if left is None else left - len(encoded)
+
+    def _texts(self) -> Iterator[str]:
+        if find_spec("datasets") is None:
+            raise UserError('hf: needs the package datasets: pip install "resnetbk[hf]"')
+        try:
+            rows = importlib.import_module("datasets").load_dataset(
+                os.path.expanduser(self.path),
+                self.config or None,
+                data_files=self._files() or None,
+                split=self.split,
+                streaming=self.streaming,
+                revision=self.revision or None,
+            )
+            for row in rows:
+                if self.field not in row:
+                    columns = ", ".join(sorted(row))
+                    raise UserError(f"hf: {self.path!r} has no column {self.field!r}; allowed: {columns}")
+                text = row[self.field]
+                if isinstance(text, str):
+                    yield text
+                elif text is not None:
+                    kind = type(text).__name__
+                    raise UserError(f"hf: column {self.field!r} of {self.path!r} holds {kind}, not text")
+        except UserError:
+            raise
+        except Exception as error:  # what the library and its formats raise has no common base
+            cause = " ".join(f"{type(error).__name__}: {error}".split())
+            missing = isinstance(error, FileNotFoundError) or not isinstance(error, OSError)
+            refused = UserError if missing else StorageError
+            raise refused(f"hf: cannot read {self.path!r}: {cause}") from error
+
+
+def _state(file: str) -> list[str | int]:
+    """What tells whether a file was changed."""
+    status = Path(file).stat()
+    return [os.path.abspath(file), status.st_size, status.st_mtime_ns]

@@ -1,0 +1,118 @@
+"""Data selector `active`: the windows that the model is least sure of (uncertainty sampling)."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import attrs
+import numpy as np
+from attrs.validators import and_, ge, in_, le, lt
+
+from resnetbk.kinds import Turn, Windows
+from resnetbk_plugins.data_selector.layout import APART, generator
+from resnetbk_plugins.data_selector.mixing import uniform_windows
+from resnetbk_plugins.data_selector.shuffle import Shuffle, ShuffleSelector
+
+if TYPE_CHECKING:
+    from resnetbk.kinds import Array
+
+MEASURES = ("loss", "entropy", "margin")
+
+
+@attrs.frozen(kw_only=True)
+class Active:
+    """Every few steps the model scores candidates, and is trained next on those it is least sure of (Settles,
+    "Active learning literature survey", 2009; in batches: Kirsch et al. 2019, arXiv:1906.08158), mixed with
+    windows that are not chosen.
+
+    Every score costs a forward pass over its window, about a third of training on it: a step costs
+    (1 - uniform) pool / 3 more. Text that cannot be learned stays uncertain for good, above all by its loss:
+    where there is much of it, this trains on noise, and `excess-loss` does not.
+
+    measure  of uncertainty, a mean over the window: "loss", "entropy" of the predictions, or "margin", how
+             little the likeliest token is ahead of the next one
+    pool     candidates for every window that is chosen; in exact epochs
+    refresh  steps for which one scoring chooses
+    uniform  share of each batch that is not chosen, but as `shuffle` would have it: rounded to windows, and
+             at least one, so that all windows get seen
+    warmup   share of the run that is as `shuffle` has it, while scores mean nothing
+    """
+
+    measure: str = attrs.field(default="entropy", validator=in_(MEASURES))
+    pool: float = attrs.field(default=2.0, validator=ge(1.0))
+    refresh: int = attrs.field(default=8, validator=ge(1))
+    uniform: float = attrs.field(default=0.25, validator=and_(ge(0.0), le(1.0)))
+    warmup: float = attrs.field(default=0.1, validator=and_(ge(0.0), lt(1.0)))
+
+    def build(self, *, tokens: Array, window: int, batch: int, seed: int) -> ActiveSelector:
+        """tokens (T,), as encoded. Raises UserError for fewer than window + 1 of them."""
+        uniform = uniform_windows(self.uniform, batch)
+        chosen = (batch - uniform) * self.refresh
+
+        def shuffled(size: int, seed: int) -> ShuffleSelector:
+            return Shuffle().build(tokens=tokens, window=window, batch=size, seed=seed)
+
+        return ActiveSelector(
+            self,
+            alone=shuffled(batch, seed),
+            uniform=shuffled(uniform, seed),
+            candidates=shuffled(math.ceil(self.pool * chosen), seed + APART),
+            chosen=chosen,
+        )
+
+
+class ActiveSelector:
+    """The uniform windows of a batch come first.
+
+    queue  (chosen,) int64 starts for `refresh` steps, or (0,) before the first scoring
+    """
+
+    def __init__(
+        self,
+        keys: Active,
+        *,
+        alone: ShuffleSelector,
+        uniform: ShuffleSelector,
+        candidates: ShuffleSelector,
+        chosen: int,
+    ) -> None:
+        self.keys = keys
+        self.alone = alone
+        self.uniform = uniform
+        self.candidates = candidates
+        self.chosen = chosen
+        self.queue: Array = np.empty(0, np.int64)
+
+    def select(self, turn: Turn) -> Windows:
+        """starts (batch,) int64."""
+        scoring, place = divmod(turn.step, self.keys.refresh)
+        if place == 0 and turn.progress >= self.keys.warmup and self.chosen:
+            self.queue = self._choose(turn, scoring)
+        if not len(self.queue):
+            return self.alone.select(turn)
+        each = self.chosen // self.keys.refresh
+        starts = [self.uniform.select(turn).starts, self.queue[place * each : (place + 1) * each]]
+        return Windows(starts=np.concatenate(starts), length=self.alone.window)
+
+    def _choose(self, turn: Turn, scoring: int) -> Array:
+        """(chosen,) starts of the candidates that the model is least sure of, in random order."""
+        candidates = self.candidates.select(attrs.evolve(turn, step=scoring)).starts
+        scores = np.concatenate(
+            [
+                turn.score(Windows(starts=piece, length=self.alone.window), self.keys.measure)
+                for piece in np.split(candidates, range(self.alone.batch, len(candidates), self.alone.batch))
+            ]
+        )
+        ranks = np.argsort(scores if self.keys.measure == "margin" else -scores, kind="stable")
+        draw = generator(self.alone.seed, turn.step)
+        return draw.permutation(candidates[ranks[: self.chosen]])
+
+    def observe(self, turn: Turn, windows: Windows, losses: Array) -> None:
+        """Losses of training change nothing here: they are of what has been trained on already."""
+
+    def state(self) -> dict[str, Array]:
+        return {"queue": self.queue.copy()}
+
+    def restore(self, state: dict[str, Array]) -> None:
+        self.queue = state["queue"].copy()

@@ -1,0 +1,154 @@
+"""Data selector `curriculum`: easy windows first (Bengio et al., "Curriculum learning", 2009)."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+import attrs
+import numpy as np
+from attrs.validators import and_, ge, gt, in_, le
+
+from resnetbk.kinds import Turn, Windows
+from resnetbk_plugins.data_selector.difficulty import MEASURES, difficulty
+from resnetbk_plugins.data_selector.layout import Layout, generator
+from resnetbk_plugins.data_selector.pacing import PACINGS, share
+from resnetbk_plugins.data_selector.shuffle import Shuffle, ShuffleSelector
+
+if TYPE_CHECKING:
+    from resnetbk.kinds import Array
+
+STALLED = 0.01
+"""An improvement of the probe's loss by a smaller part of it is none."""
+
+JUMP = 0.1
+"""The part of the way, from `start` to all windows, that a stall skips."""
+
+PROBE_SHARE = 0.1
+"""Of all windows, what the probe is at most."""
+
+
+@attrs.frozen(kw_only=True)
+class Curriculum:
+    """The easiest windows first, more of them as the run goes on, then all of them as `shuffle` has them.
+
+    measure    of difficulty, taken once before training: "ngram", nats a token under n-grams that left the
+               token out; "rarity", the same of its frequency alone; "compressibility", bytes a token after
+               zlib; "loss", under the run in the folder `reference`
+    pacing     how the share of windows in use grows: "linear", "root" or "step" (see `pacing.share`)
+    start      that share at the beginning
+    until      the share of the run at which all windows are in use
+    probe      windows, a tenth of all at most, that are kept out as long as not all are in use: their loss is
+               looked at every `every` steps, and where it has improved by less than 1 % between two looks,
+               the pacing jumps ahead by a tenth of the whole way. 0 leaves pacing to progress alone
+    every      steps between two looks
+    reference  the folder of a run that was trained on the same corpus and tokenizer
+    """
+
+    measure: str = attrs.field(default="ngram", validator=in_(MEASURES))
+    pacing: str = attrs.field(default="linear", validator=in_(PACINGS))
+    start: float = attrs.field(default=0.2, validator=and_(gt(0.0), le(1.0)))
+    until: float = attrs.field(default=0.5, validator=and_(gt(0.0), le(1.0)))
+    probe: int = attrs.field(default=16, validator=ge(0))
+    every: int = attrs.field(default=25, validator=ge(1))
+    reference: str = attrs.field(default="")
+
+    @reference.validator
+    def _is_for_losses(self, field: attrs.Attribute[Any], value: str) -> None:
+        if (self.measure == "loss") != bool(value):
+            wrong = "is read with measure = 'loss' alone" if value else "must name a run for measure = 'loss'"
+            raise ValueError(wrong)
+
+    def build(self, *, tokens: Array, window: int, batch: int, seed: int) -> PacedSelector:
+        """tokens (T,), as encoded. Raises UserError for fewer than window + 1 of them, and what
+        `reference_losses` raises."""
+        return PacedSelector.by(self, tokens=tokens, window=window, batch=batch, seed=seed)
+
+
+class PacedSelector:
+    """Batches from the first windows of an order; how many they are is a matter of pacing.
+
+    A pass is over when every window in use has been chosen once; none is chosen again before. Windows that
+    come into use belong to the pass under way. When all are in use, batches are those that `shuffle` would
+    give at the same steps, and the windows move with every epoch, as they do there.
+
+    order  (P,) numbers of the windows without the probe's
+    used   (P,) bool: what has been chosen in this pass
+    lead   what stalls have added to the way
+    """
+
+    def __init__(self, keys: Curriculum, shuffle: ShuffleSelector, layout: Layout, ranked: Array) -> None:
+        self.keys = keys
+        self.shuffle = shuffle
+        self.layout = layout
+        # the probe has every difficulty: the middle of each of as many equal parts of the ranks
+        size = min(keys.probe, int(PROBE_SHARE * layout.count))
+        middles = ((np.arange(size) + 0.5) * layout.count / max(size, 1)).astype(np.int64)
+        self.probe = layout.windows(ranked[middles])
+        self.order = np.delete(ranked, middles)
+        self.used = np.zeros(len(self.order), bool)
+        self.lead = 0.0
+        self.last = math.nan
+
+    @classmethod
+    def by(
+        cls, keys: Curriculum, *, tokens: Array, window: int, batch: int, seed: int, descending: bool = False
+    ) -> PacedSelector:
+        """In the order of `keys.measure`, rising unless `descending`."""
+        shuffle = Shuffle().build(tokens=tokens, window=window, batch=batch, seed=seed)
+        layout = Layout.like(shuffle)
+        hard = difficulty(tokens, layout, keys.measure, keys.reference)
+        ranked = np.argsort(-hard if descending else hard, kind="stable")
+        return cls(keys, shuffle, layout, ranked.astype(np.min_scalar_type(layout.count)))
+
+    def select(self, turn: Turn) -> Windows:
+        """starts (batch,) int64."""
+        if self._share(turn) < 1.0:
+            self._look(turn)
+        now = self._share(turn)
+        if now >= 1.0:
+            return self.shuffle.select(turn)
+        return self.layout.windows(self.order[self._draw(turn.step, math.ceil(now * len(self.order)))])
+
+    def _share(self, turn: Turn) -> float:
+        return share(self.keys.pacing, self.keys.start, turn.progress / self.keys.until + self.lead)
+
+    def _look(self, turn: Turn) -> None:
+        """Scores the probe when it is time, and jumps when that is no better than last time."""
+        if turn.step == 0 or turn.step % self.keys.every or not len(self.probe.starts):
+            return
+        loss = float(turn.score(self.probe).mean(dtype=np.float64))
+        if loss > (1.0 - STALLED) * self.last:
+            self.lead += JUMP
+        self.last = loss
+
+    def _draw(self, step: int, pool: int) -> Array:
+        """(batch,) ranks below `pool`. Fewer windows than a batch take several passes."""
+        draw, drawn = generator(self.shuffle.seed, 1 + step), []
+        missing = self.shuffle.batch
+        while missing:
+            unused = np.flatnonzero(~self.used[:pool])
+            ranks = draw.choice(unused, min(missing, len(unused)), replace=False)
+            self.used[ranks] = True
+            if self.used[:pool].all():
+                self.used[:] = False
+            drawn.append(ranks)
+            missing -= len(ranks)
+        return np.concatenate(drawn)
+
+    def observe(self, turn: Turn, windows: Windows, losses: Array) -> None:
+        """Losses of training change nothing here."""
+
+    def state(self) -> dict[str, Array]:
+        """The order too: a reference may have changed by the time that a run goes on."""
+        return {
+            "order": self.order.copy(),
+            "probe": self.probe.starts.copy(),
+            "used": self.used.copy(),
+            "pace": np.array([self.lead, self.last]),
+        }
+
+    def restore(self, state: dict[str, Array]) -> None:
+        self.order, self.used = state["order"].copy(), state["used"].copy()
+        self.probe = Windows(starts=state["probe"].copy(), length=self.layout.window)
+        self.lead, self.last = map(float, state["pace"])

@@ -1,0 +1,24 @@
+"""How large a share of the windows, in an order, is in use: it grows with the run's progress."""
+
+from __future__ import annotations
+
+import math
+
+PACINGS = ("linear", "root", "step")
+
+
+def share(pacing: str, start: float, way: float) -> float:
+    """From `start` at way 0 to 1 at way 1 and beyond.
+
+    linear  start + (1 - start) way
+    root    sqrt(start^2 + (1 - start^2) way): slows down as the share grows, so that new windows have as
+            much time each (Platanios et al. 2019, arXiv:1903.09848)
+    step    start until way 1 (single-step pacing: Hacohen and Weinshall 2019, arXiv:1904.03626)
+    """
+    if way >= 1.0:
+        return 1.0
+    if pacing == "linear":
+        return start + (1.0 - start) * way
+    if pacing == "root":
+        return math.sqrt(start**2 + (1.0 - start**2) * way)
+    return start

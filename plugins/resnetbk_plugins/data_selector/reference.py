@@ -1,0 +1,59 @@
+"""The losses of windows under a model that was trained before."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from resnetbk.errors import UserError
+from resnetbk_plugins.data_selector.layout import Layout
+
+if TYPE_CHECKING:
+    from resnetbk.kinds import Array
+
+PIECE = 2**24
+"""Tokens that are compared at a time."""
+
+
+def reference_losses(tokens: Array, layout: Layout, path: str) -> Array:
+    """(count,) float32: the mean loss of each window, in nats a token, under the run in folder `path`.
+
+    The run is only read. Its components must be installed, or named by RESNETBK_REGISTRY. It must have been
+    trained on these very tokens, which its corpus and tokenizer, read once more, show: a token would mean
+    something else to it otherwise. Raises UserError when it was not, or there is no run; StorageError when
+    it is damaged.
+    """
+    import torch
+
+    import resnetbk
+    from resnetbk.kinds import Windows
+    from resnetbk.training.device import find_device
+    from resnetbk.training.objective import TOKENS_PER_PASS, objective
+
+    # assembling a model seeds torch, whose generators belong to the run that is being set up
+    with torch.random.fork_rng(devices=range(torch.cuda.device_count())), torch.inference_mode():
+        run = resnetbk.open_run(path)
+        data = run.data()
+        if not _equal(data.train, tokens):
+            raise UserError(
+                f"data.selector: the run in {path} reads other tokens: the reference must be trained on the "
+                "same data.corpus, with the same data.tokenizer"
+            )
+        device = find_device()
+        model = run.model.to(device)
+        losses = np.empty(layout.count, np.float32)
+        per = max(1, TOKENS_PER_PASS // layout.window)
+        for first in range(0, layout.count, per):
+            last = min(first + per, layout.count)
+            windows: Windows = layout.windows(np.arange(first, last))
+            result, _ = objective(model, data.batch(windows, device), run.spec.train.precision)
+            losses[first:last] = result.window_losses.float().cpu().numpy()
+    return losses
+
+
+def _equal(one: Array, other: Array) -> bool:
+    """Whether two rows of tokens, which may be mapped from files, are the same."""
+    return len(one) == len(other) and all(
+        np.array_equal(one[at : at + PIECE], other[at : at + PIECE]) for at in range(0, len(one), PIECE)
+    )

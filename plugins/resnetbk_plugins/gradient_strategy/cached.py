@@ -1,0 +1,61 @@
+"""Gradient strategy `cached`: the gradient of a similar batch, not long ago, in place of a fresh one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import attrs
+from attrs.validators import ge
+
+from resnetbk.kinds import GradientStrategy, Weight
+
+
+def _share(component: object, attribute: attrs.Attribute[Any], value: float) -> None:
+    if not 0.0 <= value <= 1.0:
+        raise ValueError(f"{attribute.name} must be between 0 and 1, not {value}")
+
+
+def _cosine(component: object, attribute: attrs.Attribute[Any], value: float) -> None:
+    if not -1.0 <= value <= 1.0:
+        raise ValueError(f"{attribute.name} must be between -1 and 1, not {value}")
+
+
+@attrs.frozen(kw_only=True)
+class Cached:
+    """Reuse of gradients: a batch similar to a recent one takes over that one's gradient.
+
+    Batches are compared by the bigrams they hold: a histogram over 4096 hashed buckets, of which the mean
+    over all batches so far is taken off, so that what all text has in common makes no two batches alike. The
+    similarity is the cosine between two such histograms. It needs no pass of the model and does not age as
+    the weights change; windows of one shuffled corpus are hardly ever similar by it (about 0), so a
+    `similarity` of 0.9 reuses little unless windows come back. At -1 any recent gradient is reused.
+
+    A hit still runs the forward pass, without a graph and metered, so the losses reported and learnt from by
+    a data selector are the batch's own; what is saved is the backward pass, about 2/3 of the step.
+
+    On a sample of the hits, at even distances from the first one on, the fresh gradient is computed all the
+    same, and used; its cosine with the cached one enters a running mean (of all, then of about the last ten).
+    When that falls below `cosine` after three samples, reuse ends for the rest of the run; the log says so.
+
+    Memory: as many whole gradients as steps in `age`, at most. Gradients are kept as they came, not clipped.
+
+    similarity  least cosine between two batches for a hit
+    age         steps for which a gradient may be reused
+    count       times that it may be reused
+    sample      share of the hits that are measured; with 0 reuse never ends by itself
+    cosine      mean cosine between cached and fresh gradients below which reuse ends
+    accumulate  micro-batches, as in `backprop`
+    """
+
+    similarity: float = attrs.field(default=0.9, validator=_cosine)
+    age: int = attrs.field(default=4, validator=ge(1))
+    count: int = attrs.field(default=2, validator=ge(1))
+    sample: float = attrs.field(default=0.1, validator=_share)
+    cosine: float = attrs.field(default=0.5, validator=_cosine)
+    accumulate: int = attrs.field(default=1, validator=ge(1))
+
+    def build(self, *, weights: Sequence[Weight]) -> GradientStrategy:
+        from resnetbk_plugins.gradient_strategy.cached_gradients import CachedGradients
+
+        return CachedGradients(weights, self)

@@ -1,0 +1,55 @@
+"""Gradient strategy `every-k`: slow weights get a gradient, and an update, every k steps."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import attrs
+from attrs.validators import ge
+
+from resnetbk.errors import UserError, nearest
+from resnetbk.kinds import GradientStrategy, Weight
+from resnetbk.model.names import parts_of
+
+
+def _names(component: object, attribute: attrs.Attribute[list[str]], value: list[str]) -> None:
+    if not value:
+        raise ValueError(f"{attribute.name} must name at least one part of the model")
+
+
+@attrs.frozen(kw_only=True)
+class EveryK:
+    """Back-propagation in which the `slow` weights take part in steps 0, k, 2k, ... alone.
+
+    In the other steps their gradients are not computed. Where the slow weights are all that lies at the
+    input's end of the network (`["embedding", "trunk.layers.0"]`), the backward pass ends above them: with s
+    of L layers slow that spares about s / L of it. Elsewhere only the weights' own products, half of a
+    layer's backward pass, are spared.
+
+    The gradient of a slow weight is that of its own step's batch, not a sum over the steps between, which
+    would cost what is to be saved. Optimizers leave a weight without a gradient alone: its moments, its
+    weight decay and its count of steps stand still, so it takes 1/k of the updates, at the same rate.
+
+    every       k
+    slow        names of parts of the model, "embedding" or "trunk.layers.0" or a single weight's
+    accumulate  micro-batches, as in `backprop`
+    """
+
+    every: int = attrs.field(default=4, validator=ge(1))
+    slow: list[str] = attrs.field(factory=lambda: ["embedding"], validator=_names)
+    accumulate: int = attrs.field(default=1, validator=ge(1))
+
+    def build(self, *, weights: Sequence[Weight]) -> GradientStrategy:
+        """Raises UserError for a name that no trainable weight has, and when all weights would be slow."""
+        from resnetbk_plugins.gradient_strategy.every_k_gradients import EveryKGradients
+
+        slow = [weight for weight in weights if set(parts_of(weight.name)) & set(self.slow)]
+        known = {name for weight in weights for name in parts_of(weight.name)}
+        unknown = [part for part in self.slow if part not in known]
+        if unknown:
+            raise UserError(
+                *(f"every-k: slow: nothing trainable is called {n!r}{nearest(n, known)}" for n in unknown)
+            )
+        if len(slow) == len(weights):
+            raise UserError("every-k: slow names all weights: most steps would train nothing")
+        return EveryKGradients(weights, slow, self.every, self.accumulate)

@@ -1,0 +1,81 @@
+"""The torch module of `act`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from resnetbk.kinds import Finished, Rows, Stack
+from resnetbk_plugins.halting_policy.halting_unit import Live, units
+
+
+class ACTHalting(nn.Module):
+    """A halting unit D -> D/2 -> 1 for each layer but the last one of each stack, where all rows halt."""
+
+    def __init__(
+        self, width: int, stacks: Sequence[Stack], threshold: float, ponder: float, bias: float
+    ) -> None:
+        super().__init__()
+        self.threshold = threshold
+        self.ponder = ponder
+        self.units = units(stacks, width, width // 2, bias)
+
+    def begin(self, stack: int, rows: Rows) -> ACTPass:
+        return ACTPass(self, rows)
+
+    def chance(self, layer: int, rows: Tensor) -> Tensor:
+        """(R, D) -> (R,) halting probabilities after a layer; 1 after the last."""
+        if str(layer) in self.units:
+            return torch.sigmoid(self.units[str(layer)](rows))
+        return rows.new_ones(len(rows), dtype=torch.promote_types(rows.dtype, torch.float32))
+
+
+class ACTPass:
+    """h_n the halting probability after layer n, N the first n with h_1 + ... + h_n >= threshold, or the last
+    layer. R = 1 - (h_1 + ... + h_{N-1}). The row leaves as h_1 x_1 + ... + h_{N-1} x_{N-1} + R x_N and
+    costs N + R, through whose R the units learn to halt sooner.
+
+    Of the R rows that run: `_total` (R,) h so far, `_mixed` (R, D) their sum weighted by h. Those that halt
+    are set aside and put in their places at the end.
+    """
+
+    def __init__(self, policy: ACTHalting, rows: Rows) -> None:
+        wide = torch.promote_types(rows.x.dtype, torch.float32)
+        self._policy = policy
+        self._x = rows.x
+        self._live = Live(rows)
+        self._layers = 0
+        self._total = rows.x.new_zeros(self._live.real, dtype=wide)
+        self._mixed = rows.x.new_zeros(self._live.real, 1, dtype=wide)
+        self._cost = rows.x.new_zeros((), dtype=wide)
+        self._halted: list[tuple[Tensor, Tensor]] = []
+
+    @property
+    def running(self) -> Tensor | None:
+        """(B, M) bool, or None as long as no row has halted."""
+        return self._live.mask
+
+    def observe(self, layer: int, x: Tensor) -> None:
+        self._layers += 1
+        rows = self._live.take(x)
+        chance = self._policy.chance(layer, rows)
+        rest = 1 - self._total
+        total = self._total + chance
+        stops = total >= self._policy.threshold
+        mixed = self._mixed + torch.where(stops, rest, chance)[:, None] * rows
+        self._cost = self._cost + torch.where(stops, self._layers + rest, 0).sum()
+        index = self._live.index
+        gone, stay = self._live.halt(stops)
+        self._halted.append((index[gone], mixed.index_select(0, gone)))
+        self._total, self._mixed = total.index_select(0, stay), mixed.index_select(0, stay)
+
+    def finish(self) -> Finished:
+        """The weighted rows (B, M, D), padding zero, and the penalty `ponder`, a mean over rows."""
+        if not self._halted:  # a stack without layers
+            return Finished(self._x)
+        index, rows = (torch.cat(parts) for parts in zip(*self._halted, strict=True))
+        x = torch.zeros_like(self._x).flatten(0, 1).index_copy(0, index, rows.to(self._x.dtype))
+        cost = self._cost / max(1, self._live.real)
+        return Finished(x.view(self._x.shape), {"ponder": self._policy.ponder * cost})

@@ -1,0 +1,107 @@
+"""Weights of a smaller model made into those of a deeper and wider one."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from resnetbk.model.assemble import assemble
+from resnetbk.training.weights import load_weights
+from resnetbk_plugins.initializer.source import Source
+
+LAYER = re.compile(r"trunk\.layers\.([0-9]+)\.(.+)")
+TOKENS = 32
+"""How long the text is that two models are compared on."""
+
+KEPT = 1e-3
+"""Largest difference between logits, in units of their spread, that counts as rounding."""
+
+
+def deepened(weights: Mapping[str, Tensor], before: int, depth: int, order: str) -> dict[str, Tensor]:
+    """The same weights with `depth` layers made of `before`; see `Grow` for the orders."""
+    origin = [i % before if order == "stack" else i * before // depth for i in range(depth)]
+    grown = {name: tensor for name, tensor in weights.items() if not LAYER.fullmatch(name)}
+    for layer, source in enumerate(origin):
+        silent = order == "identity" and layer > 0 and origin[layer - 1] == source
+        for name, tensor in weights.items():
+            match = LAYER.fullmatch(name)
+            if match and int(match[1]) == source:
+                ends = match[2].split(".")[-2:-1] == ["output"]
+                grown[f"trunk.layers.{layer}.{match[2]}"] = tensor * 0 if silent and ends else tensor
+    return grown
+
+
+def widened(weights: Mapping[str, Tensor], model: Any, before: int, width: int) -> dict[str, Tensor]:
+    """The same weights, of `before` features, in the shapes that `model` of `width` features has for them.
+
+    A tensor that is larger than the model's in some dimension stays as it is.
+    """
+    if before == width:
+        return dict(weights)
+    shapes = {name: tensor.shape for name, tensor in model.state_dict().items()}
+    linear = {f"{n}.weight" for n, module in model.named_modules() if isinstance(module, nn.Linear)}
+    grown = {
+        name: _widened(name, tensor, shapes[name], before, width, name in linear)
+        if name in shapes
+        else tensor
+        for name, tensor in weights.items()
+    }
+    if model.head is None and "norm.weight" in grown:
+        # the head is the table itself, whose features are copies: they are shared out before they are added
+        gain = grown["norm.weight"]
+        grown["norm.weight"] = _shared(gain[None], _copies(before, width, before, width), before)[0]
+    return grown
+
+
+def _widened(name: str, x: Tensor, shape: torch.Size, before: int, width: int, linear: bool) -> Tensor:
+    if x.ndim != len(shape):
+        return x
+    by_token = name.startswith("embedding.") or name == "head.weight"
+    dims = [d for d in range(x.ndim) if x.shape[d] != shape[d] and not (by_token and d == 0)]
+    if any(x.shape[d] > shape[d] for d in dims):
+        return x
+    # a bare matrix that grows both ways is one that rows are multiplied by
+    inputs = x.ndim == 2 and 1 in dims and (linear or (dims == [0, 1] and not by_token))
+    for d in dims:
+        size = x.shape[d]
+        index = _copies(size, shape[d], before, width)
+        x = x.index_select(d, index)
+        if d == 1 and inputs:
+            x = _shared(x, index, size)
+    return x
+
+
+def _copies(size: int, new: int, before: int, width: int) -> Tensor:
+    """(new,): of which old place each new one is a copy. Of k rows of features end to end, each grows."""
+    rows = size // before
+    if size == rows * before and new == rows * width:
+        within = torch.arange(width) % before
+        return (torch.arange(rows)[:, None] * before + within).flatten()
+    return torch.arange(new) % size
+
+
+def _shared(x: Tensor, index: Tensor, size: int) -> Tensor:
+    """(R, n) columns that are copies by `index` (n,) of `size` old ones, scaled so that the copies sum to the
+    old one: in random proportions, of their own for each row."""
+    raw = 1.0 - torch.rand(x.shape, dtype=x.dtype)  # never zero
+    total = raw.new_zeros(x.shape[0], size).index_add_(1, index, raw)
+    return x * (raw / total.index_select(1, index))
+
+
+@torch.no_grad()
+def difference(model: Any, source: Source) -> str:
+    """Says how far the logits of a model and of its source are apart. Leaves torch's generator alone."""
+    with torch.random.fork_rng(devices=[]):
+        small = assemble(source.spec.model, vocabulary=source.tokenizer.vocabulary, seed=0)
+        load_weights(small, source.weights, source.path)  # type: ignore[arg-type]
+        tokens = torch.randint(source.tokenizer.vocabulary, (1, min(TOKENS, source.spec.data.window)))
+        training = model.training
+        logits, expected = model.eval()(tokens).logits, small.eval()(tokens).logits
+        model.train(training)
+    apart = float((logits - expected).abs().max()) / max(float(expected.std()), 1e-12)
+    verdict = "keeps" if apart <= KEPT else "does not keep"
+    return f"{verdict} the source's function: logits differ by up to {apart:.2g} of their spread"

@@ -1,0 +1,110 @@
+"""Initializer `run`: the weights of a run that was trained before."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import attrs
+
+from resnetbk.errors import UserError, nearest
+from resnetbk.kinds import Initializer
+from resnetbk.model.names import parts_of
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from resnetbk.kinds import Tokenizer
+
+PARTS = ("embedding", "trunk", "head")
+
+
+def _parts(component: object, attribute: attrs.Attribute[list[str]], value: list[str]) -> None:
+    for part in value:
+        if part not in PARTS:
+            raise ValueError(f"unknown part {part!r}{nearest(part, PARTS)}")
+    if not value:
+        raise ValueError(f"{attribute.name} must name at least one of {', '.join(PARTS)}")
+
+
+def _rates(component: object, attribute: attrs.Attribute[dict[str, float]], value: dict[str, float]) -> None:
+    for name, rate in value.items():
+        if rate <= 0:
+            raise ValueError(f"{attribute.name} must be above 0, not {rate} for {name!r}; see freeze")
+
+
+def not_empty(component: object, attribute: attrs.Attribute[str], value: str) -> None:
+    """An attrs validator."""
+    if not value:
+        raise ValueError(f"{attribute.name} must be the folder of a run")
+
+
+@attrs.frozen(kw_only=True)
+class Run:
+    """Transfer: weights are matched by name and shape, vocabularies by the bytes that a token stands for.
+    What has no match starts as its component built it; the log says what was loaded, what was not and why.
+
+    The source is read whole and checked before anything is copied; a resumed run reads it again, so it has
+    to stay. What it cost to train is no part of this run's cost: it stands in each checkpoint's state, under
+    `source`, with the cost of the runs that the source itself started from.
+
+    path    the folder of the run, relative to the working directory; `~` is your home
+    parts   which of "embedding", "trunk" (with the norm at its end) and "head" are loaded
+    freeze  names of parts of the model that are not trained: "embedding", "trunk.layers.0", a weight's
+    rates   learning rates of parts, as factors: {"trunk.layers.0" = 0.1}; the longest name counts
+            (Howard & Ruder, 2018, arXiv:1801.06146, take 1/2.6 a layer down)
+    """
+
+    path: str = attrs.field(validator=not_empty)
+    parts: list[str] = attrs.field(factory=lambda: list(PARTS), validator=_parts)
+    freeze: list[str] = attrs.field(factory=list)
+    rates: dict[str, float] = attrs.field(factory=dict, validator=_rates)
+
+    def build(self) -> Initializer:
+        return RunInitializer(self)
+
+
+class RunInitializer:
+    """`source`: what it cost to train the source, once it has initialized."""
+
+    def __init__(self, options: Run) -> None:
+        self.options = options
+        self.source: dict[str, float] = {}
+
+    def initialize(self, model: nn.Module, tokenizer: Tokenizer, depth: int) -> list[str]:
+        """Raises StorageError for a source that is none, or damaged, or does not fit at all; UserError for
+        names in `freeze` and `rates` that the model does not have. Then no weight has been touched."""
+        from resnetbk_plugins.initializer.source import read_source
+        from resnetbk_plugins.initializer.transfer import transfer
+
+        options = self.options
+        self._check_names(model)
+        found = read_source(options.path)
+        self.source = found.cost
+        lines = [found.line(), *transfer(model, tokenizer, found, found.weights, options.parts)]
+        for name, parameter in model.named_parameters():
+            parts = parts_of(name)
+            if set(parts) & set(options.freeze):
+                parameter.requires_grad_(False)
+            rates = [options.rates[part] for part in parts if part in options.rates]
+            if rates:
+                parameter.rate = rates[-1]  # type: ignore[attr-defined]
+        if options.freeze:
+            frozen = sum(p.numel() for p in model.parameters() if not p.requires_grad)
+            lines.append(f"{frozen} weights are frozen: {', '.join(options.freeze)}")
+        if options.rates:
+            lines.append(f"rates: {', '.join(f'{n} x {r:g}' for n, r in options.rates.items())}")
+        return lines
+
+    def _check_names(self, model: nn.Module) -> None:
+        names = [name for name, _ in model.named_parameters()]
+        known = {part for name in names for part in parts_of(name)}
+        mistakes = [
+            f"train.start: {key}: the model has no {part!r}{nearest(part, known)}"
+            for key in ("freeze", "rates")
+            for part in getattr(self.options, key)
+            if part not in known
+        ]
+        if mistakes:
+            raise UserError(*mistakes)
+        if all(set(parts_of(name)) & set(self.options.freeze) for name in names):
+            raise UserError("train.start: freeze names all weights: there would be nothing to train")

@@ -1,0 +1,81 @@
+"""The run that another one starts from: read whole and checked before any of it is used."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import attrs
+import torch
+from torch import Tensor
+
+from resnetbk.errors import StorageError, UserError
+from resnetbk.kinds import Tokenizer
+from resnetbk.registry.lookup import Registry
+from resnetbk.spec.lock import read_lock
+from resnetbk.spec.spec import Spec
+from resnetbk.training import checkpoint
+from resnetbk.training.meter import STEP_PHASES
+from resnetbk.training.run_folder import RunFolder
+
+
+@attrs.frozen(eq=False)
+class Source:
+    """A trained run at its latest checkpoint.
+
+    weights  the model's tensors by name
+    cost     what it took to train it, with all the runs that it started from itself: seconds, cpu_seconds and
+             flops of set-up and steps, and tokens
+    """
+
+    path: str
+    step: int
+    spec: Spec
+    tokenizer: Tokenizer
+    weights: dict[str, Tensor]
+    cost: dict[str, float]
+
+    def line(self) -> str:
+        cost = self.cost
+        return (
+            f"{self.path} at step {self.step}, which cost {cost['seconds']:.3g} s, {cost['flops']:.3g} "
+            f"operations and {cost['tokens']:.3g} tokens to train"
+        )
+
+
+def read_source(path: str) -> Source:
+    """The run in the folder `path`; its components must be installed, or named by RESNETBK_REGISTRY.
+
+    Raises StorageError for one that is missing, damaged, or no run.
+    """
+    try:
+        folder = RunFolder.open(Path(path).expanduser())
+        spec = read_lock(folder.spec_lock, Registry.discover())
+        at = folder.latest()
+        saved = checkpoint.load(at, with_optimizer=False)
+        tokenizer = spec.data.tokenizer.component.restore(state=saved.state["tokenizer"])
+        cost = _cost(saved.state)
+        step = int(saved.state["step"])
+    except UserError as error:
+        raise StorageError(f"train.start: {error.mistakes[0]}") from error
+    except StorageError as error:
+        raise StorageError(f"train.start: {error}") from error
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        cause = " ".join(f"{type(error).__name__}: {error}".split())
+        raise StorageError(
+            f"train.start: {path}: is not a run that this version can read ({cause})"
+        ) from error
+    for name, tensor in saved.model.items():
+        if not torch.isfinite(tensor).all():
+            raise StorageError(f"train.start: {at}: {name!r} is not finite")
+    return Source(path, step, spec, tokenizer, saved.model, cost)
+
+
+def _cost(state: dict[str, Any]) -> dict[str, float]:
+    costs, before = state["meter"]["costs"], state.get("source", {})
+    spent = {
+        key: sum(costs[phase][key] for phase in ("setup", *STEP_PHASES))
+        for key in ("seconds", "cpu_seconds", "flops")
+    }
+    spent["tokens"] = state["tokens"]
+    return {key: float(value) + before.get(key, 0.0) for key, value in spent.items()}

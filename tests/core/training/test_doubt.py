@@ -1,0 +1,54 @@
+"""What selectors may ask a model: its loss, the entropy of its predictions, and their margin."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import tiny
+import torch
+
+from resnetbk.errors import UserError
+from resnetbk.kinds import Objective, Windows
+from resnetbk.training.doubt import MEASURES, doubt
+from resnetbk.training.learner import Learner
+
+LOSSES = torch.tensor([1.0, 2.0])
+RESULT = Objective(LOSSES.mean(), LOSSES.mean(), LOSSES, {})
+
+
+def test_measures_of_known_predictions():
+    """Two windows of two tokens: one predicts evenly, the other 0.7, 0.2, 0.1, and then surely."""
+    sure = torch.tensor([[0.7, 0.2, 0.1], [1 - 2e-9, 1e-9, 1e-9]])
+    logits = torch.stack([torch.ones(2, 3), sure.log()])
+    assert torch.equal(doubt("loss", RESULT, logits), LOSSES)
+    entropy = -sum(p * math.log(p) for p in (0.7, 0.2, 0.1)) / 2
+    torch.testing.assert_close(doubt("entropy", RESULT, logits), torch.tensor([math.log(3), entropy]))
+    torch.testing.assert_close(doubt("margin", RESULT, logits), torch.tensor([0.0, 0.75]))
+
+
+def test_a_single_token_is_certain():
+    logits = torch.zeros(2, 3, 1)
+    assert doubt("entropy", RESULT, logits).tolist() == [0.0, 0.0]
+    assert doubt("margin", RESULT, logits).tolist() == [1.0, 1.0]
+
+
+def test_an_unknown_measure_is_the_users_mistake():
+    with pytest.raises(UserError, match="did you mean 'entropy'"):
+        doubt("entropi", RESULT, torch.zeros(2, 3, 4))
+
+
+def test_a_turn_scores_by_every_measure_and_is_charged(tmp_path):
+    learner = Learner(tiny.experiment(tmp_path).spec)
+    learner.learn()
+    turn, _, _ = learner.choose()
+    windows = Windows(np.arange(5), 16)
+    before = learner.meter.costs["scoring"].tokens
+    scores = {measure: turn.score(windows, measure) for measure in MEASURES}
+    assert learner.meter.costs["scoring"].tokens == before + 3 * 5 * 16
+    assert all(values.shape == (5,) and values.dtype == np.float32 for values in scores.values())
+    np.testing.assert_array_equal(scores["loss"], turn.score(windows))
+    assert (scores["entropy"] > 0).all()
+    assert (scores["entropy"] <= math.log(256) + 1e-4).all()
+    assert ((scores["margin"] >= 0) & (scores["margin"] <= 1)).all()

@@ -1,0 +1,131 @@
+"""Two processes under torchrun: the losses of one, one run folder, and what is refused."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tiny
+import torch
+
+from resnetbk.errors import UserError
+from resnetbk.kinds import Objective, Windows
+from resnetbk.training.processes import Processes
+from resnetbk.training.run_folder import RunFolder
+
+needs_gloo = pytest.mark.skipif(
+    not (torch.distributed.is_available() and torch.distributed.is_gloo_available()),
+    reason="this torch has no gloo",
+)
+
+
+def torchrun(folder: Path, *arguments: object) -> subprocess.CompletedProcess[str]:
+    """`torchrun --nproc-per-node 2 -m resnetbk ...`, on a free port."""
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    return subprocess.run(
+        [*command, "-m", "resnetbk", *map(str, arguments)],
+        cwd=folder,
+        env={**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def metrics(folder: Path, key: str) -> list[float]:
+    return [record[key] for record in RunFolder(folder).metrics() if key in record]
+
+
+@needs_gloo
+def test_two_processes_learn_what_one_learns(tmp_path: Path) -> None:
+    """With shares of 3 and 2 windows. Rounding grows from step to step."""
+    trial = tiny.experiment(tmp_path, batch="batch = 5", more="evaluate = 4")
+    trial.train(tmp_path / "alone", device="cpu")
+    done = torchrun(tmp_path, "train", tmp_path / "tiny.toml", "--out", "both")
+    assert done.returncode == 0, done.stderr
+    for key in ("loss", "tokens", "gradient_norm"):
+        one, two = metrics(tmp_path / "alone", key), metrics(tmp_path / "both", key)
+        assert len(one) == len(two) >= 8
+        assert two == pytest.approx(one, rel=2e-4), key
+    assert metrics(tmp_path / "both", "loss")[0] == pytest.approx(
+        metrics(tmp_path / "alone", "loss")[0], rel=1e-6
+    )
+    flops = [metrics(tmp_path / name, "flops")[-1] for name in ("alone", "both")]
+    assert flops[1] == pytest.approx(flops[0], rel=0.5)
+    assert done.stdout.count("parameters,") == 1  # one of them speaks
+
+
+@needs_gloo
+def test_a_run_of_two_goes_on_as_if_it_had_not_stopped(tmp_path: Path) -> None:
+    spec = tiny.write_spec(tmp_path, steps="steps = 6", more="save = 3\nkeep = 9")
+    assert torchrun(tmp_path, "train", spec, "--out", "whole").returncode == 0
+    again = tiny.copy_run(tmp_path / "whole", tmp_path / "again", drop="step-000006")
+    (again / "LATEST").write_text("step-000003\n")
+    done = torchrun(tmp_path, "train", spec, "--out", "again", "--resume")
+    assert done.returncode == 0, done.stderr
+    assert metrics(again, "loss") == metrics(tmp_path / "whole", "loss")
+    last = "checkpoints/step-000006/model.safetensors"
+    assert (again / last).read_bytes() == (tmp_path / "whole" / last).read_bytes()
+
+
+@needs_gloo
+def test_what_two_cannot_do_is_refused(tmp_path: Path) -> None:
+    spec = tiny.write_spec(tmp_path, batch="batch = 1", more="seconds = 9.0")
+    done = torchrun(tmp_path, "train", spec, "--out", "run")
+    assert done.returncode != 0
+    assert "train.seconds: processes have no clock in common; give train.steps alone" in done.stderr
+    assert "train.batch: 1 windows cannot be shared among 2 processes" in done.stderr
+    assert not (tmp_path / "run").exists()
+
+
+def test_strategies_and_selectors_must_promise_it(tmp_path: Path, fake_plugin) -> None:
+    fake_plugin(
+        "other",
+        manifest="""
+            schema = 1
+            [gradient-strategy.odd]
+            use = "other.parts:Odd"
+            summary = "x"
+            provides = ["deterministic"]
+            [data-selector.dice]
+            use = "other.parts:Odd"
+            summary = "x"
+        """,
+        modules={
+            "parts": """
+                import attrs
+
+                @attrs.frozen(kw_only=True)
+                class Odd:
+                    def build(self, **given): ...
+            """
+        },
+    )
+    spec = tiny.experiment(tmp_path, more='gradient = "odd"', selector='selector = "dice"').spec
+    Processes().check(spec)
+    with pytest.raises(UserError) as caught:
+        Processes(1, 2).check(spec)
+    assert str(caught.value).split("\n") == [
+        "train.gradient: 'odd' does not provide 'data-parallel', which 2 processes need",
+        "data.selector: 'dice' does not provide 'deterministic', which 2 processes need",
+    ]
+
+
+def test_shares_are_all_windows_in_order() -> None:
+    windows = Windows(np.arange(7) * 10, 16)
+    shares = [Processes(rank, 3).share(windows).starts.tolist() for rank in range(3)]
+    assert shares == [[0, 10, 20], [30, 40], [50, 60]]
+    assert Processes().share(windows) is windows
+    assert Processes(1, 8).share(windows) is windows  # too few: every process takes all
+
+
+def test_sparse_gradients_are_refused() -> None:
+    table = torch.nn.Embedding(5, 3, sparse=True)
+    table(torch.tensor([1])).sum().backward()
+    zero = torch.zeros(())
+    with pytest.raises(UserError, match=r"shape \(5, 3\) has sparse gradients"):
+        Processes(0, 2).average(Objective(zero, zero, zero[None], {}), [table.weight])

@@ -1,0 +1,144 @@
+"""`bpe`: any bytes there and back, frequent strings joined, the same every time, and what is restored."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tiny
+from hypothesis import given
+from hypothesis import strategies as st
+
+from resnetbk import texts
+from resnetbk.cache import cache_folder
+from resnetbk.errors import StorageError, UserError
+from resnetbk.kinds import Text
+from resnetbk_plugins.tokenizer import bpe
+from resnetbk_plugins.tokenizer.bpe import BPE
+
+TEXT = Text(
+    ("".join(f"{i}: {tiny.SENTENCE}größe 你好\n" for i in range(200))).encode(), b"never seen", "0" * 64
+)
+
+needs_tokenizers = pytest.mark.skipif(find_spec("tokenizers") is None, reason="the extra hf is not installed")
+
+
+@pytest.fixture(scope="module")
+def learned() -> bpe.BPETokenizer:
+    return BPE(vocabulary=400).build(text=TEXT)
+
+
+@needs_tokenizers
+@given(st.one_of(st.binary(), st.text(alphabet=st.characters(codec="utf-8")).map(str.encode)))
+def test_any_bytes_there_and_back(learned: bpe.BPETokenizer, text: bytes) -> None:
+    tokens = learned.encode(text)
+    assert learned.decode(tokens) == learned.decode(tokens.tolist()) == text
+    assert learned.encode(memoryview(text)).tolist() == tokens.tolist()
+
+
+@needs_tokenizers
+def test_frequent_strings_are_one_token(learned: bpe.BPETokenizer) -> None:
+    assert learned.vocabulary == 400
+    assert len(learned.encode(TEXT.train)) < 0.4 * len(TEXT.train)
+    assert [learned.decode([t]) for t in learned.encode(b"the quick brown fox \xff")] == [
+        *(b"the", b" quick", b" brown", b" fox", b" ", b"\xff")
+    ]
+
+
+@needs_tokenizers
+def test_nothing_is_joined_over_the_border_of_pieces(
+    learned: bpe.BPETokenizer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = learned.encode(TEXT.train).tolist()
+    monkeypatch.setattr(texts.pieces, "__defaults__", (100,))
+    assert learned.encode(TEXT.train).tolist() == whole  # where pieces end with lines, no pair is parted
+
+
+@needs_tokenizers
+@pytest.mark.parametrize(("vocabulary", "dtype"), [(256, np.uint8), (257, np.uint16)])
+def test_the_smallest_type_that_holds_the_vocabulary(vocabulary: int, dtype: type) -> None:
+    tokenizer = BPE(vocabulary=vocabulary).build(text=TEXT)
+    assert tokenizer.encode(b"the").dtype == tokenizer.encode(b"").dtype == dtype
+    assert tokenizer.vocabulary == vocabulary
+
+
+@needs_tokenizers
+def test_a_short_text_gives_fewer_tokens() -> None:
+    assert BPE().build(text=Text(b"abab", b"", "1" * 64)).vocabulary < 260
+
+
+@needs_tokenizers
+def test_a_checkpoint_restores_it(learned: bpe.BPETokenizer) -> None:
+    restored = BPE().restore(state=json.loads(json.dumps(learned.state())))
+    assert restored.vocabulary == 400
+    assert restored.encode(TEXT.train).tolist() == learned.encode(TEXT.train).tolist()
+    assert restored.state() == learned.state()
+
+
+@needs_tokenizers
+@pytest.mark.parametrize("state", [{}, {"tokenizer": "{}"}, {"tokenizer": "x"}, {"tokenizer": None}])
+def test_a_damaged_state_is_refused(state: dict[str, object]) -> None:
+    with pytest.raises(StorageError, match="holds no byte-level BPE"):
+        BPE().restore(state=state)
+
+
+@needs_tokenizers
+def test_tokens_outside_the_vocabulary_are_refused(learned: bpe.BPETokenizer) -> None:
+    for token in (-1, 400):
+        with pytest.raises(ValueError, match=r"\[0, 400\)"):
+            learned.decode([token])
+
+
+@needs_tokenizers
+def test_it_is_learned_once_for_a_text_and_a_vocabulary(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RESNETBK_CACHE", str(tmp_path))
+    first = BPE(vocabulary=300).build(text=TEXT)
+    monkeypatch.setattr(bpe, "_learn", lambda text, vocabulary: "damaged")
+    assert BPE(vocabulary=300).build(text=TEXT).state() == first.state()
+    with pytest.raises(StorageError, match=r"\.json is damaged; delete it"):
+        BPE(vocabulary=301).build(text=TEXT)
+    assert len(os.listdir(cache_folder() / "bpe")) == 2
+
+
+@needs_tokenizers
+def test_another_process_learns_the_same(tmp_path: Path) -> None:
+    (tmp_path / "text").write_bytes(TEXT.train)
+    code = (
+        "import sys; from pathlib import Path; from resnetbk.kinds import Text\n"
+        "from resnetbk_plugins.tokenizer.bpe import _learn\n"
+        "print(_learn(Text(Path(sys.argv[1]).read_bytes(), b'', ''), 400))"
+    )
+    for threads in ("1", "2"):
+        environment = {**os.environ, "RAYON_NUM_THREADS": threads, "PYTHONHASHSEED": threads}
+        done = subprocess.run(
+            [sys.executable, "-c", code, str(tmp_path / "text")],
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        assert done.stdout.rstrip("\n") == bpe._learn(TEXT, 400)
+
+
+def test_without_the_library_one_line_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    def missing(name: str) -> None:
+        raise bpe.PackageNotFoundError(name)
+
+    monkeypatch.setattr(bpe, "version", missing)
+    for attempt in (lambda: BPE().build(text=TEXT), lambda: BPE().restore(state={"tokenizer": "{}"})):
+        with pytest.raises(UserError) as caught:
+            attempt()
+        assert str(caught.value) == 'bpe: needs the package tokenizers: pip install "resnetbk[hf]"'
+
+
+def test_a_vocabulary_holds_all_bytes() -> None:
+    with pytest.raises(ValueError, match="vocabulary"):
+        BPE(vocabulary=255)
