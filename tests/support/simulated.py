@@ -14,7 +14,9 @@ from resnetbk.spec.spec import Spec
 
 @attrs.define
 class Curve:
-    """loss = floor + scale * (steps * quick) ** -power; a step takes `seconds`; fails from `breaks` steps."""
+    """loss = floor + scale * (steps * quick) ** -power; a step takes `seconds`; fails from `breaks` steps.
+    source: seconds that a run before it took.
+    """
 
     quick: float = 1.0
     seconds: float = 0.1
@@ -22,6 +24,7 @@ class Curve:
     scale: float = 6.0
     power: float = 0.35
     set_up: float = 0.0
+    source: float = 0.0
     breaks: int = 10**9
 
     def loss(self, steps: int) -> float:
@@ -95,4 +98,5 @@ class Machine:
             parameters=1000,
             phases={"forward": 0.3 * seconds, "backward": 0.7 * seconds},
             peak_memory=1 << 20,
+            source={"seconds": curve.source} if curve.source else {},
         )

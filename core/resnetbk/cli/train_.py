@@ -61,6 +61,9 @@ def command(
         f"\n{report.parameters:,} parameters, {report.steps:,} steps, {report.tokens:,} tokens in "
         f"{report.seconds:.0f} s: {report.tokens / report.seconds:,.0f} tokens/s"
     )
+    if report.source:
+        took, read = report.source["seconds"], report.source["tokens"]
+        click.echo(f"It builds on runs that took {took:.0f} s and {read:,.0f} tokens")
     _write_page(run, data)
     first, line_break, _ = bytes(data.text.valid[:200]).decode(errors="ignore").partition("\n")
     click.echo("\nIt goes on from the first line of the held-out text:\n")

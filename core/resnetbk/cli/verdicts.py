@@ -65,11 +65,14 @@ def print_comparison(found: Comparison) -> None:
 
 
 def _worths(arm: Arm) -> dict[str, Interval]:
-    """Beside the first arm: what is saved of each cost, or the loss gained."""
+    """Beside the first arm: what is saved of each cost, also with a source's shared, or the loss gained."""
     if arm.gained is not None:
         return {"less loss": arm.gained}
     shown = (*SHOWN, *INFERENCE)
-    return {f"less {cost.replace('_', ' ')}": arm.saved[cost] for cost in shown if cost in arm.saved}
+    worths = {f"less {cost.replace('_', ' ')}": arm.saved[cost] for cost in shown if cost in arm.saved}
+    for targets, saved in arm.amortised.items():
+        worths |= {f"less {cost}, {targets} targets": saved[cost] for cost in SHOWN if cost in saved}
+    return worths
 
 
 def _cells(worth: Interval, ratio: bool) -> tuple[str, str, str]:

@@ -11,6 +11,9 @@ COSTS = ("seconds", "cpu_seconds", "flops", "tokens", "inference_seconds", "infe
 """What a training is charged with: wall and CPU seconds, executed operations, tokens trained on; and what the
 model that comes of it costs: wall seconds and operations for each token that it reads, once it is trained."""
 
+TARGETS = (3, 10)
+"""Among how many targets the cost of a source is shared, beside one that bears it alone."""
+
 Unit = Literal["nats/token", "bits/byte"]
 
 
@@ -40,6 +43,8 @@ class Trial:
     peak_memory  bytes
     inference_seconds, inference_flops  of passes over the held-out text with the trained model, for each
                  token, not charged to the training; 0 where they were not measured
+    source       seconds, cpu_seconds, flops and tokens that the runs cost which this one needed, to start
+                 from or to choose data by; in none of the above
     speed        of the machine right before and right after: seconds of a fixed piece of work
     kept         whether its round counts: the machine held still, and what was spent was equal
     failed       why it came to no loss; "" otherwise. What it had cost until then is not known
@@ -61,6 +66,7 @@ class Trial:
     speed: tuple[float, float]
     inference_seconds: float = 0.0
     inference_flops: float = 0.0
+    source: Mapping[str, float] = attrs.field(factory=dict)
     kept: bool = True
     failed: str = ""
 
@@ -86,6 +92,8 @@ class Arm:
     spent      with a budget as goal: geometric mean of each cost; else empty
     saved      cost of the first arm divided by this one's, by cost: 2 means half the cost; empty where
                quality is unequal, and with a budget as goal
+    amortised  the same where what either arm's source cost is shared among so many targets; empty without
+               a source
     gained     loss of the first arm minus this one's at the budget; with a budget as goal
     refused    why there is no number: the quality it was held to was not reached; "" otherwise
     """
@@ -97,6 +105,7 @@ class Arm:
     reached: Mapping[str, Interval] = attrs.field(factory=dict)
     spent: Mapping[str, Interval] = attrs.field(factory=dict)
     saved: Mapping[str, Interval] = attrs.field(factory=dict)
+    amortised: Mapping[int, Mapping[str, Interval]] = attrs.field(factory=dict)
     gained: Interval | None = None
     refused: str = ""
 

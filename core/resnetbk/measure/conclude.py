@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 import attrs
 
 from resnetbk.measure.compare import thrown_out
-from resnetbk.measure.comparison import COSTS, Arm, Comparison, Goal, Interval, Trial
+from resnetbk.measure.comparison import COSTS, TARGETS, Arm, Comparison, Goal, Interval, Trial
 from resnetbk.measure.journal import Journal
 from resnetbk.measure.plan import Plan
 from resnetbk.measure.search import quality, reached, rounds
@@ -38,7 +38,7 @@ def conclude(
     return Comparison(
         name=plan.name,
         goal=goal,
-        arms=tuple(_arm(plan, journal.trials, arm, measured, refused.get(arm, "")) for arm in plan.arms),
+        arms=tuple(_arm(plan, journal.trials, arm, measured, refused) for arm in plan.arms),
         trials=tuple(journal.trials),
         floors=floors or {},
         machine=machine or {},
@@ -47,15 +47,24 @@ def conclude(
     )
 
 
-def measures(goal: Goal, trials: Sequence[Trial], arm: str, refused: Mapping[str, str]) -> Rounds:
-    """What an arm came to in each round that counts; nothing when it was refused."""
+def measures(
+    goal: Goal, trials: Sequence[Trial], arm: str, refused: Mapping[str, str], targets: int = 1
+) -> Rounds:
+    """What an arm came to in each round that counts, with what its sources cost, shared among `targets`;
+    nothing when it was refused."""
     if arm in refused:
         return {}
     if goal.loss is not None:
-        return reached(trials, arm, goal)
+        found = reached(trials, arm, goal)
+    else:
+        found = {
+            pair: {**_costs(trial), "loss": quality(trial, goal)}
+            for pair, (trial, *_) in rounds(trials, arm).items()
+        }
+    source = _source(trials, arm)
     return {
-        pair: {**_costs(trial), "loss": quality(trial, goal)}
-        for pair, (trial, *_) in rounds(trials, arm).items()
+        pair: {cost: value + source.get(cost, 0.0) / targets for cost, value in each.items()}
+        for pair, each in found.items()
     }
 
 
@@ -73,12 +82,22 @@ def gains(minuend: Rounds, subtrahend: Rounds) -> Interval | None:
     return difference_interval([minuend[p]["loss"] for p in pairs], [subtrahend[p]["loss"] for p in pairs])
 
 
-def _arm(plan: Plan, trials: Sequence[Trial], arm: str, measured: Mapping[str, Rounds], refused: str) -> Arm:
+def _arm(
+    plan: Plan,
+    trials: Sequence[Trial],
+    arm: str,
+    measured: Mapping[str, Rounds],
+    refused: Mapping[str, str],
+) -> Arm:
     first, to_loss = next(iter(plan.arms)), plan.goal.loss is not None
     mine = measured[arm]
     sizes = [trial.parameters for trial in trials if trial.arm == arm and not trial.failed]
     means = {cost: geometric_interval(values) for cost in COSTS if (values := _column(mine, cost))}
-    saved = {cost: ratios(measured[first], mine, cost) for cost in COSTS}
+    amortised = {}
+    if to_loss and any(_source(trials, each) for each in (first, arm)):
+        for targets in TARGETS:
+            base, shared = (measures(plan.goal, trials, each, refused, targets) for each in (first, arm))
+            amortised[targets] = _saved(base, shared)
     return Arm(
         name=arm,
         spec=resolved(plan.arms[arm]),
@@ -86,10 +105,20 @@ def _arm(plan: Plan, trials: Sequence[Trial], arm: str, measured: Mapping[str, R
         loss=_loss(plan.goal, trials, arm),
         reached=means if to_loss else {},
         spent=means if not to_loss else {},
-        saved={cost: ratio for cost, ratio in saved.items() if ratio} if to_loss else {},
+        saved=_saved(measured[first], mine) if to_loss else {},
+        amortised=amortised,
         gained=None if to_loss else gains(measured[first], mine),
-        refused=refused,
+        refused=refused.get(arm, ""),
     )
+
+
+def _saved(first: Rounds, mine: Rounds) -> dict[str, Interval]:
+    return {cost: ratio for cost in COSTS if (ratio := ratios(first, mine, cost))}
+
+
+def _source(trials: Sequence[Trial], arm: str) -> Mapping[str, float]:
+    """What the sources of an arm cost, which is the same in all its trainings."""
+    return next((trial.source for trial in trials if trial.arm == arm and trial.source), {})
 
 
 def _costs(trial: Trial) -> dict[str, float]:

@@ -29,6 +29,7 @@ class Outcome:
     peak_memory: int = 0
     inference_seconds: float = 0.0
     inference_flops: float = 0.0
+    source: Mapping[str, float] = attrs.field(factory=dict)
 
 
 FAILED = Outcome(

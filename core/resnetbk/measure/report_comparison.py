@@ -108,7 +108,26 @@ def worth_section(found: Comparison) -> str:
         "What is gained" if found.goal.loss is None else "What is saved",
         html.element("p", said, "note"),
         picture,
+        _amortised(found),
     )
+
+
+def _amortised(found: Comparison) -> str:
+    """What is saved of each cost where the sources' is shared; nothing without sources."""
+    rows = [
+        [
+            html.swatch(number, arm.name),
+            str(targets),
+            *(html.over_ends(saved.get(c), html.digits) for c in SHOWN),
+        ]
+        for number, arm in enumerate(found.arms)
+        for targets, saved in {1: arm.saved, **arm.amortised}.items()
+        if number and arm.amortised
+    ]
+    if not rows:
+        return ""
+    head = ["arm", "targets of its source", *(f"{words.LESS[c][0]},\N{NO-BREAK SPACE}×" for c in SHOWN)]
+    return html.grid(head, rows)
 
 
 def phase_section(found: Comparison) -> str:

@@ -149,6 +149,12 @@ def method_words(found: Comparison) -> list[str]:
         "Inference is what the trained model needs to read the held-out text, for each token, and no part of "
         "what its training costs."
     )
+    if any(trial.source for trial in found.trials):
+        costs += (
+            " What it cost to train the runs that an arm starts from, or chooses its data by, is charged "
+            "too, once in full and once shared among several targets"
+            + ("." if found.goal.loss is not None else "; a budget is for the training itself.")
+        )
     if found.goal.loss is not None:
         means = (
             "The cost at which an arm reaches the goal is interpolated between its budgets. Ratios are "

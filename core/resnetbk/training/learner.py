@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+from collections import Counter
 from typing import Any
 
 import attrs
@@ -28,8 +29,8 @@ from resnetbk.training.processes import Processes
 class Learner:
     """Everything that a spec names, built, in memory alone.
 
-    `meter` knows what it cost so far, and `source` what the runs cost that it started from: their seconds,
-    cpu_seconds, flops and tokens, or nothing.
+    `meter` knows what it cost so far, and `source` what the runs cost that it needs, to start from or to
+    choose data by: their seconds, cpu_seconds, flops and tokens, or nothing.
     """
 
     def __init__(self, spec: Spec, *, device: str = "", processes: Processes | None = None) -> None:
@@ -51,7 +52,6 @@ class Learner:
             start = build("train.start", spec.train.start)
             for line in start.initialize(self.model, self.data.tokenizer, spec.model.depth):
                 logging.getLogger("resnetbk").info("start: %s", line)
-            self.source: dict[str, float] = dict(getattr(start, "source", {}))
             self.model.to(self.device)
             weights = self.model.weights()
             self.parameters = [weight.parameter for weight in weights]
@@ -65,6 +65,9 @@ class Learner:
                 batch=spec.train.batch,
                 seed=spec.seed,
             )
+            self.source: Counter[str] = Counter()
+            for part in (start, self.selector):
+                self.source.update(getattr(part, "source", {}))
         self.step = 0
         self.tokens = 0
         self.bad_steps = 0

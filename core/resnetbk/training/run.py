@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import attrs
 
@@ -20,6 +21,7 @@ from resnetbk.spec.spec import Spec
 from resnetbk.training import checkpoint
 from resnetbk.training.checkpoint import Checkpoint
 from resnetbk.training.data import Data
+from resnetbk.training.meter import STEP_PHASES
 from resnetbk.training.objective import Evaluation, evaluate
 from resnetbk.training.run_folder import RunFolder
 from resnetbk.training.weights import load_weights
@@ -27,7 +29,11 @@ from resnetbk.training.weights import load_weights
 
 @attrs.frozen(eq=False)
 class Run:
-    """What a run folder holds. `report` is there when the run was trained just now."""
+    """What a run folder holds.
+
+    report  when the run was trained just now
+    cost    when it was opened: see `training_cost`
+    """
 
     folder: RunFolder
     spec: Spec = attrs.field(repr=False)
@@ -35,6 +41,7 @@ class Run:
     model: LanguageModel = attrs.field(repr=False)
     tokenizer: Tokenizer = attrs.field(repr=False)
     report: RunReport | None = None
+    cost: Mapping[str, float] = attrs.field(factory=dict, repr=False)
 
     @classmethod
     def open(cls, path: Path | str, registry: Registry, sets: Sequence[str] = ()) -> Run:
@@ -49,7 +56,7 @@ class Run:
         model = assemble(spec.model, vocabulary=tokenizer.vocabulary, seed=spec.seed)
         load_weights(model, saved.model, folder.path)
         model.eval()
-        return cls(folder, spec, registry, model, tokenizer)
+        return cls(folder, spec, registry, model, tokenizer, cost=training_cost(saved.state))
 
     def data(self) -> Data:
         """The spec's corpus in this run's tokens."""
@@ -79,6 +86,18 @@ class Run:
         window = self.spec.data.window
         new = generate(self.model, known, tokens, window=window, temperature=temperature, seed=seed)
         return (self.tokenizer.decode([token]) for token in new)
+
+
+def training_cost(state: Mapping[str, Any]) -> dict[str, float]:
+    """What it took to come to a checkpoint's state, with all the runs that this one needed: seconds,
+    cpu_seconds and flops of set-up and steps, and tokens. Raises KeyError, TypeError for a foreign state."""
+    costs, before = state["meter"]["costs"], state.get("source", {})
+    spent = {
+        key: sum(costs[phase][key] for phase in ("setup", *STEP_PHASES))
+        for key in ("seconds", "cpu_seconds", "flops")
+    }
+    spent["tokens"] = state["tokens"]
+    return {key: float(value) + before.get(key, 0.0) for key, value in spent.items()}
 
 
 def _latest(folder: RunFolder) -> Checkpoint:

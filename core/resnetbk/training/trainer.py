@@ -182,7 +182,7 @@ class Trainer(Learner):
             "step": self.step,
             "tokens": self.tokens,
             "meter": self.meter.state(),
-            "source": self.source,
+            "source": dict(self.source),
             "bad_steps": self.bad_steps,
             "best": self.best,
             "best_at": self.best_at,
@@ -231,4 +231,5 @@ class Trainer(Learner):
             flops=float(totals[0]),
             cpu_seconds=float(totals[1]),
             peak_memory=int(totals[2]),
+            source=dict(self.source),
         )

@@ -42,7 +42,8 @@ class Curriculum:
                looked at every `every` steps, and where it has improved by less than 1 % between two looks,
                the pacing jumps ahead by a tenth of the whole way. 0 leaves pacing to progress alone
     every      steps between two looks
-    reference  the folder of a run that was trained on the same corpus and tokenizer
+    reference  the folder of a run that was trained on the same corpus and tokenizer. What it cost stands
+               beside this run's own cost, and a comparison charges it
     """
 
     measure: str = attrs.field(default="ngram", validator=in_(MEASURES))
@@ -75,9 +76,18 @@ class PacedSelector:
     order  (P,) numbers of the windows without the probe's
     used   (P,) bool: what has been chosen in this pass
     lead   what stalls have added to the way
+    source what the reference cost to train, where there is one
     """
 
-    def __init__(self, keys: Curriculum, shuffle: ShuffleSelector, layout: Layout, ranked: Array) -> None:
+    def __init__(
+        self,
+        keys: Curriculum,
+        shuffle: ShuffleSelector,
+        layout: Layout,
+        ranked: Array,
+        source: dict[str, float],
+    ) -> None:
+        self.source = source
         self.keys = keys
         self.shuffle = shuffle
         self.layout = layout
@@ -97,9 +107,9 @@ class PacedSelector:
         """In the order of `keys.measure`, rising unless `descending`."""
         shuffle = Shuffle().build(tokens=tokens, window=window, batch=batch, seed=seed)
         layout = Layout.like(shuffle)
-        hard = difficulty(tokens, layout, keys.measure, keys.reference)
+        hard, source = difficulty(tokens, layout, keys.measure, keys.reference)
         ranked = np.argsort(-hard if descending else hard, kind="stable")
-        return cls(keys, shuffle, layout, ranked.astype(np.min_scalar_type(layout.count)))
+        return cls(keys, shuffle, layout, ranked.astype(np.min_scalar_type(layout.count)), source)
 
     def select(self, turn: Turn) -> Windows:
         """starts (batch,) int64."""

@@ -20,8 +20,9 @@ ORDER = 5
 give 1.92, 1.57, 1.44, 1.43 and 1.45 nats a token; the counting floor is 1.52, on text held out."""
 
 
-def difficulty(tokens: Array, layout: Layout, measure: str, reference: str) -> Array:
+def difficulty(tokens: Array, layout: Layout, measure: str, reference: str) -> tuple[Array, dict[str, float]]:
     """(count,) float32 for each window of the layout, larger when harder; see `Curriculum` for the measures.
+    And what the reference cost to train, where there is one.
 
     Raises what `reference_losses` does.
     """
@@ -31,9 +32,9 @@ def difficulty(tokens: Array, layout: Layout, measure: str, reference: str) -> A
         return reference_losses(tokens, layout, reference)
     if measure == "compressibility":
         sizes = (len(zlib.compress(_bytes(tokens, layout, number))) for number in range(layout.count))
-        return np.fromiter(sizes, np.float32, layout.count) / np.float32(layout.window)
+        return np.fromiter(sizes, np.float32, layout.count) / np.float32(layout.window), {}
     order = ORDER if measure == "ngram" else 1
-    return window_nats(tokens, layout, order)
+    return window_nats(tokens, layout, order), {}
 
 
 def window_nats(tokens: Array, layout: Layout, order: int = ORDER) -> Array:

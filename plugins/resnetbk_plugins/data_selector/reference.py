@@ -16,8 +16,9 @@ PIECE = 2**24
 """Tokens that are compared at a time."""
 
 
-def reference_losses(tokens: Array, layout: Layout, path: str) -> Array:
-    """(count,) float32: the mean loss of each window, in nats a token, under the run in folder `path`.
+def reference_losses(tokens: Array, layout: Layout, path: str) -> tuple[Array, dict[str, float]]:
+    """(count,) float32: the mean loss of each window, in nats a token, under the run in folder `path`; and
+    what that run cost to train.
 
     The run is only read. Its components must be installed, or named by RESNETBK_REGISTRY. It must have been
     trained on these very tokens, which its corpus and tokenizer, read once more, show: a token would mean
@@ -49,7 +50,7 @@ def reference_losses(tokens: Array, layout: Layout, path: str) -> Array:
             windows: Windows = layout.windows(np.arange(first, last))
             result, _ = objective(model, data.batch(windows, device), run.spec.train.precision)
             losses[first:last] = result.window_losses.float().cpu().numpy()
-    return losses
+    return losses, dict(run.cost)
 
 
 def _equal(one: Array, other: Array) -> bool:

@@ -44,8 +44,8 @@ class Run:
     What has no match starts as its component built it; the log says what was loaded, what was not and why.
 
     The source is read whole and checked before anything is copied; a resumed run reads it again, so it has
-    to stay. What it cost to train is no part of this run's cost: it stands in each checkpoint's state, under
-    `source`, with the cost of the runs that the source itself started from.
+    to stay. What it cost to train, with the runs that it started from itself, stands beside this run's own
+    cost, and a comparison charges it.
 
     path    the folder of the run, relative to the working directory; `~` is your home
     parts   which of "embedding", "trunk" (with the norm at its end) and "head" are loaded

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import attrs
 import torch
@@ -15,7 +14,7 @@ from resnetbk.registry.lookup import Registry
 from resnetbk.spec.lock import read_lock
 from resnetbk.spec.spec import Spec
 from resnetbk.training import checkpoint
-from resnetbk.training.meter import STEP_PHASES
+from resnetbk.training.run import training_cost
 from resnetbk.training.run_folder import RunFolder
 
 
@@ -24,8 +23,7 @@ class Source:
     """A trained run at its latest checkpoint.
 
     weights  the model's tensors by name
-    cost     what it took to train it, with all the runs that it started from itself: seconds, cpu_seconds and
-             flops of set-up and steps, and tokens
+    cost     what it took to train it: see `training_cost`
     """
 
     path: str
@@ -54,7 +52,7 @@ def read_source(path: str) -> Source:
         at = folder.latest()
         saved = checkpoint.load(at, with_optimizer=False)
         tokenizer = spec.data.tokenizer.component.restore(state=saved.state["tokenizer"])
-        cost = _cost(saved.state)
+        cost = training_cost(saved.state)
         step = int(saved.state["step"])
     except UserError as error:
         raise StorageError(f"train.start: {error.mistakes[0]}") from error
@@ -69,13 +67,3 @@ def read_source(path: str) -> Source:
         if not torch.isfinite(tensor).all():
             raise StorageError(f"train.start: {at}: {name!r} is not finite")
     return Source(path, step, spec, tokenizer, saved.model, cost)
-
-
-def _cost(state: dict[str, Any]) -> dict[str, float]:
-    costs, before = state["meter"]["costs"], state.get("source", {})
-    spent = {
-        key: sum(costs[phase][key] for phase in ("setup", *STEP_PHASES))
-        for key in ("seconds", "cpu_seconds", "flops")
-    }
-    spent["tokens"] = state["tokens"]
-    return {key: float(value) + before.get(key, 0.0) for key, value in spent.items()}

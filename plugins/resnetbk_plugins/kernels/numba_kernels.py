@@ -12,12 +12,17 @@ Compiled at the first call per dtype, one to three seconds a kernel, then kept i
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from typing import Any
 
+import torch
+
+# threads beyond torch's would never work here, but spin on cores that other processes use: 15 times slower
+os.environ.setdefault("NUMBA_NUM_THREADS", str(torch.get_num_threads()))
+
 import numba
 import numpy as np
-import torch
 from numba import prange
 from torch import Tensor
 

@@ -55,7 +55,7 @@ def test_to_a_loss_the_same_work_done_slower_is_seen_as_that(call, tmp_path, spe
     slow = tmp_path / "slow.toml"
     slow.write_text(a.read_text().replace('"a"', '"slow"').replace('"bk-causal"', '"busy"'))
     code, out, err = call("compare", a, slow, "--target-loss", 3.2, "--out", tmp_path / "out", *QUICK)
-    assert (code, err.count("round 1/2"), err.count("round 2/2")) == (0, 4, 4)
+    assert code == 0
     for word in ("to 3.2 nats/token", "beside a", "at least", "less seconds", "7-gram counts", "2 rounds"):
         assert word in out
     found = read_result(tmp_path / "out")
@@ -72,6 +72,8 @@ def test_to_a_loss_the_same_work_done_slower_is_seen_as_that(call, tmp_path, spe
     assert found.command.startswith("resnetbk compare ")
     lines = trials(tmp_path / "out")
     assert len(lines) == len(found.trials)
+    for pair in (0, 1):  # a line a training
+        assert err.count(f"round {pair + 1}/2") == sum(line["pair"] == pair for line in lines) >= 4
     assert {"forward", "backward", "optimizer"} <= set(lines[0]["phases"])
     assert [line["arm"] for line in lines if line["pair"] == 0] == ["a", "slow", "slow", "a"]
     assert [line["arm"] for line in lines if line["pair"] == 1] == ["slow", "a", "a", "slow"]

@@ -15,6 +15,7 @@ from resnetbk.measure.comparison import Goal
 from resnetbk.measure.conclude import conclude
 from resnetbk.measure.journal import Journal
 from resnetbk.measure.plan import Plan
+from resnetbk.measure.report_comparison import comparison_page
 from resnetbk.registry.lookup import Registry
 from resnetbk.spec.read import read
 from resnetbk.training.signals import Interrupted
@@ -149,6 +150,23 @@ def test_set_up_is_charged(spec):
     needs = 0.1 * Curve().steps(1.95)
     assert found.arms[1].saved["seconds"].estimate == pytest.approx(needs / (needs + 40.0), rel=0.01)
     assert found.arms[1].saved["tokens"].estimate == pytest.approx(1.0, rel=0.01)
+
+
+def test_a_source_is_charged_in_full_and_shared_among_targets(spec):
+    found = compared(spec, {"A": Curve(), "B": Curve(quick=4.0, source=30.0)}, **QUIET)
+    needs, arm = 0.1 * Curve().steps(1.95), found.arms[1]
+    for targets, saved in {1: arm.saved, **arm.amortised}.items():
+        worth = needs / (needs / 4 + 30.0 / targets)
+        assert saved["seconds"].estimate == pytest.approx(worth, rel=0.01)
+        assert saved["tokens"].estimate == pytest.approx(4.0, rel=0.01)  # its tokens are not told
+    assert sorted(arm.amortised) == [3, 10]
+    assert found.arms[0].amortised == {}
+    page = comparison_page(found)
+    assert "targets of its source" in page
+    assert "shared among several targets" in page
+    assert "targets of its source" not in comparison_page(
+        compared(spec, {"A": Curve(), "B": Curve()}, **QUIET)
+    )
 
 
 def test_a_target_that_everything_reaches_is_the_users_mistake(spec):

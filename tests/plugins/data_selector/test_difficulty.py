@@ -85,8 +85,9 @@ def test_noise_is_harder_than_words_and_words_than_a_pattern(measure: str, tmp_p
     """From a file that is mapped, as from memory."""
     pupil.TOKENS.tofile(tmp_path / "tokens")
     mapped = np.memmap(tmp_path / "tokens", np.uint8, "r")
-    hard = difficulty(mapped, LAYOUT, measure, "")
-    np.testing.assert_array_equal(hard, difficulty(pupil.TOKENS, LAYOUT, measure, ""))
+    (hard, source), (same, _) = (difficulty(tokens, LAYOUT, measure, "") for tokens in (mapped, pupil.TOKENS))
+    np.testing.assert_array_equal(hard, same)
+    assert source == {}
     assert hard.dtype == np.float32
     kinds = pupil.kinds(LAYOUT.windows(np.arange(LAYOUT.count)))
     easy, learnable, noise = (hard[kinds == kind] for kind in range(3))
@@ -105,7 +106,9 @@ def test_a_references_losses_are_its_own_and_leave_torchs_generator_alone(refere
     tokens = reference.data().train
     layout = Layout.like(Shuffle().build(tokens=tokens, window=16, batch=4, seed=0))
     before = torch.get_rng_state()
-    losses = reference_losses(tokens, layout, str(reference.folder.path))
+    losses, cost = reference_losses(tokens, layout, str(reference.folder.path))
+    assert cost["tokens"] == reference.report.tokens
+    assert cost["flops"] == reference.report.flops
     assert torch.equal(before, torch.get_rng_state())
     windows = layout.windows(np.arange(3))
     index = torch.from_numpy(windows.starts[:, None] + np.arange(17))
@@ -122,6 +125,8 @@ def test_a_references_passes_are_charged_to_the_setup(reference, tmp_path) -> No
     )
     loss = Learner(resnetbk.load(spec).spec)
     by_count = Learner(resnetbk.load(spec, sets=["data.selector=curriculum"]).spec)
+    assert loss.source["tokens"] == reference.report.tokens
+    assert by_count.source == {}
     windows = loss.selector.layout.count
     forward = loss.learn().flops - loss.meter.phases()["setup"].flops
     spent = loss.meter.phases()["setup"].flops - by_count.meter.phases()["setup"].flops

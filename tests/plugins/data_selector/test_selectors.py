@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-import tiny
-import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pupil import play, saved
@@ -82,24 +80,3 @@ def test_seeds_differ(name: str) -> None:
 def test_a_corpus_shorter_than_a_window_is_the_users_mistake(name: str) -> None:
     with pytest.raises(UserError, match="at least 9 tokens; this one has 8"):
         SELECTORS[name].build(tokens=np.zeros(8, np.uint8), window=8, batch=2, seed=0)
-
-
-@pytest.mark.parametrize(
-    "selector",
-    [
-        '{ use = "curriculum", measure = "rarity", every = 2 }',
-        '{ use = "active", refresh = 3, warmup = 0.2 }',
-        '"excess-loss"',
-    ],
-)
-def test_a_run_resumes_bit_for_bit(tmp_path, selector):
-    trial = tiny.experiment(
-        tmp_path, selector=f"selector = {selector}", steps="steps = 5", more="save = 1\nkeep = 100"
-    )
-    whole = trial.train(tmp_path / "whole")
-    for stop in (0, 3):
-        folder = tiny.stopped(whole.folder.path, stop, tmp_path / f"stopped-{stop}")
-        resumed = trial.train(folder, resume=True)
-        pairs = zip(whole.model.parameters(), resumed.model.parameters(), strict=True)
-        assert all(torch.equal(one, other) for one, other in pairs)
-        assert whole.report.loss == resumed.report.loss

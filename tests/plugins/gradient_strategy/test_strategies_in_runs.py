@@ -1,10 +1,9 @@
-"""Every gradient strategy in real runs: they learn, spare what they say, and resume bit for bit."""
+"""Every gradient strategy in real runs: they learn, and spare what they say."""
 
 import math
 
 import pytest
 import tiny
-import torch
 
 from resnetbk.training.learner import Learner
 
@@ -18,21 +17,15 @@ STRATEGIES = {
 
 
 @pytest.mark.parametrize("strategy", STRATEGIES)
-def test_it_learns_and_resumes_bit_for_bit(tmp_path, strategy):
+def test_it_learns(tmp_path, strategy):
     trial = tiny.experiment(
         tmp_path,
         mixer=ATTENTION,
         embedding='embedding = { use = "ngram-hash", rows = 64 }',
         steps="steps = 24",
-        more=f"gradient = {STRATEGIES[strategy]}\nsave = 1\nkeep = 100",
+        more=f"gradient = {STRATEGIES[strategy]}",
     )
-    whole = trial.train(tmp_path / "whole")
-    assert whole.report.loss < math.log(256) - 0.6
-    for stop in (0, 1, 5):
-        folder = tiny.stopped(whole.folder.path, stop, tmp_path / f"stopped-{stop}")
-        resumed = trial.train(folder, resume=True)
-        pairs = zip(whole.model.parameters(), resumed.model.parameters(), strict=True)
-        assert all(torch.equal(one, other) for one, other in pairs)
+    assert trial.train(tmp_path / "run").report.loss < math.log(256) - 0.6
 
 
 @pytest.mark.parametrize(("strategy", "share"), [("selective", 2.5 / 3), ("cached", 1 / 3), ("every-k", 0.8)])

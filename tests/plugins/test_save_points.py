@@ -1,0 +1,140 @@
+"""Every data selector and gradient strategy, stopped at any step: what goes on is the uninterrupted run."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+
+import pytest
+import tiny
+import torch
+
+from resnetbk.registry.lookup import Registry
+from resnetbk.training import checkpoint
+from resnetbk.training.run_folder import RunFolder
+from resnetbk.training.signals import Interrupted, Signals
+from resnetbk.training.trainer import Trainer
+
+STEPS, WARMUP = 14, 3
+EPOCH = 9
+"""The step in which the first epoch ends: 612 tokens of 90 % of 680, in steps of 64."""
+
+POINTS = {
+    "the first moment": 0,
+    "after one step": 1,
+    "in warm-up": WARMUP - 1,
+    "in mid-epoch": 5,
+    "before the epoch's last step": EPOCH,
+    "after the epoch's last step": EPOCH + 1,
+    "after the next one": EPOCH + 2,
+}
+"""Steps done. The eighth point is a signal between two pieces of a batch."""
+
+SELECTORS = {
+    "shuffle": "",
+    "curriculum": 'measure = "rarity", every = 2, probe = 4',
+    "reverse": 'measure = "compressibility", pacing = "step", every = 3',
+    "active": "refresh = 3, warmup = 0.2",
+    "excess-loss": "pool = 2.0",
+    "grow": "start = 4",
+}
+STRATEGIES = {
+    "backprop": "accumulate = 3",
+    "selective": "keep = 0.5",
+    "every-k": 'every = 3, slow = ["trunk.layers.0"]',
+    "cached": "similarity = -1.0, sample = 0.4, cosine = -1.0, accumulate = 2",
+}
+
+
+def use(name: str, keys: str) -> str:
+    return f"{{ use = {name!r}, {keys} }}" if keys else repr(name)
+
+
+CASES = {
+    **{name: {"selector": f"selector = {use(name, keys)}"} for name, keys in SELECTORS.items()},
+    **{name: {"gradient": f"gradient = {use(name, keys)}"} for name, keys in STRATEGIES.items()},
+}
+
+
+def experiment(folder, gradient='gradient = { use = "backprop", accumulate = 2 }', **changes):
+    text = folder / "short.txt"
+    text.write_text((tiny.SENTENCE * 11)[:680])
+    return tiny.experiment(
+        folder,
+        corpus=f'corpus = {{ use = "text", path = "{text}" }}',
+        mixer='mixer = { use = "attention", heads = 2 }',
+        depth="depth = 1",
+        steps=f"steps = {STEPS}",
+        optimizer=f'optimizer = {{ use = "muon", warmup = {WARMUP} }}',
+        more=f"{gradient}\nsave = 1\nkeep = 100",
+        **changes,
+    )
+
+
+def same(one, other):
+    return all(torch.equal(a, b) for a, b in zip(one.parameters(), other.parameters(), strict=True))
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """The uninterrupted run of a case; one serves all its tests."""
+    found = {}
+
+    def of(name):
+        if name not in found:
+            folder = tmp_path_factory.mktemp(name)
+            trial = experiment(folder, **CASES[name])
+            found[name] = trial, trial.train(folder / "whole")
+        return found[name]
+
+    return of
+
+
+def test_nobody_is_left_out():
+    registry = Registry.discover()
+    own = [
+        {entry.name for entry in registry.entries(kind) if entry.plugin == "resnetbk"}
+        for kind in ("data-selector", "gradient-strategy")
+    ]
+    assert own == [set(SELECTORS), set(STRATEGIES)]
+
+
+def test_the_epoch_ends_where_it_is_said_to(whole):
+    _, run = whole("shuffle")
+    windows = (len(run.data().train) - 1) // 16
+    assert EPOCH * 4 < windows < (EPOCH + 1) * 4
+
+
+@pytest.mark.parametrize("point", POINTS.values(), ids=list(POINTS))
+@pytest.mark.parametrize("name", CASES)
+def test_it_goes_on_bit_for_bit(whole, tmp_path, name, point):
+    trial, run = whole(name)
+    resumed = trial.train(tiny.stopped(run.folder.path, point, tmp_path / "stopped"), resume=True)
+    assert same(run.model, resumed.model)
+    assert resumed.report.loss == run.report.loss
+    assert resumed.report.tokens == run.report.tokens
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals are sent as POSIX has them")
+@pytest.mark.parametrize("name", CASES)
+def test_a_signal_in_mid_accumulation_lets_the_step_end(whole, tmp_path, name):
+    trial, run = whole(name)
+    trainer = Trainer(trial.spec, trial.registry, RunFolder.create(tmp_path / "run"))
+    honest, calls = trainer._objective, []
+
+    def objective(batch):
+        calls.append(trainer.step)
+        if trainer.step == 4:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return honest(batch)
+
+    trainer._objective = objective
+    with Signals() as signals, pytest.raises(Interrupted):
+        trainer.run(signals)
+    assert checkpoint.load(trainer.folder.latest()).state["step"] == 5
+    again = Trainer(trial.spec, trial.registry, trainer.folder)
+    again.resume()
+    again.run(Signals())
+    assert same(run.model, again.model)
+    assert again.tokens == run.report.tokens
