@@ -32,6 +32,9 @@ from resnetbk.errors import UserError
 Array = np.ndarray[Any, Any]
 
 ORDERS = (1, 2, 7)
+LARGEST = 1 << 25
+"""Tokens that are counted at most: counting holds several arrays of them in memory."""
+
 _METHOD = "modified-kneser-ney-1"  # part of every cache key: results of another method are not found
 
 
@@ -50,8 +53,13 @@ class Floors:
 
 
 def floors(train: Array, valid: Array, vocabulary: int, orders: Sequence[int] = ORDERS) -> Floors:
-    """`nats_per_token`, remembered by the sha256 of all it depends on. A cache that fails is only slower."""
+    """`nats_per_token`, remembered by the sha256 of all it depends on. A cache that fails is only slower.
+
+    A text of more than LARGEST tokens, which may be larger than memory, has no floors.
+    """
     start = time.perf_counter()
+    if len(train) + len(valid) > LARGEST:
+        return Floors({}, 0.0, 0.0, cached=False)
     key = _key(train, valid, vocabulary, orders)
     found = _remembered(key, orders)
     if found is not None:

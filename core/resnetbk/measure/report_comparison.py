@@ -137,7 +137,7 @@ def phase_section(found: Comparison) -> str:
         names = dict.fromkeys(name for trial in trials for name in trial.phases)
         means = {n: sum(trial.phases.get(n, 0.0) for trial in trials) / len(trials) for n in names}
         rows.append((arm.name, number, means))
-    return phases(rows, "Mean training of each arm's largest budget; evaluation is not charged.")
+    return phases(rows, "Mean training of each arm's largest budget in rounds; evaluation is not charged.")
 
 
 def phases(rows: Sequence[tuple[str, int, Mapping[str, float]]], note: str) -> str:
@@ -210,7 +210,7 @@ def number_section(found: Comparison) -> str:
         [f"{words.gram_name(n)} counts", html.nats(value), *[""] * (len(head) - 2)] for n, value in floors
     ]
     said = "Costs of reaching the goal, interpolated" if target else "Costs as spent"
-    note = f"{said}; losses at the end of each arm's largest budget. Small: 95\N{NO-BREAK SPACE}% intervals."
+    note = f"{said}; losses of the largest budget in rounds. Small: 95\N{NO-BREAK SPACE}% intervals."
     return html.section(
         "All numbers", html.element("p", note, "note"), html.grid(head, rows, quiet=len(floors))
     )

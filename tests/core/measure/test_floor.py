@@ -178,6 +178,13 @@ def test_a_result_is_remembered_with_what_it_cost(cache: Path) -> None:
     assert [path.suffix for path in (cache / "floor").iterdir()] == [".json"]
 
 
+def test_a_text_that_may_not_fit_into_memory_is_not_counted(cache: Path, monkeypatch) -> None:
+    monkeypatch.setattr("resnetbk.measure.floor.LARGEST", len(TRAIN) + len(VALID))
+    assert floors(TRAIN, VALID, 3).nats
+    monkeypatch.setattr("resnetbk.measure.floor.LARGEST", len(TRAIN) + len(VALID) - 1)
+    assert floors(TRAIN, VALID, 3).nats == {}
+
+
 def test_whatever_the_result_depends_on_is_in_the_key(cache: Path) -> None:
     floors(TRAIN, VALID, 3)
     assert not floors(TRAIN[1:], VALID, 3).cached
