@@ -25,6 +25,7 @@ VERBS = {
     "compare": "what specs need for the same loss, or reach with the same budget",
     "ablate": "what each part of a spec is worth, alone and in company",
     "tune": "search the best settings of specs, equally hard for each",
+    "schema": "write a JSON Schema of specs, for editors",
     "lock": "write down all that a training depends on",
     "diff": "how two specs, locks or runs differ",
     "report": "make the page of a run or a comparison anew",

@@ -62,8 +62,8 @@ def command(
         f"{report.seconds:.0f} s: {report.tokens / report.seconds:,.0f} tokens/s"
     )
     if report.source:
-        took, read = report.source["seconds"], report.source["tokens"]
-        click.echo(f"It builds on runs that took {took:.0f} s and {read:,.0f} tokens")
+        took, tokens = report.source["seconds"], report.source["tokens"]
+        click.echo(f"It builds on runs that took {took:.0f} s and {tokens:,.0f} tokens")
     _write_page(run, data)
     first, line_break, _ = bytes(data.text.valid[:200]).decode(errors="ignore").partition("\n")
     click.echo("\nIt goes on from the first line of the held-out text:\n")

@@ -7,7 +7,7 @@ its metadata names the kind. When a file leaves such a key out, it gets the regi
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Literal
 
 import attrs
@@ -18,24 +18,28 @@ from resnetbk.kinds import KINDS
 if TYPE_CHECKING:
     from resnetbk.registry import Entry
 
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
-_Validator = Callable[[Any, "attrs.Attribute[Any]", Any], None]
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 
-def _at_least(bound: int) -> _Validator:
-    def check(_: Any, field: attrs.Attribute[Any], value: float) -> None:
-        if value < bound:
-            raise ValueError(f"must be at least {bound}, is {value}")
+@attrs.frozen
+class _Bound:
+    """A validator, with the attributes of attrs' own, by which the schema knows it."""
 
-    return check
+    compare_op: Literal[">=", ">"]
+    bound: int
+
+    def __call__(self, _: Any, field: attrs.Attribute[Any], value: float) -> None:
+        if value < self.bound or (self.compare_op == ">" and value == self.bound):
+            words = "at least" if self.compare_op == ">=" else "more than"
+            raise ValueError(f"must be {words} {self.bound}, is {value}")
 
 
-def _above(bound: int) -> _Validator:
-    def check(_: Any, field: attrs.Attribute[Any], value: float) -> None:
-        if value <= bound:
-            raise ValueError(f"must be more than {bound}, is {value}")
+def _at_least(bound: int) -> _Bound:
+    return _Bound(">=", bound)
 
-    return check
+
+def _above(bound: int) -> _Bound:
+    return _Bound(">", bound)
 
 
 @attrs.frozen
@@ -157,7 +161,7 @@ class Spec:
     seed  of weights, data order and everything else that is random, 0 to 2^63 - 1
     """
 
-    name: str = attrs.field()
+    name: str = attrs.field(metadata={"pattern": NAME.pattern})
     seed: int = attrs.field(default=0, validator=_at_least(0))
     data: Data
     model: Model
@@ -165,7 +169,7 @@ class Spec:
 
     @name.validator
     def _is_a_name(self, field: attrs.Attribute[Any], value: str) -> None:
-        if not _NAME.fullmatch(value):
+        if not NAME.fullmatch(value):
             allowed = "a letter or digit, then letters, digits, '.', '_' and '-', 100 at most"
             raise ValueError(f"{value[:60]!r} is no name; allowed: {allowed}")
 

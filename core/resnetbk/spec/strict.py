@@ -136,7 +136,7 @@ def _union(made: cattrs.Converter, value: Any, type_: Any) -> Any:
     raise Unfit(" or ".join(refused.expects for refused in refusals if isinstance(refused, Unfit)), value)
 
 
-_ARRAYS: dict[Any, Callable[[list[Any]], Any]] = {
+ARRAYS: dict[Any, Callable[[list[Any]], Any]] = {
     **dict.fromkeys((tuple, Sequence), tuple),
     **dict.fromkeys((list, MutableSequence), list),
     **dict.fromkeys((frozenset, Set), frozenset),
@@ -145,7 +145,7 @@ _ARRAYS: dict[Any, Callable[[list[Any]], Any]] = {
 
 
 def _is_array(type_: Any) -> bool:
-    return (get_origin(type_) or type_) in _ARRAYS
+    return (get_origin(type_) or type_) in ARRAYS
 
 
 def _array(made: cattrs.Converter, value: Any, type_: Any) -> Any:
@@ -159,11 +159,14 @@ def _array(made: cattrs.Converter, value: Any, type_: Any) -> Any:
     else:
         expected = repeat(items[0] if items else Any)
     pairs = enumerate(zip(value, expected, strict=False))
-    return _ARRAYS[origin](each(pairs, lambda pair: made.structure(*pair)))
+    return ARRAYS[origin](each(pairs, lambda pair: made.structure(*pair)))
+
+
+MAPPINGS = (dict, Mapping, MutableMapping)
 
 
 def _is_mapping(type_: Any) -> bool:
-    return (get_origin(type_) or type_) in (dict, Mapping, MutableMapping)
+    return (get_origin(type_) or type_) in MAPPINGS
 
 
 def _mapping(made: cattrs.Converter, value: Any, type_: Any) -> dict[Any, Any]:
