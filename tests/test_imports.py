@@ -16,7 +16,7 @@ import resnetbk_plugins
 CORE, PLUGINS = (Path(package.__path__[0]) for package in (resnetbk, resnetbk_plugins))
 
 # what may import what: a folder imports from those further right alone
-ORDER = ("cli", "measure", "training", "model", "spec", "registry")
+ORDER = ("cli", "testing", "template", "measure", "training", "model", "spec", "registry")
 
 
 def imported_by(*command: str) -> set[str]:

@@ -33,12 +33,16 @@ Penalties = Mapping[str, "Tensor"]
 
 @attrs.frozen
 class Kind:
-    """A kind of component: its name in manifests, the spec key that chooses it, and its part in the house."""
+    """A kind of component: its name in manifests, the spec key that chooses it, and its part in the house.
+
+    api  version of the kind's interface below; a component whose manifest says another one is left out
+    """
 
     name: str
     key: str
     innovation: bool
     summary: str
+    api: int = 1
 
 
 KINDS: dict[str, Kind] = {

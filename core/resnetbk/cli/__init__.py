@@ -25,6 +25,8 @@ VERBS = {
     "compare": "what specs need for the same loss, or reach with the same budget",
     "ablate": "what each part of a spec is worth, alone and in company",
     "tune": "search the best settings of specs, equally hard for each",
+    "new": "write a package with a component of your own",
+    "test": "put a component to all that it promises",
     "schema": "write a JSON Schema of specs, for editors",
     "lock": "write down all that a training depends on",
     "diff": "how two specs, locks or runs differ",

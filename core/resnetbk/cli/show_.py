@@ -26,13 +26,14 @@ def command(registry: Registry, what: str, sets: tuple[str, ...]) -> None:
 
         click.echo(dump(read(what, registry, sets), registry), nl=False)
         return
-    for number, entry in enumerate(_find(registry, what)):
+    for number, entry in enumerate(find(registry, what)):
         if number:
             click.echo()
         _print(entry, registry.load(entry))
 
 
-def _find(registry: Registry, what: str) -> list[Entry]:
+def find(registry: Registry, what: str) -> list[Entry]:
+    """The components of this name, or `plugin/name`, of any kind. Raises UserError without any."""
     plugin, _, name = what.rpartition("/")
     found = [e for e in registry.entries() if e.name == name and plugin in ("", e.plugin)]
     if not found:

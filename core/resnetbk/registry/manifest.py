@@ -20,7 +20,7 @@ _COMPONENT_NAME = re.compile(r"[a-z0-9][a-z0-9-]*")
 # A plugin's name comes from outside as well: an entry point's name, a folder's name.
 _PLUGIN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _OTHER_KEYS = ("schema", "plugin")
-_ENTRY_KEYS = ("use", "summary", "provides", "requires", "conflicts", "paper", "default")
+_ENTRY_KEYS = ("use", "summary", "provides", "requires", "conflicts", "paper", "default", "api")
 _PLUGIN_KEYS = ("name", "hooks")
 # Kinds whose spec key takes a list, so that a plugin may have several defaults.
 _SEVERAL = frozenset({"observer"})
@@ -150,6 +150,7 @@ class _Reader:
         module, _, attribute = use.partition(":")
         if use and not (_dotted(module) and attribute.isidentifier()):
             self._wrong((*keys, "use"), f'{use!r} is no class; write "package.module:Class"')
+        self._interface(table, kind, name)
         default = table.get("default", False)
         if not isinstance(default, bool):
             self._wrong((*keys, "default"), f"must be true or false, not {_shown(default)}")
@@ -167,6 +168,16 @@ class _Reader:
             default=default is True,
             place=self._place(keys),
         )
+
+    def _interface(self, table: dict[str, Any], kind: str, name: str) -> None:
+        """A component may say for which version of its kind's interface it was made."""
+        own, keys = KINDS[kind].api, (kind, name, "api")
+        made = table.get("api", own)
+        if type(made) is not int:
+            self._wrong(keys, f"must be a whole number, not {_shown(made)}")
+        elif made != own:
+            side = "resnetbk" if made > own else self.plugin
+            self._wrong(keys, f"made for version {made} of this kind, which is {own} here; upgrade {side}")
 
     def _table(self, value: object, keys: tuple[str, ...]) -> dict[str, Any]:
         if isinstance(value, dict):

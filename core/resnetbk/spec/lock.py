@@ -32,14 +32,14 @@ SCHEMA = 1
 def resolved(spec: Spec) -> dict[str, Any]:
     """`spec` as the plain tree of a file with every default written out. What is None by default and None
     here is left out."""
-    tree: dict[str, Any] = _plain(spec, None)
+    tree: dict[str, Any] = plain(spec, None)
     return tree
 
 
 def dump(spec: Spec, registry: Registry | None = None) -> str:
     """`resolved` as TOML that reads back to an equal Spec. Where `registry` knows several components of one
     name, the name is written with its plugin."""
-    return toml_write.dumps(_plain(spec, registry))
+    return toml_write.dumps(plain(spec, registry))
 
 
 def lock(
@@ -69,7 +69,7 @@ def facts(
     }
     return {
         "schema": SCHEMA,
-        "spec": _plain(spec, registry),
+        "spec": plain(spec, registry),
         "components": components,
         "environment": environment,
     }
@@ -163,22 +163,22 @@ def _missing(key: str, component: Mapping[str, Any], spec: Mapping[str, Any], re
     return ""
 
 
-def _plain(value: Any, registry: Registry | None) -> Any:
-    """`value` in the types of TOML."""
+def plain(value: Any, registry: Registry | None = None) -> Any:
+    """A spec or a component in the types of TOML; names with their plugin's where the registry needs it."""
     if isinstance(value, Part):
-        return {"use": _use(value, registry), **_plain(value.component, registry)}
+        return {"use": _use(value, registry), **plain(value.component, registry)}
     if attrs.has(type(value)):
         fields = [field for field in attrs.fields(type(value)) if field.init]
         items = [(field, getattr(value, field.name)) for field in fields]
         # None that is not the default stays, and cannot be written: leaving it out would change it.
         kept = [(field.alias, item) for field, item in items if item is not None or field.default is not None]
-        return {key: _plain(item, registry) for key, item in kept}
+        return {key: plain(item, registry) for key, item in kept}
     if isinstance(value, Mapping):
-        return {key: _plain(item, registry) for key, item in value.items()}
+        return {key: plain(item, registry) for key, item in value.items()}
     if isinstance(value, (set, frozenset)):
-        return sorted(_plain(item, registry) for item in value)
+        return sorted(plain(item, registry) for item in value)
     if isinstance(value, (list, tuple)):
-        return [_plain(item, registry) for item in value]
+        return [plain(item, registry) for item in value]
     if isinstance(value, enum.Enum):
         return value.value
     return str(value) if isinstance(value, PurePath) else value

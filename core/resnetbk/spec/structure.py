@@ -47,6 +47,11 @@ def structure(tree: Mapping[str, Any], registry: Registry) -> Spec:
     return spec
 
 
+def part(registry: Registry, kind: str, value: Any) -> Part:
+    """One component, from its name or its table. Raises Refused."""
+    return _Structure(registry).part(kind, value)
+
+
 def _objections(key: str, part: Part, spec: Spec) -> list[Problem]:
     """What a component's own `check(spec)`, if it has one, holds against the spec it is in."""
     path: tuple[str | int, ...] = tuple(
@@ -81,10 +86,10 @@ class _Structure:
         if kind is None:
             return self.converter.structure(value, cast(Any, field.type))
         if field.type is Part:
-            return self._part(kind, value)
+            return self.part(kind, value)
         if type(value) is not list:
             raise Unfit("an array of components", value)
-        return tuple(each(enumerate(value), lambda item: self._part(kind, item)))
+        return tuple(each(enumerate(value), lambda item: self.part(kind, item)))
 
     def _absent(self, field: Attribute) -> Any:
         """The registry's defaults; NOTHING for a key that chooses no component, or has no default."""
@@ -95,7 +100,7 @@ class _Structure:
         parts = tuple(self._built(entry, {}) for entry in entries)
         return parts[0] if field.type is Part else parts
 
-    def _part(self, kind: str, value: Any) -> Part:
+    def part(self, kind: str, value: Any) -> Part:
         """A component by its name, or by a table with its name under `use` and its settings."""
         if type(value) is str:
             return self._built(self._found(kind, value, ()), {})

@@ -45,7 +45,7 @@ class BoundaryResolution(nn.Module):
         behind = tokens.shape[1] + torch.arange(packing.width, device=tokens.device)
         position = behind.repeat(len(tokens), 1).flatten()
         position = position.index_copy(0, packing.slot, packing.take(rows.position))
-        return Rows(x, position.view(len(tokens), -1), packing.length)
+        return Rows(x, position.view(len(tokens), packing.width), packing.length)
 
     def up(self, level: int, fine: Rows, coarse: Rows) -> Rows:
         """fine.x + what each row reads of the last coarse row at or before its position, (B, N, D)."""

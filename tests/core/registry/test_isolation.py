@@ -100,6 +100,15 @@ FAULTS = {
         HEAD + 'default = true\n[optimizer.y]\nuse = "a:B"\nsummary = "s"\ndefault = true',
         "9: optimizer.y.default: 'x' is the default of this kind already",
     ),
+    "api of tomorrow": (
+        HEAD + "api = 2",
+        "5: optimizer.x.api: made for version 2 of this kind, which is 1 here; upgrade resnetbk",
+    ),
+    "api of yesterday": (
+        HEAD + "api = 0",
+        "5: optimizer.x.api: made for version 0 of this kind, which is 1 here; upgrade bad",
+    ),
+    "api in words": (HEAD + 'api = "1"', "5: optimizer.x.api: must be a whole number, not '1'"),
     "plugin is no table": ("schema = 1\nplugin = 3", "2: plugin: must be a table, not 3"),
     "unknown key of plugin": (
         'schema = 1\n[plugin]\nhook = "a"',

@@ -89,7 +89,7 @@ def test_every_mistake_is_reported_in_the_order_of_lines(tmp_path):
     with pytest.raises(UserError) as error:
         read_manifest(path, "acme", "1.0")
     lines = str(error.value).replace(f"{path}:", "").splitlines()
-    keys = "conflicts, default, paper, provides, requires, summary, use"
+    keys = "api, conflicts, default, paper, provides, requires, summary, use"
     assert lines == [
         "2: optimizer.a: 'use' is missing",
         "2: optimizer.a: 'summary' is missing",

@@ -1,0 +1,60 @@
+"""`resnetbk test NAME [--set key=value]`"""
+
+from __future__ import annotations
+
+import click
+
+from resnetbk.errors import UserError
+from resnetbk.registry.lookup import Registry
+
+
+@click.command("test")
+@click.argument("name")
+@click.option("--set", "sets", multiple=True, metavar="KEY=VALUE", help="A key to test it with; repeatable.")
+@click.pass_obj
+def command(registry: Registry, name: str, sets: tuple[str, ...]) -> None:
+    """Puts the component NAME to all that its kind promises and its manifest claims.
+
+    Exit code 2 when it fails. A plugin's own tests run the same: see `resnetbk.testing.all_components`.
+    """
+    from rich.console import Console
+    from rich.markup import escape
+
+    from resnetbk.cli.show_ import find
+    from resnetbk.cli.tables import table
+    from resnetbk.spec.document import from_set
+    from resnetbk.testing.subject import Subject
+    from resnetbk.testing.suite import applicable, checks
+
+    console = Console(highlight=False)
+    settings: dict[str, object] = {}
+    for assignment in sets:
+        settings.update(from_set(assignment).tree)
+    failures = []
+    for entry in find(registry, name):
+        subject = Subject.of(registry, entry, settings)
+        claimed = set(applicable(subject))
+        rows = table(f"{entry.kind} {entry.name}", "", "what it is to keep", left=(0, 1, 2))
+        for check in checks(entry.kind):
+            if check not in claimed:
+                verdict, style = "not claimed", "dim"
+            else:
+                problem = _problem(check.run, subject)
+                verdict, style = ("failed", "red") if problem else ("passed", "")
+                if problem:
+                    failures.append(f"{entry.name}: {check.name}: {problem}")
+            rows.add_row(check.name, verdict, escape(check.summary), style=style)
+        console.print(rows)
+    if failures:
+        raise UserError(*failures)
+
+
+def _problem(run: object, subject: object) -> str:
+    """What a check found, in one line; "" when nothing."""
+    try:
+        run(subject)  # type: ignore[operator]
+    except AssertionError as error:
+        return " ".join(str(error).split())[:300] or "it does not hold"
+    except Exception as error:  # the component's own code
+        return " ".join(f"{type(error).__name__}: {error}".split())[:300]
+    return ""

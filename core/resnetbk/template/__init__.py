@@ -1,0 +1,1 @@
+"""What `resnetbk new` writes."""

@@ -1,0 +1,81 @@
+"""A package with one component, from the files beside this one, in which `@word@` stands for its own."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import tempfile
+from importlib.metadata import version
+from importlib.resources import files
+from pathlib import Path
+
+from resnetbk.kinds import KINDS
+from resnetbk.training.run_folder import accessing
+
+_MODEL = ("causal", "streaming", "any-length", "deterministic", "ragged")
+
+PROVIDES: dict[str, tuple[str, ...]] = {
+    "sequence-mixer": _MODEL,
+    "halting-policy": _MODEL,
+    "resolution-scheduler": ("causal", "streaming", "any-length", "deterministic", "multi-resolution"),
+    "sparsity-gate": _MODEL,
+    "embedding": _MODEL,
+    "channel-mixer": _MODEL,
+    "gradient-strategy": ("deterministic", "data-parallel"),
+}
+"""What the components of the templates promise, where it is more than to be deterministic."""
+
+FILES = {
+    "README.md": "README.md",
+    "pyproject.toml": "pyproject.toml",
+    "setup.cfg": "setup.cfg",
+    "tox.ini": "tox.ini",
+    "@package@/registry.toml": "registry.toml",
+    "tests/test_@package@.py": "test.py",
+}
+
+
+def write(folder: Path, name: str, kind: str) -> None:
+    """All files of a package, or none. Raises StorageError."""
+    words = {
+        "name": name,
+        "package": name.replace("-", "_"),
+        "Class": "".join(part.capitalize() for part in name.split("-")),
+        "kind": kind,
+        "Kind": kind.replace("-", " ").capitalize(),
+        "key": KINDS[kind].key,
+        "summary": f"{KINDS[kind].summary.capitalize()}: say here how",
+        "provides": ", ".join(f'"{word}"' for word in PROVIDES.get(kind, ("deterministic",))),
+        "api": str(KINDS[kind].api),
+        "version": version("resnetbk"),
+    }
+    templates = {**FILES, "@package@/component.py": f"{kind}.py"}
+    with accessing(folder):
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        making = Path(tempfile.mkdtemp(prefix=f".{name}-", dir=folder.parent))
+        try:
+            for place, template in templates.items():
+                path = making / _filled(place, words)
+                path.parent.mkdir(exist_ok=True)
+                path.write_text(_filled(_template(template), words), encoding="utf-8")
+            (making / words["package"] / "__init__.py").write_text("", encoding="utf-8")
+            making.chmod(0o777 & ~_umask())
+            making.rename(folder)
+        except BaseException:
+            shutil.rmtree(making, ignore_errors=True)
+            raise
+
+
+def _template(name: str) -> str:
+    return (files("resnetbk.template") / f"{name}.in").read_text(encoding="utf-8")
+
+
+def _filled(text: str, words: dict[str, str]) -> str:
+    return re.sub(r"@(\w+)@", lambda found: words[found[1]], text)
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask

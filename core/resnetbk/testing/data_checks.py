@@ -1,0 +1,140 @@
+"""Checks of what comes before a model: corpora, tokenizers, data selectors."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import json
+from typing import Any
+
+import numpy as np
+
+from resnetbk.kinds import Text, Turn, Windows
+from resnetbk.testing.subject import Subject, require
+from resnetbk.training import state
+
+WINDOW, BATCH, STEPS = 16, 4, 40
+SAMPLE = ("The quick brown fox jumps over the lazy dog. " * 30).encode()
+
+
+# ---------------------------------------------------------------- corpora
+
+
+def text_is_sound(subject: Subject) -> None:
+    """It gives two parts of UTF-8 that are not empty, and their sha256."""
+    text = subject.component.build()
+    for name in ("train", "valid"):
+        part = bytes(getattr(text, name))
+        require(part, f"{name} is empty")
+        part.decode()
+    found = hashlib.sha256(text.train)
+    found.update(text.valid)
+    require(found.hexdigest() == text.sha256, "sha256 is not that of train followed by valid")
+
+
+def text_comes_again(subject: Subject) -> None:
+    """Built twice, it gives the same text."""
+    require(subject.component.build().sha256 == subject.component.build().sha256, "it came out otherwise")
+
+
+# ---------------------------------------------------------------- tokenizers
+
+
+def there_and_back(subject: Subject) -> None:
+    """What it encodes it decodes to the same bytes, with tokens below its vocabulary."""
+    tokenizer = _tokenizer(subject)
+    for text in (SAMPLE, SAMPLE[:1], SAMPLE[7:50], b""):
+        tokens = tokenizer.encode(text)
+        require(tokens.ndim == 1, f"tokens of {tokens.ndim} dimensions")
+        require(tokens.dtype.kind == "u", f"tokens are {tokens.dtype}, no unsigned integers")
+        require(not len(tokens) or int(tokens.max()) < tokenizer.vocabulary, "a token beyond the vocabulary")
+        require(tokenizer.decode(tokens.tolist()) == text, f"{text[:40]!r} comes back otherwise")
+
+
+def restored(subject: Subject) -> None:
+    """Its state is JSON, and restores it."""
+    tokenizer = _tokenizer(subject)
+    kept = json.loads(json.dumps(tokenizer.state()))
+    again = subject.component.restore(state=kept)
+    require(again.vocabulary == tokenizer.vocabulary, "another vocabulary")
+    np.testing.assert_array_equal(again.encode(SAMPLE), tokenizer.encode(SAMPLE))
+    require(again.state() == kept, "another state")
+
+
+def tokens_are_bytes(subject: Subject) -> None:
+    """Token t stands for the byte t."""
+    tokenizer = _tokenizer(subject)
+    np.testing.assert_array_equal(tokenizer.encode(SAMPLE), np.frombuffer(SAMPLE, np.uint8))
+
+
+def _tokenizer(subject: Subject) -> Any:
+    cut = len(SAMPLE) - 200
+    text = Text(SAMPLE[:cut], SAMPLE[cut:], hashlib.sha256(SAMPLE).hexdigest())
+    return subject.component.build(text=text)
+
+
+# ---------------------------------------------------------------- data selectors
+
+
+def windows_lie_in_the_text(subject: Subject) -> None:
+    """Windows lie in the text, are as many as the spec's batch or more, and no longer than its window."""
+    selector = _selector(subject)
+    for windows in _play(selector, range(STEPS)):
+        starts, length = windows.starts, windows.length
+        require(starts.ndim == 1 and starts.dtype == np.int64, f"starts are {starts.dtype}, {starts.ndim}-D")
+        require(len(starts) >= BATCH, f"{len(starts)} windows where the spec says {BATCH}")
+        require(1 <= length <= WINDOW, f"windows of {length} tokens where the spec says {WINDOW}")
+        require(starts.min() >= 0 and starts.max() <= len(_tokens()) - length - 1, "a window beyond the text")
+
+
+def choice_comes_again(subject: Subject) -> None:
+    """The same seed gives the same windows."""
+    one, other = (_play(_selector(subject), range(STEPS)) for _ in range(2))
+    _equal(one, other, "with the same seed")
+
+
+def resumed(subject: Subject) -> None:
+    """Restored from what it had saved at any step, it goes on as if it had not stopped."""
+    for stop in (0, 1, 7, STEPS - 1):
+        whole, other = _selector(subject), _selector(subject)
+        _play(whole, range(stop))
+        skeleton, tensors = state.split(whole.state())
+        kept = state.join(json.loads(json.dumps(skeleton)), {n: t.clone() for n, t in tensors.items()})
+        rest = _play(whole, range(stop, STEPS))
+        other.restore(kept)
+        _equal(rest, _play(other, range(stop, STEPS)), f"resumed at step {stop}")
+
+
+def text_is_left_alone(subject: Subject) -> None:
+    """It does not write to the text, and takes it as it may be mapped from a file: read-only."""
+    tokens = np.frombuffer(SAMPLE, np.uint8)
+    _play(subject.component.build(tokens=tokens, window=WINDOW, batch=BATCH, seed=1), range(4))
+
+
+def _tokens() -> Any:
+    return np.frombuffer(SAMPLE, np.uint8).copy()
+
+
+def _selector(subject: Subject) -> Any:
+    return subject.component.build(tokens=_tokens(), window=WINDOW, batch=BATCH, seed=1)
+
+
+def _play(selector: Any, steps: range) -> list[Windows]:
+    """What it chooses, told losses that are a function of the windows."""
+    chosen = []
+    for step in steps:
+        turn = Turn(step=step, progress=step / STEPS, score=lambda windows, measure="loss": _losses(windows))
+        windows = selector.select(turn)
+        selector.observe(turn, windows, _losses(windows))
+        chosen.append(copy.deepcopy(windows))
+    return chosen
+
+
+def _losses(windows: Windows) -> Any:
+    return (2.0 + np.sin(windows.starts)).astype(np.float32)
+
+
+def _equal(one: list[Windows], other: list[Windows], when: str) -> None:
+    for number, (a, b) in enumerate(zip(one, other, strict=True)):
+        alike = a.length == b.length and np.array_equal(a.starts, b.starts)
+        require(alike, f"{when}: other windows, {number} steps on")

@@ -1,0 +1,87 @@
+"""Checks of halting policies, schedulers and gates by themselves."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from resnetbk.kinds import Rows
+from resnetbk.testing.subject import DEPTH, WIDTH, Subject, require, same, seeded, stir
+
+
+def weights_sum_to_one(subject: Subject) -> None:
+    """Rows that no layer changes leave as they entered: a mean of states has weights that sum to 1."""
+    for training in (False, True):
+        policy, rows = _built(subject, training), _rows()
+
+        def leave(policy: Any = policy, rows: Rows = rows) -> Tensor:
+            halting = policy.begin(0, rows)
+            for layer in range(DEPTH):
+                halting.observe(layer, rows.x)
+            x: Tensor = halting.finish().x
+            return x
+
+        same(seeded(leave), rows.x, "rows that nothing changed", tolerance=1e-6)
+
+
+def halted_rows_stay(subject: Subject) -> None:
+    """A row that has halted does not run again."""
+    policy, rows = _built(subject), _rows()
+    halting = policy.begin(0, rows)
+    before = None
+    for layer in range(DEPTH):
+        now = halting.running
+        if before is not None:
+            again = torch.ones_like(before) if now is None else now
+            require(not (again & ~before).any(), f"after layer {layer - 1} rows run that had halted")
+        before = now if now is not None else before
+        halting.observe(layer, rows.x + layer)
+
+
+def computes_what_it_keeps(subject: Subject) -> None:
+    """What it leaves out it really leaves out: no computed row is weighed with zero afterwards."""
+    for training in (False, True):
+        gate = _built(subject, training)
+        for layer in range(DEPTH):
+            keep = seeded(partial(gate.keep, layer, _rows()))
+            if keep.weight is None:
+                continue
+            computed = torch.ones_like(keep.weight, dtype=torch.bool) if keep.mask is None else keep.mask
+            wasted = (keep.weight.detach()[computed] == 0).float().mean()
+            require(not wasted > 0, f"{wasted:.0%} of the rows that layer {layer} computes are thrown away")
+
+
+def coarse_rows_are_fewer(subject: Subject) -> None:
+    """Each level has fewer rows than the one below; positions rise, and stay within the text."""
+    scheduler = _built(subject)
+    rows, tokens = _rows(40), torch.tensor(list(b"some words, and more words of a short text")[:40])
+    top = max(stack.level for stack in scheduler.stacks)
+    for level in range(1, top + 1):
+        coarse = scheduler.down(level, rows, tokens.repeat(2, 1))
+        require(
+            coarse.x.shape[1] < rows.x.shape[1], f"level {level} has {coarse.x.shape[1]} rows of 40 tokens"
+        )
+        for i in range(2):
+            real = coarse.x.shape[1] if coarse.length is None else int(coarse.length[i])
+            at = coarse.position[i, :real]
+            require((at.diff() > 0).all(), f"level {level}: positions do not rise")
+            require(at.min() >= 0 and at.max() < 40, f"level {level}: positions outside of the text")
+        rows = coarse
+
+
+def _built(subject: Subject, training: bool = False) -> Any:
+    """With random weights, where it has any."""
+    built = subject.build()
+    if isinstance(built, torch.nn.Module):
+        stir(built.double())
+        built.train(training)
+    return built
+
+
+def _rows(count: int = 24) -> Rows:
+    source = torch.Generator().manual_seed(7)
+    x = torch.randn(2, count, WIDTH, dtype=torch.float64, generator=source)
+    return Rows(x, torch.arange(count).repeat(2, 1))

@@ -1,0 +1,159 @@
+"""Which checks a component is put to, and how a plugin's own tests run them."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterator, Mapping
+from difflib import get_close_matches
+from typing import Any
+
+import attrs
+
+from resnetbk.errors import UserError, nearest
+from resnetbk.kinds import KINDS
+from resnetbk.registry.lookup import Registry
+from resnetbk.testing import component_checks as component
+from resnetbk.testing import data_checks as data
+from resnetbk.testing import model_checks as model
+from resnetbk.testing import policy_checks as policy
+from resnetbk.testing import training_checks as training
+from resnetbk.testing.subject import Subject
+
+
+@attrs.frozen
+class Check:
+    """One behaviour. With a word, it is asked of components that claim it in their manifest.
+
+    run  raises AssertionError, saying what is wrong
+    """
+
+    run: Callable[[Subject], None]
+    word: str = ""
+
+    @property
+    def name(self) -> str:
+        return self.run.__name__.replace("_", "-")
+
+    @property
+    def summary(self) -> str:
+        return (inspect.getdoc(self.run) or "").partition("\n")[0]
+
+
+EVERY = tuple(map(Check, (component.described, component.frozen, component.written_and_read)))
+
+_MODEL = (
+    Check(model.shapes),
+    Check(model.causal, "causal"),
+    Check(model.streaming, "streaming"),
+    Check(model.alone),
+    Check(model.seeds, "deterministic"),
+    Check(model.gradients),
+    Check(model.saved),
+    Check(model.half_precision),
+    Check(model.skipped),
+    Check(model.no_rows),
+)
+
+_ALONE = {
+    "sequence-mixer": (Check(model.ragged, "ragged"), Check(model.bidirectional, "bidirectional")),
+    "halting-policy": (Check(policy.weights_sum_to_one), Check(policy.halted_rows_stay)),
+    "resolution-scheduler": (Check(policy.coarse_rows_are_fewer, "multi-resolution"),),
+    "sparsity-gate": (Check(policy.computes_what_it_keeps),),
+    "corpus": (Check(data.text_is_sound), Check(data.text_comes_again, "deterministic")),
+    "tokenizer": (
+        Check(data.there_and_back),
+        Check(data.restored),
+        Check(data.tokens_are_bytes, "byte-level"),
+    ),
+    "data-selector": (
+        Check(data.windows_lie_in_the_text),
+        Check(data.choice_comes_again, "deterministic"),
+        Check(data.resumed),
+        Check(data.text_is_left_alone),
+    ),
+    "gradient-strategy": (
+        Check(training.gradients_come),
+        Check(training.shares_average, "data-parallel"),
+        Check(training.strategy_resumed),
+    ),
+    "optimizer": (
+        Check(training.learns),
+        Check(training.what_has_no_gradient_stays),
+        Check(training.optimizer_resumed),
+    ),
+    "initializer": (Check(training.starts_again),),
+    "observer": (Check(training.listens),),
+}
+
+
+def checks(kind: str) -> tuple[Check, ...]:
+    """All that a component of `kind` may be put to."""
+    in_model = _MODEL if KINDS[kind].key.startswith("model.") else ()
+    return (*EVERY, *in_model, *_ALONE.get(kind, ()))
+
+
+def applicable(subject: Subject) -> Iterator[Check]:
+    """Those that it claims to pass. What is not causal is in no language model: it is looked at by itself."""
+    for check in checks(subject.entry.kind):
+        if check in _MODEL and not subject.claims("causal"):
+            continue
+        if not check.word or subject.claims(check.word):
+            yield check
+
+
+def all_components(
+    plugin: str,
+    *,
+    settings: Mapping[str, Mapping[str, Any]] | None = None,
+    skipped: Mapping[str, str] | None = None,
+    expected_failures: Mapping[str, str] | None = None,
+    registry: Registry | None = None,
+) -> Any:
+    """Parametrises a pytest function `(component, check)` with every check of every component of a plugin::
+
+        from resnetbk.testing import all_components
+
+        @all_components("my-package", expected_failures={"causal": "looks ahead by design"})
+        def test_conformance(component, check):
+            check.run(component)
+
+    settings           keys to test components with; those that have required keys need some
+    skipped            reasons why components are not tested here
+    expected_failures  reasons by check, or by "component/check". Strict: one that passes is an error
+
+    Components are called by their names, or by "kind/name" where two kinds have one. Raises UserError for
+    names that mean nothing.
+    """
+    import pytest
+
+    registry = registry or Registry.discover()
+    given, left_out, reasons = dict(settings or {}), dict(skipped or {}), dict(expected_failures or {})
+    entries = [entry for entry in registry.entries() if entry.plugin == plugin]
+    if not entries:
+        raise UserError(f"no plugin {plugin!r} with components{nearest(plugin, _plugins(registry))}")
+    cases, asked = [], set[str]()
+
+    def reason(table: Mapping[str, Any], *names: str) -> Any:
+        asked.update(names)
+        return next((table[name] for name in names if name in table), None)
+
+    for entry in entries:
+        names = (f"{entry.kind}/{entry.name}", entry.name)
+        keys, why = reason(given, *names), reason(left_out, *names)
+        if why:
+            continue
+        subject = Subject.of(registry, entry, keys)
+        for check in applicable(subject):
+            expected = reason(reasons, *(f"{name}/{check.name}" for name in names), check.name)
+            mark = pytest.mark.xfail(reason=expected, raises=AssertionError, strict=True)
+            name = f"{names[0]}/{check.name}"
+            cases.append(pytest.param(subject, check, marks=[mark] if expected else [], id=name))
+    unknown = [name for table in (given, left_out, reasons) for name in table if name not in asked]
+    if unknown:
+        close = {name: nearest(name, asked) if get_close_matches(name, asked) else "" for name in unknown}
+        raise UserError(*(f"{plugin} has nothing called {name!r}{hint}" for name, hint in close.items()))
+    return pytest.mark.parametrize(("component", "check"), cases)
+
+
+def _plugins(registry: Registry) -> list[str]:
+    return [plugin.name for plugin in registry.plugins]

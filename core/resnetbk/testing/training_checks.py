@@ -1,0 +1,230 @@
+"""Checks of gradient strategies, optimizers, initializers and observers."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from resnetbk.hooks import HOOKS, manager
+from resnetbk.kinds import Batch, Objective, Weight
+from resnetbk.testing.subject import DEPTH, Subject, require, same, seeded, text
+from resnetbk.training import state
+
+STEPS = 12
+
+
+class Toy(nn.Module):
+    """A model with a weight of each role."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        source = torch.Generator().manual_seed(2)
+        self.embedding = nn.Embedding(256, 8)
+        self.trunk = nn.ModuleDict({"layers": nn.ModuleList([nn.Linear(8, 8)])})
+        self.head = nn.Linear(8, 256, bias=False)
+        with torch.no_grad():
+            for parameter in self.parameters():
+                parameter.copy_(0.3 * torch.randn(parameter.shape, generator=source))
+
+    def weights(self) -> list[Weight]:
+        roles = {"embedding": "embedding", "head": "head"}
+        return [
+            Weight(name, p, roles.get(name.partition(".")[0], "matrix" if p.ndim == 2 else "vector"))
+            for name, p in self.named_parameters()
+        ]
+
+    def objective(self, batch: Batch) -> Objective:
+        x = self.embedding(batch.inputs)
+        layers: Any = self.trunk["layers"]
+        for layer in layers:
+            x = x + torch.tanh(layer(x))
+        losses = F.cross_entropy(self.head(x).transpose(1, 2), batch.targets, reduction="none")
+        loss = losses.mean()
+        return Objective(loss, loss.detach(), losses.mean(1).detach(), {})
+
+
+def _batch(step: int, size: int = 8) -> Batch:
+    tokens = text(13, seed=step, batch=size)
+    return Batch(tokens[:, :-1], tokens[:, 1:])
+
+
+def _gradients(toy: Toy) -> list[Tensor | None]:
+    return [None if p.grad is None else p.grad.detach().to_dense().clone() for p in toy.parameters()]
+
+
+def _alike(one: Sequence[Tensor | None], other: Sequence[Tensor | None], what: str, tol: float = 0.0) -> None:
+    for a, b in zip(one, other, strict=True):
+        require((a is None) == (b is None), f"{what}: a gradient is there once, and once not")
+        if a is not None and b is not None:
+            same(a, b, what, tol)
+
+
+# ---------------------------------------------------------------- gradient strategies
+
+
+def gradients_come(subject: Subject) -> None:
+    """Every step leaves finite gradients, changes no weight, and answers for the whole batch."""
+    toy = Toy()
+    strategy, before = _strategy(subject, toy), [p.detach().clone() for p in toy.parameters()]
+    for step in range(STEPS):
+        batch = _batch(step)
+        result = strategy.gradients(step, batch, toy.objective)
+        found = [g for g in _gradients(toy) if g is not None]
+        require(found, f"step {step} left no gradient")
+        require(all(bool(torch.isfinite(g).all()) for g in found), f"step {step}: not finite")
+        with torch.no_grad():
+            whole = toy.objective(batch)
+        same(result.cross_entropy, whole.cross_entropy, "the loss of the batch", 1e-5)
+        same(result.window_losses, whole.window_losses, "the losses of its windows", 1e-5)
+        for parameter, old in zip(toy.parameters(), before, strict=True):
+            require(torch.equal(parameter, old), "it changed a weight, which is the optimizer's to do")
+
+
+def shares_average(subject: Subject) -> None:
+    """The gradients of two halves of a batch average to the gradient of the whole."""
+    whole, halves = Toy(), (Toy(), Toy())
+    batch = _batch(0)
+    _strategy(subject, whole).gradients(0, batch, whole.objective)
+    for toy, half in zip(halves, (slice(0, 4), slice(4, 8)), strict=True):
+        part = Batch(batch.inputs[half], batch.targets[half])
+        _strategy(subject, toy).gradients(0, part, toy.objective)
+    means = [
+        None if a is None or b is None else (a + b) / 2
+        for a, b in zip(*(_gradients(toy) for toy in halves), strict=True)
+    ]
+    _alike(_gradients(whole), means, "the whole batch and its halves", 1e-6)
+
+
+def strategy_resumed(subject: Subject) -> None:
+    """Restored from what it had saved at any step, it gives the same gradients on."""
+    whole = _run(subject, Toy(), range(STEPS))
+    for stop in (0, 1, 5, STEPS - 1):
+        toy = Toy()
+        strategy = _strategy(subject, toy)
+        _run(subject, toy, range(stop), strategy)
+        skeleton, tensors = state.split(strategy.state())
+        other = Toy()
+        again = _strategy(subject, other)
+        again.restore(
+            state.join(json.loads(json.dumps(skeleton)), {n: t.clone() for n, t in tensors.items()})
+        )
+        rest = _run(subject, other, range(stop, STEPS), again)
+        for step, (a, b) in enumerate(zip(whole[stop:], rest, strict=True), stop):
+            _alike(a, b, f"resumed at step {stop}, at step {step}")
+
+
+def _strategy(subject: Subject, toy: Toy) -> Any:
+    return subject.component.build(weights=toy.weights())
+
+
+def _run(subject: Subject, toy: Toy, steps: range, strategy: Any = None) -> list[list[Tensor | None]]:
+    strategy = strategy or _strategy(subject, toy)
+    found = []
+    for step in steps:
+        seeded(partial(strategy.gradients, step, _batch(step), toy.objective), seed=step)
+        found.append(_gradients(toy))
+    return found
+
+
+# ---------------------------------------------------------------- optimizers
+
+
+def learns(subject: Subject) -> None:
+    """Its updates lower the loss of a batch, say the rate, and clear the gradients."""
+    toy = Toy()
+    optimizer, batch = subject.component.build(weights=toy.weights()), _batch(0)
+    first = toy.objective(batch).loss.item()
+    for step in range(30):
+        toy.objective(batch).loss.backward()  # type: ignore[no-untyped-call]
+        rate = optimizer.update(step, step / 30)
+        require(isinstance(rate, float), f"the rate of step {step} is {rate!r}")
+        left = [p.grad for p in toy.parameters() if p.grad is not None and p.grad.abs().max() > 0]
+        require(not left, "gradients are left, and would add up")
+    last = toy.objective(batch).loss.item()
+    require(last < first, f"30 steps on one batch took its loss from {first:.3f} to {last:.3f}")
+
+
+def what_has_no_gradient_stays(subject: Subject) -> None:
+    """A weight without a gradient is left alone."""
+    toy = Toy()
+    optimizer, kept = subject.component.build(weights=toy.weights()), toy.head.weight.detach().clone()
+    for step in range(3):
+        toy.objective(_batch(step)).loss.backward()  # type: ignore[no-untyped-call]
+        toy.head.weight.grad = None
+        optimizer.update(step, step / 30)
+    require(torch.equal(toy.head.weight, kept), "it changed a weight that had no gradient")
+
+
+def optimizer_resumed(subject: Subject) -> None:
+    """With its state loaded it goes on bit for bit."""
+
+    def go(toy: Toy, optimizer: Any, steps: range) -> None:
+        for step in steps:
+            toy.objective(_batch(step)).loss.backward()  # type: ignore[no-untyped-call]
+            optimizer.update(step, step / 20)
+
+    one = Toy()
+    optimizer = subject.component.build(weights=one.weights())
+    go(one, optimizer, range(5))
+    other = Toy()
+    other.load_state_dict(one.state_dict())
+    again = subject.component.build(weights=other.weights())
+    skeleton, tensors = state.split(optimizer.state_dict())
+    again.load_state_dict(
+        state.join(json.loads(json.dumps(skeleton)), {n: t.clone() for n, t in tensors.items()})
+    )
+    go(one, optimizer, range(5, 10))
+    go(other, again, range(5, 10))
+    for (name, a), (_, b) in zip(one.named_parameters(), other.named_parameters(), strict=True):
+        require(torch.equal(a, b), f"{name} came out otherwise after its state was loaded")
+
+
+# ---------------------------------------------------------------- initializers
+
+
+def starts_again(subject: Subject) -> None:
+    """It says what it did in lines, and from the same seed gives the same finite weights."""
+    models = []
+    for _ in range(2):
+        model = subject.model(stirred=False).float()
+        lines = seeded(partial(subject.component.build().initialize, model, _Bytes(), DEPTH))
+        require(all(isinstance(line, str) and "\n" not in line for line in lines), "what it says is no lines")
+        models.append(model)
+    for (name, a), (_, b) in zip(models[0].named_parameters(), models[1].named_parameters(), strict=True):
+        require(torch.equal(a, b), f"{name} differs between two starts from one seed")
+        require(torch.isfinite(a).all(), f"{name} is not finite")
+
+
+class _Bytes:
+    vocabulary = 256
+
+    def encode(self, text: bytes) -> Any:
+        import numpy as np
+
+        return np.frombuffer(text, np.uint8)
+
+    def decode(self, tokens: Sequence[int]) -> bytes:
+        return bytes(tokens)
+
+    def state(self) -> dict[str, Any]:
+        return {}
+
+
+# ---------------------------------------------------------------- observers
+
+
+def listens(subject: Subject) -> None:
+    """What it builds implements a hook, and none that is not there."""
+    with tempfile.TemporaryDirectory() as folder:
+        built = subject.component.build(folder=Path(folder), spec=None)
+        hooks = manager([built]).hook
+        heard = any(getattr(hooks, name).get_hookimpls() for name in HOOKS)
+        require(heard, "it implements no hook of resnetbk.hooks")

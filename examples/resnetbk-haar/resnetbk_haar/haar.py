@@ -1,0 +1,74 @@
+"""Sequence mixer `haar`: differences of neighbouring means at scales 1, 2, 4, .., in O(N levels)."""
+
+from __future__ import annotations
+
+import attrs
+import torch
+from attrs.validators import and_, ge, le
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+
+@attrs.frozen(kw_only=True)
+class Haar:
+    """Each row receives, for every scale w = 1, 2, 4, .., the mean of the last w rows less that of the w rows
+    before them: the detail of a Haar wavelet that ends at this row. Details are weighed by learned numbers,
+    one for each scale and channel; a gate that the row opens itself says how much goes on.
+
+    levels    scales: the longest reach is 2^levels rows
+    channels  numbers that are transformed in each row; 0 stands for the model's width
+    """
+
+    levels: int = attrs.field(default=7, validator=and_(ge(1), le(16)))
+    channels: int = attrs.field(default=0, validator=ge(0))
+
+    def build(self, *, width: int, depth: int) -> nn.Module:
+        return HaarMixer(width, self.channels or width, self.levels)
+
+
+class HaarMixer(nn.Module):
+    """Has no constants that depend on a length: any will do. State: the last 2^levels values."""
+
+    def __init__(self, width: int, channels: int, levels: int) -> None:
+        super().__init__()
+        self.levels = levels
+        self.value = nn.Linear(width, channels, bias=False)
+        self.gate = nn.Linear(width, channels)
+        self.weights = nn.Parameter(torch.randn(levels + 1, 1, channels) / (levels + 1) ** 0.5)
+        self.output = nn.Linear(channels, width, bias=False)
+        for layer in (self.value, self.gate):
+            nn.init.normal_(layer.weight, std=width**-0.5)
+        nn.init.zeros_(self.gate.bias)
+        nn.init.zeros_(self.output.weight)
+
+    def forward(self, x: Tensor, position: Tensor, length: Tensor | None) -> Tensor:
+        """(B, M, D) -> (B, M, D). Padding stands at the end, where no row looks."""
+        value = self.value(x)
+        total = value.to(torch.promote_types(value.dtype, torch.float32)).cumsum(1)
+        mixed = self.weights[-1] * value
+        for level in range(self.levels):
+            scale = 2**level
+            near, far = _back(total, scale), _back(total, 2 * scale)
+            mixed = mixed + self.weights[level] * ((total - 2 * near + far) / scale).to(value.dtype)
+        return self.output(mixed * torch.sigmoid(self.gate(x)))
+
+    def initial_state(self, batch: int) -> Tensor:
+        """(B, 2^levels, C): zeros stand for the rows before the first."""
+        weight = self.value.weight
+        return weight.new_zeros(batch, 2**self.levels, weight.shape[0])
+
+    def step(self, x: Tensor, position: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+        """(B, D) -> (B, D): what `forward` gives at that row."""
+        value = self.value(x)
+        state = torch.cat([state[:, 1:], value[:, None].to(state.dtype)], 1)
+        mixed = self.weights[-1, 0] * value
+        for level in range(self.levels):
+            scale = 2**level
+            near, far = state[:, -scale:], state[:, -2 * scale : -scale]
+            mixed = mixed + self.weights[level, 0] * (near.sum(1) - far.sum(1)) / scale
+        return self.output(mixed * torch.sigmoid(self.gate(x))), state
+
+
+def _back(total: Tensor, rows: int) -> Tensor:
+    """(B, M, C) of `rows` rows ago, zeros before the first."""
+    return F.pad(total, (0, 0, rows, 0))[:, : total.shape[1]]

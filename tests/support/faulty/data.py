@@ -1,0 +1,155 @@
+"""Corpora, tokenizers and data selectors, each with one fault."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import os
+
+import attrs
+import numpy as np
+
+from resnetbk.kinds import Text, Windows
+
+_COUNT = itertools.count()
+
+
+@attrs.frozen(kw_only=True)
+class Unsigned:
+    """Its sha256 is that of the training part alone."""
+
+    def build(self):
+        return Text(b"to learn", b"held out", hashlib.sha256(b"to learn").hexdigest())
+
+
+@attrs.frozen(kw_only=True)
+class Changing:
+    """Another text each time."""
+
+    def build(self):
+        text = f"text {next(_COUNT)}".encode()
+        return Text(text, b"held out", hashlib.sha256(text + b"held out").hexdigest())
+
+
+class _Table:
+    """Bytes through a table."""
+
+    vocabulary = 256
+
+    def __init__(self, table):
+        self.table = np.asarray(table, np.uint8)
+
+    def encode(self, text):
+        return self.table[np.frombuffer(text, np.uint8)]
+
+    def decode(self, tokens):
+        return bytes(np.argsort(self.table)[np.asarray(tokens, np.int64)].tolist())
+
+    def state(self):
+        return {}
+
+
+class _Lower(_Table):
+    def decode(self, tokens):
+        return bytes(tokens).lower()
+
+
+@attrs.frozen(kw_only=True)
+class Lower:
+    """Loses capitals."""
+
+    def build(self, *, text):
+        return _Lower(np.arange(256))
+
+    def restore(self, *, state):
+        return _Lower(np.arange(256))
+
+
+@attrs.frozen(kw_only=True)
+class Lost:
+    """Comes back without its table."""
+
+    def build(self, *, text):
+        return _Table(np.random.default_rng(0).permutation(256))
+
+    def restore(self, *, state):
+        return _Table(np.arange(256))
+
+
+@attrs.frozen(kw_only=True)
+class Shifted:
+    """Claims that token t is the byte t, and adds one."""
+
+    def build(self, *, text):
+        return _Table((np.arange(256) + 1) % 256)
+
+    def restore(self, *, state):
+        return self.build(text=None)
+
+
+class _Selector:
+    """Windows anywhere, by seed and step."""
+
+    def __init__(self, tokens, window, batch, seed):
+        self.tokens, self.window, self.batch, self.seed, self.step = tokens, window, batch, seed, 0
+
+    def drawn(self, seed, step, beyond=0):
+        draw = np.random.default_rng((seed, step))
+        return Windows(draw.integers(0, len(self.tokens) - self.window + beyond, self.batch), self.window)
+
+    def select(self, turn):
+        return self.drawn(self.seed, turn.step)
+
+    def observe(self, turn, windows, losses):
+        pass
+
+    def state(self):
+        return {}
+
+    def restore(self, state):
+        pass
+
+
+class _Beyond(_Selector):
+    def select(self, turn):
+        return self.drawn(self.seed, turn.step, beyond=200)
+
+
+class _Unseeded(_Selector):
+    def __init__(self, *given):
+        super().__init__(*given)
+        self.seed = int.from_bytes(os.urandom(4))
+
+    def state(self):
+        return {"seed": np.array(self.seed)}
+
+    def restore(self, state):
+        self.seed = int(state["seed"])
+
+
+class _Amnesiac(_Selector):
+    def select(self, turn):
+        self.step += 1
+        return self.drawn(self.seed, self.step)
+
+
+class _Writing(_Selector):
+    def select(self, turn):
+        self.tokens[0] = self.tokens[0]
+        return super().select(turn)
+
+
+def _component(selector, doc):
+    @attrs.frozen(kw_only=True)
+    class Made:
+        def build(self, *, tokens, window, batch, seed):
+            return selector(tokens, window, batch, seed)
+
+    Made.__doc__ = doc
+    return Made
+
+
+Beyond = _component(_Beyond, "Windows beyond the text.")
+Unseeded = _component(_Unseeded, "Whatever the seed, other windows each time.")
+Amnesiac = _component(_Amnesiac, "Saves nothing of where it is.")
+Writing = _component(_Writing, "Writes to the text.")

@@ -1,0 +1,133 @@
+"""Gradient strategies, optimizers, initializers and observers, each with one fault."""
+
+from __future__ import annotations
+
+import attrs
+import torch
+
+from resnetbk.kinds import Batch
+
+
+class _Strategy:
+    """Plain back-propagation."""
+
+    def __init__(self, weights):
+        self.parameters = [weight.parameter for weight in weights]
+        self.kept = None
+
+    def differentiated(self, batch, objective, scale=1.0):
+        for parameter in self.parameters:
+            parameter.grad = None
+        result = objective(batch)
+        (scale * result.loss).backward()
+        return attrs.evolve(result, loss=result.loss.detach())
+
+    def gradients(self, step, batch, objective):
+        return self.differentiated(batch, objective)
+
+    def state(self):
+        return {}
+
+    def restore(self, state):
+        pass
+
+
+class _Half(_Strategy):
+    def gradients(self, step, batch, objective):
+        half = len(batch.inputs) // 2
+        return self.differentiated(Batch(batch.inputs[:half], batch.targets[:half]), objective)
+
+
+class _Summed(_Strategy):
+    def gradients(self, step, batch, objective):
+        return self.differentiated(batch, objective, scale=len(batch.inputs))
+
+
+class _Stale(_Strategy):
+    def gradients(self, step, batch, objective):
+        result = self.differentiated(batch, objective)
+        fresh = [parameter.grad for parameter in self.parameters]
+        for parameter, old in zip(self.parameters, self.kept or fresh, strict=True):
+            parameter.grad = old.clone()
+        self.kept = fresh
+        return result
+
+
+class _Descent:
+    """Plain gradient descent."""
+
+    sign, decay, momentum = 1.0, 0.0, 0.0
+
+    def __init__(self, weights):
+        self.parameters = [weight.parameter for weight in weights]
+        self.last = [torch.zeros_like(parameter) for parameter in self.parameters]
+
+    def update(self, step, progress):
+        with torch.no_grad():
+            for parameter, last in zip(self.parameters, self.last, strict=True):
+                parameter *= 1 - self.decay
+                if parameter.grad is not None:
+                    last.mul_(self.momentum).add_(parameter.grad)
+                    parameter -= 0.1 * self.sign * last
+                parameter.grad = None
+        return 0.1
+
+    def state_dict(self):
+        return {}
+
+    def load_state_dict(self, state):
+        pass
+
+
+class _Uphill(_Descent):
+    sign = -1.0
+
+
+class _Decaying(_Descent):
+    decay = 1e-3
+
+
+class _Momentary(_Descent):
+    momentum = 0.9
+
+
+def _component(made, doc):
+    @attrs.frozen(kw_only=True)
+    class Made:
+        def build(self, *, weights):
+            return made(weights)
+
+    Made.__doc__ = doc
+    return Made
+
+
+Half = _component(_Half, "Answers for half of the batch.")
+Summed = _component(_Summed, "Adds up what should be averaged.")
+Stale = _component(_Stale, "Gives the last gradient, and does not save it.")
+Uphill = _component(_Uphill, "Climbs.")
+Decaying = _component(_Decaying, "Shrinks weights that have no gradient.")
+Momentary = _component(_Momentary, "Does not save its momentum.")
+
+
+@attrs.frozen(kw_only=True)
+class Rolling:
+    """Draws from a generator of its own."""
+
+    def build(self):
+        return self
+
+    def initialize(self, model, tokenizer, depth):
+        source = torch.Generator()
+        source.seed()
+        with torch.no_grad():
+            for parameter in model.parameters():
+                parameter.copy_(torch.randn(parameter.shape, generator=source))
+        return ["drew"]
+
+
+@attrs.frozen(kw_only=True)
+class Deaf:
+    """Implements no hook."""
+
+    def build(self, *, folder, spec):
+        return self
