@@ -8,6 +8,8 @@ from attrs.validators import and_, ge, le
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from resnetbk.kinds import State
+
 
 @attrs.frozen(kw_only=True)
 class Haar:
@@ -52,21 +54,21 @@ class HaarMixer(nn.Module):
             mixed = mixed + self.weights[level] * ((total - 2 * near + far) / scale).to(value.dtype)
         return self.output(mixed * torch.sigmoid(self.gate(x)))
 
-    def initial_state(self, batch: int) -> Tensor:
-        """(B, 2^levels, C): zeros stand for the rows before the first."""
+    def initial_state(self, batch: int) -> State:
+        """`last` (B, 2^levels, C): zeros stand for the rows before the first."""
         weight = self.value.weight
-        return weight.new_zeros(batch, 2**self.levels, weight.shape[0])
+        return {"last": weight.new_zeros(batch, 2**self.levels, weight.shape[0])}
 
-    def step(self, x: Tensor, position: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+    def step(self, x: Tensor, position: Tensor, state: State) -> tuple[Tensor, State]:
         """(B, D) -> (B, D): what `forward` gives at that row."""
         value = self.value(x)
-        state = torch.cat([state[:, 1:], value[:, None].to(state.dtype)], 1)
+        last = torch.cat([state["last"][:, 1:], value[:, None].to(state["last"].dtype)], 1)
         mixed = self.weights[-1, 0] * value
         for level in range(self.levels):
             scale = 2**level
-            near, far = state[:, -scale:], state[:, -2 * scale : -scale]
+            near, far = last[:, -scale:], last[:, -2 * scale : -scale]
             mixed = mixed + self.weights[level, 0] * (near.sum(1) - far.sum(1)) / scale
-        return self.output(mixed * torch.sigmoid(self.gate(x))), state
+        return self.output(mixed * torch.sigmoid(self.gate(x))), {"last": last}
 
 
 def _back(total: Tensor, rows: int) -> Tensor:
