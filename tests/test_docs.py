@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import re
 from pathlib import Path
 
@@ -78,3 +79,23 @@ def test_statements_name_tests_that_exist(document: str) -> None:
     assert named
     for name in named:
         assert f"def {name}(" in tests, name
+
+
+def test_the_reference_is_what_its_script_writes() -> None:
+    spec = importlib.util.spec_from_file_location("make_reference", ROOT / "docs" / "make_reference.py")
+    assert spec is not None
+    assert spec.loader is not None
+    script = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(script)
+    folder = ROOT / "docs" / "reference"
+    assert {path.name for path in folder.iterdir()} == set(script.pages())
+    for name, text in script.pages().items():
+        assert (folder / name).read_text(encoding="utf-8") == text, f"{name}: python docs/make_reference.py"
+
+
+def test_the_tutorial_shows_the_files_of_the_example() -> None:
+    text = (ROOT / "docs" / "plugin.md").read_text()
+    shown = re.findall(r"```[a-z]+ title=\"([^\"]+)\"\n(.*?)```", text, re.DOTALL)
+    assert len(shown) >= 3
+    for name, code in shown:
+        assert code == (ROOT / "examples" / "resnetbk-haar" / name).read_text(), name

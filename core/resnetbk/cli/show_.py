@@ -63,17 +63,19 @@ def _print(entry: Entry, component: type) -> None:
     if fields:
         rows = table("key", "type", "default", left=range(3))
         for field in fields:
-            rows.add_row(field.name, escape(_type(field.type)), escape(_default(field.default)))
+            rows.add_row(field.name, escape(type_name(field.type)), escape(default(field.default)))
         console.print()
         console.print(rows)
     click.echo(f"\n{inspect.getdoc(component) or ''}")
 
 
-def _type(kind: Any) -> str:
+def type_name(kind: Any) -> str:
+    """As a reader of a spec wants it."""
     return kind.__name__ if isinstance(kind, type) and not get_args(kind) else str(kind)
 
 
-def _default(value: Any) -> str:
+def default(value: Any) -> str:
+    """What a key is when it is left out."""
     if value is attrs.NOTHING:
         return "(required)"
     if isinstance(value, attrs.Factory):  # type: ignore[arg-type]
