@@ -50,7 +50,7 @@ def test_two_processes_learn_what_one_learns(tmp_path: Path) -> None:
     for key in ("loss", "tokens", "gradient_norm"):
         one, two = metrics(tmp_path / "alone", key), metrics(tmp_path / "both", key)
         assert len(one) == len(two) >= 8
-        assert two == pytest.approx(one, rel=2e-4), key
+        assert two == pytest.approx(one, rel=1e-3), key
     assert metrics(tmp_path / "both", "loss")[0] == pytest.approx(
         metrics(tmp_path / "alone", "loss")[0], rel=1e-6
     )
