@@ -37,7 +37,8 @@ def test_the_component_of_every_kind_passes_as_written(made, kind):
     subject = Subject.of(registry, registry.find(kind, "my-own"))
     done = [check.name for check in applicable(subject) if check.run(subject) is None]
     assert {"described", "frozen", "written-and-read"} < set(done)
-    files = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
+    written = (path for path in folder.rglob("*") if path.is_file() and path.suffix != ".pyc")
+    files = {path.relative_to(folder).as_posix() for path in written}
     assert files >= {
         "README.md", "pyproject.toml", "setup.cfg", "tox.ini",
         "my_own/__init__.py", "my_own/component.py", "my_own/registry.toml", "tests/test_my_own.py",
