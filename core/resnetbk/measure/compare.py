@@ -9,6 +9,7 @@ that a comparison that was interrupted goes on as if it had not been.
 from __future__ import annotations
 
 import contextlib
+import statistics
 import time
 from collections.abc import Callable
 from typing import Protocol
@@ -61,6 +62,7 @@ class Session:
             else AtBudget(plan.goal, journal, self.own, tuple(plan.arms))
         )
         self._speed: float | None = None  # as it was just now; None when time has passed since
+        self._seen: float | None = None  # as it was when last looked at
         self._warm = False
         self._fault = ""
         self._walls: dict[str, float] = {}  # seconds a step, all in, as it passes for who waits
@@ -186,7 +188,7 @@ class Session:
     def _trained(self, stage: str, arm: str, pair: int, steps: int) -> Trial:
         if not self._warm:
             self._warm_up()
-        before = self._speed or self.calibrate()
+        before = self._speed or self._look()
         seed = self.plan.seed(pair)
         self.watch(Progress(stage=stage, arm=arm, steps=steps, left=self._left(pair)))
         started, failed = time.monotonic(), ""
@@ -196,7 +198,7 @@ class Session:
             reason = str(error).partition(";")[0]  # then comes where the weights are, which go
             failed = f"diverges at seed {seed}, {steps} steps: {' '.join(reason.split())}"
             outcome = FAILED
-        self._speed = self.calibrate()
+        self._speed = self._look()
         self._walls[arm] = (time.monotonic() - started) / steps
         trial = Trial(
             arm=arm,
@@ -210,6 +212,15 @@ class Session:
         self.journal.add(trial)
         self.watch(Progress(stage=stage, arm=arm, steps=steps, trial=trial, left=self._left(pair)))
         return trial
+
+    def _look(self) -> float:
+        """The machine's speed now. A look that differs from the last may be off by itself, after minutes of
+        training; then the median of three counts."""
+        look = self.calibrate()
+        if self._seen is None or moved((self._seen, look), self.plan.tolerance):
+            look = statistics.median((look, self.calibrate(), self.calibrate()))
+        self._seen = look
+        return look
 
     def _left(self, pair: int) -> float | None:
         """Seconds until the end: of this round what is not done, and all that come after."""

@@ -241,7 +241,7 @@ def test_when_the_first_arm_is_refused_there_are_no_ratios(spec):
 
 def test_rounds_in_which_the_machine_moved_are_repeated_and_stay_in_the_journal(spec):
     made, _ = session(spec, {"A": Curve(), "B": Curve()}, pairs=3, **QUIET)
-    looks = iter([0.2] * 12 + [0.3] + [0.2] * 1000)
+    looks = iter([0.2] * 14 + [0.3] * 3 + [0.2] * 1000)
     made.calibrate = lambda: next(looks)
     said = []
     made.say = said.append
@@ -251,6 +251,15 @@ def test_rounds_in_which_the_machine_moved_are_repeated_and_stay_in_the_journal(
     assert said == ["round 2 is thrown out: the machine's speed changed by 50%"]
     assert len([trial for trial in found.trials if not trial.kept]) == 4
     assert found.arms[1].saved["seconds"].n == 3
+
+
+def test_a_single_look_that_is_off_throws_no_round_out(spec):
+    made, _ = session(spec, {"A": Curve(), "B": Curve()}, pairs=3, **QUIET)
+    looks = iter(([0.2] * 5 + [0.3]) * 1000)
+    made.calibrate = lambda: next(looks)
+    made.run()
+    assert thrown_out(made.journal.trials) == 0
+    assert {speed for trial in made.journal.trials for speed in trial.speed} == {0.2}
 
 
 def test_a_machine_that_never_holds_still_ends_after_as_many_repeats_as_pairs(spec):
