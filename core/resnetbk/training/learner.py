@@ -85,10 +85,10 @@ class Learner:
             result = self.strategy.gradients(self.step, batch, self._objective)
             result = self.processes.average(result, self.parameters)
             loss = float(result.cross_entropy)
-        with meter.phase("optimizer", "clip"):
+        with meter.phase("optimizer", "clip", weights=self._with_gradient()):
             norm = clip(self.parameters, self.spec.train.clip)
         if math.isfinite(loss) and math.isfinite(norm):
-            with meter.phase("optimizer", "update"):
+            with meter.phase("optimizer", "update", weights=self._with_gradient()):
                 rate = self.optimizer.update(self.step, turn.progress)
             with meter.phase("scoring", "lesson"):
                 self.selector.observe(turn, windows, result.window_losses.float().cpu().numpy())
@@ -131,8 +131,9 @@ class Learner:
         with self.meter.phase("forward", tokens=tokens):
             result, _ = self._forward(batch)
         if result.loss.requires_grad:  # whoever differentiates it works on as many tokens
+            weights = sum(parameter.requires_grad for parameter in self.parameters)
             hook: Any = result.loss.register_hook
-            hook(lambda gradient: self.meter.worked("backward", tokens))
+            hook(lambda gradient: self.meter.worked("backward", tokens, weights))
         return result
 
     def _score(self, windows: Windows, measure: str = "loss") -> Any:
@@ -149,6 +150,9 @@ class Learner:
         self._rows += output.rows
         self._seen += batch.inputs.numel()
         return result, output
+
+    def _with_gradient(self) -> int:
+        return sum(parameter.grad is not None for parameter in self.parameters)
 
     def _refuse(self, what: str) -> None:
         """A loss or gradient that is not finite: the weights have not been touched by it."""

@@ -14,9 +14,10 @@ twice: each has its own time alone. A refused step costs what it took.
 Counting operations slows down what is counted, so it is done on samples of an activity. Which calls are
 samples depends on their number alone, which a checkpoint keeps: the first ones, then fewer and fewer, in the
 end one in 256, at irregular distances so that what recurs periodically is met. Between two samples an
-activity costs what it cost in the last one: for each token, or for each call where it has no tokens. So what
-a policy skips may lag behind by as many calls, and a window of another length is charged in proportion. What
-a step does not do, as to score or to differentiate, is not charged to it.
+activity costs what it cost in the last one of its form: for each token, or for each call where it has no
+tokens; and apart by how many weights take part, where a strategy lets some of them rest. So what a policy
+skips may lag behind by as many calls, and a window of another length is charged in proportion. What a step
+does not do, as to score or to differentiate, is not charged to it.
 
 Memory is the peak since the meter was made: on CUDA what torch had allocated there, on a CPU what was
 resident in the whole process, torch itself included. Where the system cannot reset that (it is not Linux, or
@@ -76,6 +77,7 @@ class _Work:
     phase: str
     activity: str
     tokens: int
+    weights: int
     counted: bool
     flops: int = 0
 
@@ -89,7 +91,7 @@ class Meter:
         self.counter = FlopCounter()
         self._cuda = cuda
         self._calls: dict[str, int] = {}  # by activity
-        self._rates: dict[str, float] = {}  # of an activity, with or without tokens
+        self._rates: dict[str, float] = {}  # of an activity in one of its forms
         self._due: dict[str, int] = {}  # calls of an activity to count although they are no samples
         self._open: list[_Work] = []
         self._wall = self._cpu = 0.0
@@ -102,16 +104,17 @@ class Meter:
 
     @contextmanager
     def phase(
-        self, phase: str, activity: str = "", tokens: int = 0, *, always: bool = False
+        self, phase: str, activity: str = "", tokens: int = 0, *, weights: int = 0, always: bool = False
     ) -> Iterator[None]:
         """Runs something of a phase. `activity`: what is alike within it, if that is not all of it; `tokens`:
-        what its operations are in proportion to; `always`: count them now, it will not be done often."""
+        what its operations are in proportion to; `weights`: how many take part, if that changes; `always`:
+        count them now, it will not be done often."""
         activity = activity or phase
         calls = self._calls.get(activity, 0)
         running = bool(self._open) and self._open[-1].counted
         due = self._due.get(activity, 0)
         self._due[activity] = max(0, due - 1)
-        work = _Work(phase, activity, tokens, running or always or due > 0 or sampled(calls))
+        work = _Work(phase, activity, tokens, weights, running or always or due > 0 or sampled(calls))
         self._tick()
         self._open.append(work)
         self._calls[activity] = calls + 1
@@ -127,11 +130,13 @@ class Meter:
             self._open.pop()
             self._charge(work)
 
-    def worked(self, activity: str, tokens: int) -> None:
-        """Adds tokens to an activity under way that learns only now what it works on."""
+    def worked(self, activity: str, tokens: int, weights: int = 0) -> None:
+        """Adds tokens to an activity under way that learns only now what it works on, and with how many
+        weights."""
         for work in reversed(self._open):
             if work.activity == activity:
                 work.tokens += tokens
+                work.weights = weights
                 return
 
     def _tick(self) -> None:
@@ -149,7 +154,7 @@ class Meter:
 
     def _charge(self, work: _Work) -> None:
         cost, unit = self.costs[work.phase], work.tokens or 1
-        key = f"{work.activity} {'token' if work.tokens else 'call'}"
+        key = f"{work.activity} {'token' if work.tokens else 'call'} {work.weights}"
         if work.counted:
             self._rates[key] = work.flops / unit
             cost.flops += work.flops

@@ -34,8 +34,8 @@ class Active:
              little the likeliest token is ahead of the next one
     pool     candidates for every window that is chosen; in exact epochs
     refresh  steps for which one scoring chooses
-    uniform  share of each batch that is not chosen, but as `shuffle` would have it: rounded to windows, and
-             at least one, so that all windows get seen
+    uniform  share of each batch that is not chosen, but goes on with the warm-up's epochs: rounded to windows,
+             and at least one, so that all windows get seen
     warmup   share of the run that is as `shuffle` has it, while scores mean nothing
     """
 
@@ -55,8 +55,8 @@ class Active:
 
         return ActiveSelector(
             self,
-            alone=shuffled(batch, seed),
-            uniform=shuffled(uniform, seed),
+            shuffle=shuffled(batch, seed),
+            uniform=uniform,
             candidates=shuffled(math.ceil(self.pool * chosen), seed + APART),
             chosen=chosen,
         )
@@ -65,54 +65,69 @@ class Active:
 class ActiveSelector:
     """The uniform windows of a batch come first.
 
-    queue  (chosen,) int64 starts for `refresh` steps, or (0,) before the first scoring
+    uniform  how many they are
+    queue    (chosen,) int64 starts for `refresh` steps, or (0,) before the first scoring
+    place    the step within the queue that comes next
+    scoring  the number of scorings so far
+    taken    windows that were not chosen, so far: all of the warm-up, then the uniform ones
     """
 
     def __init__(
         self,
         keys: Active,
         *,
-        alone: ShuffleSelector,
-        uniform: ShuffleSelector,
+        shuffle: ShuffleSelector,
+        uniform: int,
         candidates: ShuffleSelector,
         chosen: int,
     ) -> None:
         self.keys = keys
-        self.alone = alone
+        self.shuffle = shuffle
         self.uniform = uniform
         self.candidates = candidates
         self.chosen = chosen
         self.queue: Array = np.empty(0, np.int64)
+        self.place = self.scoring = self.taken = 0
 
     def select(self, turn: Turn) -> Windows:
         """starts (batch,) int64."""
-        scoring, place = divmod(turn.step, self.keys.refresh)
-        if place == 0 and turn.progress >= self.keys.warmup and self.chosen:
-            self.queue = self._choose(turn, scoring)
-        if not len(self.queue):
-            return self.alone.select(turn)
+        if turn.progress < self.keys.warmup or not self.chosen:
+            return Windows(starts=self._unchosen(self.shuffle.batch), length=self.shuffle.window)
+        if self.place == 0:
+            self.queue = self._choose(turn)
         each = self.chosen // self.keys.refresh
-        starts = [self.uniform.select(turn).starts, self.queue[place * each : (place + 1) * each]]
-        return Windows(starts=np.concatenate(starts), length=self.alone.window)
+        chosen = self.queue[self.place * each : (self.place + 1) * each]
+        self.place = (self.place + 1) % self.keys.refresh
+        starts = np.concatenate([self._unchosen(self.uniform), chosen])
+        return Windows(starts=starts, length=self.shuffle.window)
 
-    def _choose(self, turn: Turn, scoring: int) -> Array:
+    def _unchosen(self, count: int) -> Array:
+        """(count,) starts, in exact epochs of all that is taken so."""
+        self.taken += count
+        return self.shuffle.starts(self.taken - count, count)
+
+    def _choose(self, turn: Turn) -> Array:
         """(chosen,) starts of the candidates that the model is least sure of, in random order."""
-        candidates = self.candidates.select(attrs.evolve(turn, step=scoring)).starts
+        candidates = self.candidates.select(attrs.evolve(turn, step=self.scoring)).starts
+        self.scoring += 1
         scores = np.concatenate(
             [
-                turn.score(Windows(starts=piece, length=self.alone.window), self.keys.measure)
-                for piece in np.split(candidates, range(self.alone.batch, len(candidates), self.alone.batch))
+                turn.score(Windows(starts=piece, length=self.shuffle.window), self.keys.measure)
+                for piece in np.split(
+                    candidates, range(self.shuffle.batch, len(candidates), self.shuffle.batch)
+                )
             ]
         )
         ranks = np.argsort(scores if self.keys.measure == "margin" else -scores, kind="stable")
-        draw = generator(self.alone.seed, turn.step)
+        draw = generator(self.shuffle.seed, turn.step)
         return draw.permutation(candidates[ranks[: self.chosen]])
 
     def observe(self, turn: Turn, windows: Windows, losses: Array) -> None:
         """Losses of training change nothing here: they are of what has been trained on already."""
 
     def state(self) -> dict[str, Array]:
-        return {"queue": self.queue.copy()}
+        return {"queue": self.queue.copy(), "counts": np.array([self.place, self.scoring, self.taken])}
 
     def restore(self, state: dict[str, Array]) -> None:
         self.queue = state["queue"].copy()
+        self.place, self.scoring, self.taken = map(int, state["counts"])

@@ -18,8 +18,8 @@ from resnetbk_plugins.data_selector.shuffle import Shuffle, ShuffleSelector
 if TYPE_CHECKING:
     from resnetbk.kinds import Array
 
-LEVEL_RATE = 0.1
-"""How fast the mean excess is followed, for each step."""
+KEPT = 0.8
+"""Of what earlier steps say of excess losses today, with each step."""
 
 
 @attrs.frozen(kw_only=True)
@@ -30,12 +30,14 @@ class ExcessLoss:
 
     No window is ever scored: losses are those met in training, and n-grams are counted once before it. As all
     losses fall with time, what is kept of a window is by how much its excess was above the mean excess of
-    its day; what has not been seen counts as average. Windows keep their place for the whole run.
+    its day. A window that has not been met yet, as most in the first epoch, is taken for what windows that
+    are as hard for n-grams turned out to be: a line through the excess losses of late. Windows keep their
+    place for the whole run.
 
     pool     candidates for every window that is chosen; in exact epochs
     uniform  share of each batch that is not chosen: rounded to windows, and at least one, in exact epochs, so
-             that all windows get seen. The mean excess is theirs
-    rate     the weight of the latest loss in a window's exponential average, which begins as average
+             that all windows get seen. The mean and the line are theirs
+    rate     the weight of the latest loss in a window's exponential average, which begins on the line
     """
 
     pool: float = attrs.field(default=4.0, validator=ge(1.0))
@@ -65,8 +67,10 @@ class ExcessLoss:
 class ExcessLossSelector:
     """The uniform windows of a batch come first.
 
-    excess  (count,) float32: of each window, how much more of it is left to learn than of the mean; 0 unseen
-    level   the mean excess, followed; not a number before the first step
+    excess  (count,) float32: of each window, how much more of it is left to learn than of the mean; not a
+            number before it was met
+    sums    (5,) float64, over the windows of late: of 1, x, y, xx and xy, where n-grams lose x nats a token,
+            and the model y more
     """
 
     def __init__(
@@ -85,25 +89,38 @@ class ExcessLossSelector:
         self.candidates = candidates
         self.chosen = chosen
         self.rate = rate
-        self.excess = np.zeros(layout.count, np.float32)
-        self.level = math.nan
+        self.excess = np.full(layout.count, math.nan, np.float32)
+        self.sums = np.zeros(5)
 
     def select(self, turn: Turn) -> Windows:
-        """starts (batch,) int64. Among equals, as the unseen are, candidates come in their random order."""
+        """starts (batch,) int64. Among equals, as all are before the first losses, candidates come in their
+        random order."""
         candidates = self.candidates.select(turn).starts
-        ranks = np.argsort(-self.excess[candidates], kind="stable")[: self.chosen]
+        ranks = np.argsort(-self._known(candidates), kind="stable")[: self.chosen]
         return self.layout.windows(np.concatenate([self.uniform.select(turn).starts, candidates[ranks]]))
 
     def observe(self, turn: Turn, windows: Windows, losses: Array) -> None:
         numbers = self.layout.numbers(windows)
-        excess = losses - self.irreducible[numbers]
-        mean = float(excess[: self.uniform.batch or None].mean(dtype=np.float64))
-        self.level = mean if math.isnan(self.level) else self.level + LEVEL_RATE * (mean - self.level)
+        x = self.irreducible[numbers].astype(np.float64)
+        y = losses - x
+        fair = np.s_[: self.uniform.batch or None]
+        today = np.stack([np.ones_like(x), x, y, x * x, x * y])[:, fair].sum(1)
+        self.sums = KEPT * self.sums + today
         # a window that is twice in the batch learns from its last loss
-        self.excess[numbers] += self.rate * (excess - self.level - self.excess[numbers])
+        known = self._known(numbers)
+        self.excess[numbers] = known + self.rate * (y - self.sums[2] / self.sums[0] - known)
+
+    def _known(self, numbers: Array) -> Array:
+        """How far the excess of some windows lies above the mean: as met, or else as on the line."""
+        n, x, y, xx, xy = self.sums
+        spread = n * xx - x * x
+        # windows that n-grams find all alike tell of no slope
+        slope = (n * xy - x * y) / spread if spread > 1e-6 * n * xx else 0.0
+        line = slope * (self.irreducible[numbers] - (x / n if n else 0.0))
+        return np.where(np.isnan(self.excess[numbers]), line, self.excess[numbers])
 
     def state(self) -> dict[str, Array]:
-        return {"excess": self.excess.copy(), "level": np.array(self.level)}
+        return {"excess": self.excess.copy(), "sums": self.sums.copy()}
 
     def restore(self, state: dict[str, Array]) -> None:
-        self.excess, self.level = state["excess"].copy(), float(state["level"])
+        self.excess, self.sums = state["excess"].copy(), state["sums"].copy()

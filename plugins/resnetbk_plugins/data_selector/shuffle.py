@@ -49,14 +49,17 @@ class ShuffleSelector:
         self._starts: Array = np.empty(0, np.int64)
 
     def select(self, turn: Turn) -> Windows:
-        """starts (batch,) int64: the windows from number step * batch on, counted through all epochs."""
-        numbers = turn.step * self.batch + np.arange(self.batch, dtype=np.int64)
-        epochs, places = np.divmod(numbers, self.count)
-        starts = np.empty(self.batch, np.int64)
+        """starts (batch,) int64: the windows from number step * batch on."""
+        return Windows(starts=self.starts(turn.step * self.batch, self.batch), length=self.window)
+
+    def starts(self, first: int, count: int) -> Array:
+        """(count,) int64: the windows from number `first` on, counted through all epochs."""
+        epochs, places = np.divmod(first + np.arange(count, dtype=np.int64), self.count)
+        starts = np.empty(count, np.int64)
         for epoch in np.unique(epochs):
             here = epochs == epoch
             starts[here] = self._order(int(epoch))[places[here]]
-        return Windows(starts=starts, length=self.window)
+        return starts
 
     def _order(self, epoch: int) -> Array:
         """The starts (count,) of one epoch in the order they are visited; the latest epoch is kept."""

@@ -44,7 +44,7 @@ class BoundaryResolution(nn.Module):
         # padding stands behind all tokens, so that positions rise and no fine row reads it
         behind = tokens.shape[1] + torch.arange(packing.width, device=tokens.device)
         position = behind.repeat(len(tokens), 1).flatten()
-        position = position.index_copy(0, packing.slot, packing.take(rows.position))
+        position = position.index_copy(0, packing.slot, packing.take(rows.position)[: packing.rows])
         return Rows(x, position.view(len(tokens), packing.width), packing.length)
 
     def up(self, level: int, fine: Rows, coarse: Rows) -> Rows:

@@ -149,6 +149,31 @@ def test_gradients_used_again_cost_nothing_again(tmp_path, every):
     assert reused["optimizer"].flops == pytest.approx(fresh["optimizer"].flops, rel=0.01)
 
 
+@pytest.mark.parametrize("every", [2, 3])
+def test_weights_that_rest_are_charged_as_resting(tmp_path, every):
+    """Steps of two kinds that take turns: samples of one say nothing of the other."""
+
+    def flops(folder):
+        trial = tiny.experiment(tmp_path, steps="steps = 90")
+        trainer = Trainer(trial.spec, trial.registry, RunFolder.create(tmp_path / folder))
+        slow, honest = trainer.parameters[: len(trainer.parameters) // 2], trainer.strategy.gradients
+
+        def gradients(step, batch, objective):
+            for parameter in slow:
+                parameter.requires_grad_(step % every == 0)
+            return honest(step, batch, objective)
+
+        trainer.strategy.gradients = gradients
+        return trainer.run(Signals()).phases
+
+    estimated = flops("sampled")
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(meter, "sampled", lambda call: True)
+        counted = flops("counted")
+    for name in ("forward", "backward", "optimizer"):
+        assert estimated[name].flops == pytest.approx(counted[name].flops, rel=0.01)
+
+
 @torch.library.custom_op("resnetbktest::busy", mutates_args=())
 def busy(x: torch.Tensor) -> torch.Tensor:
     for _ in range(500):

@@ -45,9 +45,9 @@ def test_the_uniform_share_sees_every_window_in_exact_epochs() -> None:
     np.testing.assert_array_equal(np.sort(starts), selector.layout.windows(np.arange(count)).starts)
 
 
-def test_noise_has_no_excess_and_what_is_unseen_is_average() -> None:
+def test_noise_has_no_excess_and_nothing_is_known_before_it_was_met() -> None:
     selector = build()
-    assert (selector.excess == 0).all()
+    assert np.isnan(selector.excess).all()
     kinds = pupil.kinds(selector.layout.windows(np.arange(selector.layout.count)))
     nats = [float(selector.irreducible[kinds == kind].mean()) for kind in range(3)]
     assert nats[0] < 0.2
@@ -55,19 +55,39 @@ def test_noise_has_no_excess_and_what_is_unseen_is_average() -> None:
     assert nats[2] > math.log(256) - 0.1  # never taken for learnable
 
 
-def test_keeps_an_exponential_average_of_what_is_above_the_level() -> None:
+def test_keeps_an_exponential_average_of_what_is_above_the_mean() -> None:
     selector = build(rate=0.5)
+    selector.irreducible[:] = 1.0  # all alike, so that there is no slope
     numbers = np.arange(BATCH)
     windows = selector.layout.windows(numbers)
     turn = Turn(step=0, progress=0.0, score=pupil.fickle(0))
     above = np.array([-1.0, 1.0, 0, 2, 0, 0, 0, 0], np.float32)  # uniform ones, first, are 0 in the mean
-    selector.observe(turn, windows, selector.irreducible[numbers] + 3 + above)
-    assert selector.level == pytest.approx(3.0)
+    selector.observe(turn, windows, 1 + 3 + above)
     np.testing.assert_allclose(selector.excess[numbers], above / 2, atol=1e-5)
-    selector.observe(turn, windows, selector.irreducible[numbers] + 2 + above)
-    assert selector.level == pytest.approx(2.9)
-    np.testing.assert_allclose(selector.excess[numbers], above / 4 + (above - 0.9) / 2, atol=1e-5)
-    assert not selector.excess[BATCH:].any()
+    selector.observe(turn, windows, 1 + 2 + above)
+    mean = (0.8 * 3 + 2) / 1.8
+    np.testing.assert_allclose(selector.excess[numbers], above / 4 + (2 + above - mean) / 2, atol=1e-5)
+    assert np.isnan(selector.excess[BATCH:]).all()
+
+
+def test_what_was_not_met_is_taken_for_what_is_as_hard_for_n_grams() -> None:
+    selector = build(rate=1.0, uniform=1.0)
+    selector.irreducible[:] = np.linspace(1, 5, selector.layout.count)
+    numbers = np.arange(0, selector.layout.count, selector.layout.count // BATCH)[:BATCH]
+    turn = Turn(step=0, progress=0.0, score=pupil.fickle(0))
+    x = selector.irreducible[numbers]
+    selector.observe(turn, selector.layout.windows(numbers), x + 3 - 0.5 * x)
+    others = np.setdiff1d(np.arange(selector.layout.count), numbers)
+    expected = -0.5 * (selector.irreducible[others] - x.mean())
+    np.testing.assert_allclose(selector._known(others), expected, atol=1e-5)
+
+
+def test_in_the_first_epoch_too_it_chooses_what_can_be_learned() -> None:
+    selector = build(pool=2.0)
+    epoch = selector.layout.count // selector.candidates.batch
+    chosen = pupil.train(selector, epoch)[epoch // 2 :, selector.uniform.batch :]
+    easy, learnable, noise = np.bincount(pupil.kinds(Windows(chosen.ravel(), WINDOW)), minlength=3)
+    assert noise < 0.1 * (easy + learnable), (easy, learnable, noise)
 
 
 @given(share=st.floats(0, 1), batch=st.integers(1, 500))
