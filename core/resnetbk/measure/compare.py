@@ -199,6 +199,12 @@ class Session:
             failed = f"diverges at seed {seed}, {steps} steps: {' '.join(reason.split())}"
             outcome = FAILED
         self._speed = self._look()
+        known = [trial.source for trial in self.journal.trials if trial.arm == arm and not trial.failed]
+        if not failed and any(source != outcome.source for source in known):
+            raise UserError(
+                f"{arm}: a run that it starts from or chooses its data by has been trained anew since this "
+                "comparison began; begin another"
+            )
         self._walls[arm] = (time.monotonic() - started) / steps
         trial = Trial(
             arm=arm,

@@ -59,7 +59,10 @@ def verdict(found: Comparison, arm: Arm, name: str = "", first: str = "") -> str
     if arm is found.arms[0]:
         return f"{name} ends at {html.nats(arm.loss.estimate)} {unit(found)}."
     if found.goal.loss is None:
-        return f"{name} {_gain(arm.gained, first, short_unit(found))} at {escape(goal_words(found))}."
+        free = any(trial.source for trial in found.trials if trial.arm == arm.name)
+        besides = ", what its source cost not counted" if free else ""
+        gain = _gain(arm.gained, first, short_unit(found))
+        return f"{name} {gain} at {escape(goal_words(found))}{besides}."
     cost = next((cost for cost in COSTS if cost in arm.saved), None)
     if cost is None:
         return f"{name} has <b>no number</b> to hold against {first}."

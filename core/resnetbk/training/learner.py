@@ -18,7 +18,7 @@ from resnetbk.model.assemble import assemble, build
 from resnetbk.model.language_model import Output
 from resnetbk.spec.spec import Spec
 from resnetbk.training.data import Data
-from resnetbk.training.device import find_device
+from resnetbk.training.device import exhausted, find_device
 from resnetbk.training.doubt import doubt
 from resnetbk.training.gradients import clip
 from resnetbk.training.meter import Meter
@@ -29,8 +29,9 @@ from resnetbk.training.processes import Processes
 class Learner:
     """Everything that a spec names, built, in memory alone.
 
-    `meter` knows what it cost so far, and `source` what the runs cost that it needs, to start from or to
-    choose data by: their seconds, cpu_seconds, flops and tokens, or nothing.
+    `meter` knows what it cost this process so far; `elsewhere` the flops and cpu_seconds of other processes
+    before this one resumed; `source` what the runs cost that it needs, to start from or to choose data by:
+    their seconds, cpu_seconds, flops and tokens, or nothing.
     """
 
     def __init__(self, spec: Spec, *, device: str = "", processes: Processes | None = None) -> None:
@@ -68,6 +69,7 @@ class Learner:
             self.source: Counter[str] = Counter()
             for part in (start, self.selector):
                 self.source.update(getattr(part, "source", {}))
+        self.elsewhere: Counter[str] = Counter()
         self.step = 0
         self.tokens = 0
         self.bad_steps = 0
@@ -103,7 +105,7 @@ class Learner:
             )
         self.step += 1
         self.tokens += windows.length * len(windows.starts)
-        flops, seen, *computed = np.sum(self.processes.gather([meter.flops, self._seen, *self._rows]), 0)
+        seen, *computed = np.sum(self.processes.gather([self._seen, *self._rows]), 0)
         rows = tuple((np.array(computed) / max(seen, 1)).tolist())
         return StepReport(
             step=self.step,
@@ -116,8 +118,15 @@ class Learner:
             tokens=self.tokens,
             seconds=meter.seconds,
             rows=rows,
-            flops=float(flops),
+            flops=self.spent()["flops"],
         )
+
+    def spent(self) -> dict[str, float]:
+        """The flops and cpu_seconds of set-up and steps, of all processes."""
+        names = ("flops", "cpu_seconds")
+        own = [getattr(self.meter, name) + self.elsewhere[name] for name in names]
+        totals = np.sum(self.processes.gather(own), 0)
+        return dict(zip(names, totals.tolist(), strict=True))
 
     def choose(self) -> tuple[Turn, Windows, Batch]:
         """What the selector wants to be trained on now, and this process's share of it as a batch."""
@@ -139,11 +148,26 @@ class Learner:
     def _score(self, windows: Windows, measure: str = "loss") -> Any:
         mine = self.processes.share(windows)
         with torch.no_grad(), self.meter.phase("scoring", "score", mine.length * len(mine.starts)):
-            result, output = self._forward(self.data.batch(mine, self.device))
-            found = doubt(measure, result, output.logits).float().cpu().numpy()
+            found = self._doubt(mine, measure)
             if mine is windows:
                 return found
             return np.concatenate(self.processes.gather(found.tolist())).astype(found.dtype)
+
+    def _doubt(self, windows: Windows, measure: str) -> Any:
+        """(batch,) numbers; in halves where memory runs out. Raises UserError where one window does not fit."""
+        try:
+            result, output = self._forward(self.data.batch(windows, self.device))
+            return doubt(measure, result, output.logits).float().cpu().numpy()
+        except (RuntimeError, MemoryError) as error:  # torch.OutOfMemoryError is a RuntimeError
+            if not exhausted(error):
+                raise
+        if len(windows.starts) == 1:
+            raise UserError(
+                "data.selector: memory does not suffice to score one window; make data.window or the model "
+                "smaller"
+            )
+        halves = np.array_split(windows.starts, 2)
+        return np.concatenate([self._doubt(attrs.evolve(windows, starts=half), measure) for half in halves])
 
     def _forward(self, batch: Batch) -> tuple[Objective, Output]:
         result, output = objective(self.model, batch, self.spec.train.precision)

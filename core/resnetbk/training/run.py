@@ -90,14 +90,16 @@ class Run:
 
 def training_cost(state: Mapping[str, Any]) -> dict[str, float]:
     """What it took to come to a checkpoint's state, with all the runs that this one needed: seconds,
-    cpu_seconds and flops of set-up and steps, and tokens. Raises KeyError, TypeError for a foreign state."""
-    costs, before = state["meter"]["costs"], state.get("source", {})
+    cpu_seconds and flops of set-up and steps, in all its processes, and tokens. Raises KeyError, TypeError
+    for a foreign state."""
+    costs = state["meter"]["costs"]
     spent = {
         key: sum(costs[phase][key] for phase in ("setup", *STEP_PHASES))
         for key in ("seconds", "cpu_seconds", "flops")
     }
     spent["tokens"] = state["tokens"]
-    return {key: float(value) + before.get(key, 0.0) for key, value in spent.items()}
+    beside = (state["elsewhere"], state["source"])
+    return {key: float(value) + sum(each.get(key, 0.0) for each in beside) for key, value in spent.items()}
 
 
 def _latest(folder: RunFolder) -> Checkpoint:

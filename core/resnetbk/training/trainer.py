@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from pathlib import Path
 
-import numpy as np
 import torch
 
 from resnetbk.errors import NumericError, UserError
@@ -168,13 +168,14 @@ class Trainer(Learner):
             )
         if best:
             self.best_at = checkpoint.name(self.step)
+        spent = self.spent()
         if not self.processes.first:
             return self.folder.checkpoints / checkpoint.name(self.step)
-        path = checkpoint.save(self.folder.checkpoints, self.step, self._checkpoint())
+        path = checkpoint.save(self.folder.checkpoints, self.step, self._checkpoint(spent))
         checkpoint.prune(self.folder.path, self.spec.train.keep, self.best_at)
         return path
 
-    def _checkpoint(self) -> Checkpoint:
+    def _checkpoint(self, spent: dict[str, float]) -> Checkpoint:
         rng = {"cpu": torch.get_rng_state()}
         if self.device.type == "cuda":
             rng["cuda"] = torch.cuda.get_rng_state(self.device)
@@ -182,6 +183,7 @@ class Trainer(Learner):
             "step": self.step,
             "tokens": self.tokens,
             "meter": self.meter.state(),
+            "elsewhere": {name: total - getattr(self.meter, name) for name, total in spent.items()},
             "source": dict(self.source),
             "bad_steps": self.bad_steps,
             "best": self.best,
@@ -212,12 +214,16 @@ class Trainer(Learner):
         for name in ("step", "tokens", "bad_steps", "best", "best_at", "stopped"):
             setattr(self, name, state[name])
         self.meter.restore(state["meter"])
+        self.source = Counter(state["source"])
         if self.processes.first:
+            self.elsewhere = Counter(state["elsewhere"])
             self.folder.rewind(self.step)
+        else:  # the first process tells what all had spent
+            self.elsewhere = Counter({name: -getattr(self.meter, name) for name in state["elsewhere"]})
 
     def _report(self, found: Evaluation) -> RunReport:
-        meter = self.meter
-        totals = np.sum(self.processes.gather([meter.flops, meter.cpu_seconds, meter.peak_memory]), 0)
+        spent = self.spent()
+        memory = sum(self.processes.gather(self.meter.peak_memory))
         return RunReport(
             folder=self.folder.path,
             loss=found.loss,
@@ -228,8 +234,8 @@ class Trainer(Learner):
             seconds=self.meter.seconds,
             stopped=self.stopped,
             phases=self.meter.phases(),
-            flops=float(totals[0]),
-            cpu_seconds=float(totals[1]),
-            peak_memory=int(totals[2]),
+            flops=spent["flops"],
+            cpu_seconds=spent["cpu_seconds"],
+            peak_memory=memory,
             source=dict(self.source),
         )

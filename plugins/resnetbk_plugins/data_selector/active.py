@@ -34,8 +34,8 @@ class Active:
              little the likeliest token is ahead of the next one
     pool     candidates for every window that is chosen; in exact epochs
     refresh  steps for which one scoring chooses
-    uniform  share of each batch that is not chosen, but goes on with the warm-up's epochs: rounded to windows,
-             and at least one, so that all windows get seen
+    uniform  share of each batch that is not chosen, but goes on with the warm-up's epochs: rounded to
+             windows, and at least one, so that all windows get seen
     warmup   share of the run that is as `shuffle` has it, while scores mean nothing
     """
 

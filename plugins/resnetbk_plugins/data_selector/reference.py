@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -22,8 +23,8 @@ def reference_losses(tokens: Array, layout: Layout, path: str) -> tuple[Array, d
 
     The run is only read. Its components must be installed, or named by RESNETBK_REGISTRY. It must have been
     trained on these very tokens, which its corpus and tokenizer, read once more, show: a token would mean
-    something else to it otherwise. Raises UserError when it was not, or there is no run; StorageError when
-    it is damaged.
+    something else to it otherwise. Raises UserError when it was not, StorageError for a run that is
+    missing, damaged, or none.
     """
     import torch
 
@@ -31,10 +32,12 @@ def reference_losses(tokens: Array, layout: Layout, path: str) -> tuple[Array, d
     from resnetbk.kinds import Windows
     from resnetbk.training.device import find_device
     from resnetbk.training.objective import TOKENS_PER_PASS, objective
+    from resnetbk_plugins.initializer.source import reading
 
     # assembling a model seeds torch, whose generators belong to the run that is being set up
     with torch.random.fork_rng(devices=range(torch.cuda.device_count())), torch.inference_mode():
-        run = resnetbk.open_run(path)
+        with reading("data.selector", path):
+            run = resnetbk.open_run(Path(path).expanduser())
         data = run.data()
         if not _equal(data.train, tokens):
             raise UserError(

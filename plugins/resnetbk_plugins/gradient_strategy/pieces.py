@@ -12,11 +12,9 @@ from torch import Tensor, nn
 
 from resnetbk.errors import UserError
 from resnetbk.kinds import Batch, Objective
+from resnetbk.training.device import exhausted
 
 Work = TypeVar("Work")
-
-EXHAUSTED = ("out of memory", "not enough memory", "can't allocate memory", "ALLOC_FAILED")
-"""What CUDA's and the CPU's allocators and cuBLAS say, in errors that have no type of their own."""
 
 
 @attrs.define
@@ -59,12 +57,6 @@ class Pieces:
                 )
             self.count, self.split = pieces, True
             _restore(device, before)
-
-
-def exhausted(error: BaseException) -> bool:
-    """Whether an error says that memory ran out."""
-    found = isinstance(error, torch.OutOfMemoryError | MemoryError)
-    return found or any(words in str(error) for words in EXHAUSTED)
 
 
 def differentiated(

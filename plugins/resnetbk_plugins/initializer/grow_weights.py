@@ -94,8 +94,8 @@ def _shared(x: Tensor, index: Tensor, size: int) -> Tensor:
 
 @torch.no_grad()
 def difference(model: Any, source: Source) -> str:
-    """Says how far the logits of a model and of its source are apart. Leaves torch's generator alone."""
-    with torch.random.fork_rng(devices=[]):
+    """Says how far the logits of a model and of its source are apart. Leaves torch's generators alone."""
+    with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
         small = assemble(source.spec.model, vocabulary=source.tokenizer.vocabulary, seed=0)
         load_weights(small, source.weights, source.path)  # type: ignore[arg-type]
         tokens = torch.randint(source.tokenizer.vocabulary, (1, min(TOKENS, source.spec.data.window)))

@@ -1,7 +1,9 @@
-"""The run that another one starts from: read whole and checked before any of it is used."""
+"""The run that another one needs: read whole and checked before any of it is used."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import attrs
@@ -41,12 +43,26 @@ class Source:
         )
 
 
+@contextmanager
+def reading(key: str, path: str) -> Iterator[None]:
+    """Whatever is wrong with the run in a folder, which a spec's `key` names, is one StorageError."""
+    try:
+        yield
+    except UserError as error:
+        raise StorageError(f"{key}: {error.mistakes[0]}") from error
+    except StorageError as error:
+        raise StorageError(f"{key}: {error}") from error
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        cause = " ".join(f"{type(error).__name__}: {error}".split())
+        raise StorageError(f"{key}: {path}: is not a run that this version can read ({cause})") from error
+
+
 def read_source(path: str) -> Source:
     """The run in the folder `path`; its components must be installed, or named by RESNETBK_REGISTRY.
 
     Raises StorageError for one that is missing, damaged, or no run.
     """
-    try:
+    with reading("train.start", path):
         folder = RunFolder.open(Path(path).expanduser())
         spec = read_lock(folder.spec_lock, Registry.discover())
         at = folder.latest()
@@ -54,15 +70,6 @@ def read_source(path: str) -> Source:
         tokenizer = spec.data.tokenizer.component.restore(state=saved.state["tokenizer"])
         cost = training_cost(saved.state)
         step = int(saved.state["step"])
-    except UserError as error:
-        raise StorageError(f"train.start: {error.mistakes[0]}") from error
-    except StorageError as error:
-        raise StorageError(f"train.start: {error}") from error
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        cause = " ".join(f"{type(error).__name__}: {error}".split())
-        raise StorageError(
-            f"train.start: {path}: is not a run that this version can read ({cause})"
-        ) from error
     for name, tensor in saved.model.items():
         if not torch.isfinite(tensor).all():
             raise StorageError(f"train.start: {at}: {name!r} is not finite")

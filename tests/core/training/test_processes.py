@@ -14,7 +14,9 @@ import torch
 
 from resnetbk.errors import UserError
 from resnetbk.kinds import Objective, Windows
+from resnetbk.training import checkpoint
 from resnetbk.training.processes import Processes
+from resnetbk.training.run import training_cost
 from resnetbk.training.run_folder import RunFolder
 
 needs_gloo = pytest.mark.skipif(
@@ -41,9 +43,20 @@ def metrics(folder: Path, key: str) -> list[float]:
 
 
 @needs_gloo
-def test_two_processes_learn_what_one_learns(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "selector",
+    [
+        "",
+        # an untrained model is as unsure of every window, and rounding would choose
+        'selector = { use = "active", refresh = 2, warmup = 0.5 }',
+        'selector = "excess-loss"',
+        'selector = { use = "curriculum", every = 2 }',
+    ],
+    ids=["shuffle", "active", "excess-loss", "curriculum"],
+)
+def test_two_processes_learn_what_one_learns(tmp_path: Path, selector: str) -> None:
     """With shares of 3 and 2 windows. Rounding grows from step to step."""
-    trial = tiny.experiment(tmp_path, batch="batch = 5", more="evaluate = 4")
+    trial = tiny.experiment(tmp_path, batch="batch = 5", more="evaluate = 4", selector=selector)
     trial.train(tmp_path / "alone", device="cpu")
     done = torchrun(tmp_path, "train", tmp_path / "tiny.toml", "--out", "both")
     assert done.returncode == 0, done.stderr
@@ -68,6 +81,10 @@ def test_a_run_of_two_goes_on_as_if_it_had_not_stopped(tmp_path: Path) -> None:
     done = torchrun(tmp_path, "train", spec, "--out", "again", "--resume")
     assert done.returncode == 0, done.stderr
     assert metrics(again, "loss") == metrics(tmp_path / "whole", "loss")
+    assert metrics(again, "flops") == metrics(tmp_path / "whole", "flops")
+    # whoever starts from it is charged with what both processes did
+    cost = training_cost(checkpoint.load(again / "checkpoints/step-000006").state)
+    assert cost["flops"] == pytest.approx(metrics(again, "flops")[-1])
     last = "checkpoints/step-000006/model.safetensors"
     assert (again / last).read_bytes() == (tmp_path / "whole" / last).read_bytes()
 
@@ -113,6 +130,13 @@ def test_strategies_and_selectors_must_promise_it(tmp_path: Path, fake_plugin) -
         "train.gradient: 'odd' does not provide 'data-parallel', which 2 processes need",
         "data.selector: 'dice' does not provide 'deterministic', which 2 processes need",
     ]
+
+
+@pytest.mark.parametrize("strategy", ["selective", "cached", "every-k"])
+def test_strategies_that_see_no_more_than_a_share_are_refused(tmp_path: Path, strategy: str) -> None:
+    spec = tiny.experiment(tmp_path, more=f'gradient = "{strategy}"').spec
+    with pytest.raises(UserError, match=f"train.gradient: '{strategy}' does not provide 'data-parallel'"):
+        Processes(0, 2).check(spec)
 
 
 def test_shares_are_all_windows_in_order() -> None:

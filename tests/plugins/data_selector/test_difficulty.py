@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import resnetbk
-from resnetbk.errors import UserError
+from resnetbk.errors import StorageError, UserError
 from resnetbk.training.learner import Learner
 from resnetbk_plugins.data_selector import ngram
 from resnetbk_plugins.data_selector.difficulty import MEASURES, difficulty, window_nats
@@ -144,6 +144,6 @@ def test_a_reference_of_another_tokenizer_is_refused_in_one_line(reference, tmp_
 
 
 def test_a_reference_that_is_not_there_is_refused_in_one_line(tmp_path) -> None:
-    with pytest.raises(UserError, match="no such run") as caught:
+    with pytest.raises(StorageError, match=r"data\.selector: .*no such run") as caught:
         reference_losses(pupil.TOKENS, LAYOUT, str(tmp_path / "none"))
     assert "\n" not in str(caught.value)
