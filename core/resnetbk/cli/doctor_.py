@@ -9,8 +9,7 @@ from importlib.util import find_spec
 
 import click
 
-from resnetbk.kinds import KINDS
-from resnetbk.registry.lookup import Registry
+from resnetbk.registry.lookup import Plugin, Registry
 
 PACKAGES = ("torch", "numpy", "pluggy", "attrs", "cattrs", "click", "rich", "safetensors", "numba", "triton")
 
@@ -20,14 +19,14 @@ PACKAGES = ("torch", "numpy", "pluggy", "attrs", "cattrs", "click", "rich", "saf
 def command(registry: Registry) -> None:
     """What this machine and this installation are like, and why a plugin is left out.
 
-    Imports every component, to find out. Exit code 2 when something is broken.
+    Imports every component and every module of hooks, to find out. Exit code 2 when something is broken.
     """
     click.echo(f"resnetbk {importlib.metadata.version('resnetbk')}")
     click.echo(f"python   {platform.python_version()} on {platform.platform()}, {os.cpu_count()} processors")
     for package in PACKAGES:
         click.echo(f"{package:8} {_version(package)}")
     click.echo(f"devices  {_devices()}\n")
-    broken = sum(_plugin(registry, plugin.name) for plugin in registry.plugins)
+    broken = sum(_plugin(registry, plugin) for plugin in registry.plugins)
     if not registry.plugins:
         click.echo("plugins  none installed")
     if broken:
@@ -50,21 +49,23 @@ def _devices() -> str:
     return f"{threads}, cuda {torch.cuda.get_device_name()}" if torch.cuda.is_available() else threads
 
 
-def _plugin(registry: Registry, name: str) -> int:
-    """Says how a plugin fares; gives how many of its components are broken."""
+def _plugin(registry: Registry, plugin: Plugin) -> int:
+    """Says how a plugin fares; gives how much of it is broken."""
     from resnetbk.errors import UserError
 
-    plugin = next(p for p in registry.plugins if p.name == name)
-    if plugin.error:
+    if plugin.error or plugin.manifest is None:
         click.echo(f"plugin   {plugin.name} {plugin.version}: left out: {plugin.error}")
-        return 1
-    entries = [entry for kind in KINDS for entry in registry.entries(kind) if entry.plugin == name]
-    broken = []
+        return int(not plugin.blocked)
+    entries, broken = plugin.manifest.entries, []
     for entry in entries:
         try:
             registry.load(entry)
         except UserError as error:
             broken.append(f"  {entry.kind}/{entry.name}: {error}")
+    try:
+        registry.load_hooks(plugin)
+    except UserError as error:
+        broken.append(f"  {error}")
     click.echo(f"plugin   {plugin.name} {plugin.version}: {len(entries)} components from {plugin.path}")
     for line in broken:
         click.echo(line)

@@ -30,7 +30,7 @@ def command(registry: Registry, kind: str | None, as_json: bool) -> None:
                 "plugin": entry.plugin,
                 "version": entry.version,
                 "provides": sorted(entry.provides),
-                "default": entry.default,
+                "default": entry in registry.defaults(entry.kind),
                 "summary": entry.summary,
             }
             for entry in entries
@@ -58,7 +58,7 @@ def _print(registry: Registry, entries: tuple, kind: str | None) -> None:  # typ
             rows.add_row()
         key = KINDS[entry.kind].key if first else ""
         name = Text(entry.name, style="bold")
-        if entry.default:
+        if entry in registry.defaults(entry.kind):
             name.append(" *", style="green")
         rows.add_row(key, name, *([entry.plugin] if several else []), Text(entry.summary))
         before = entry.kind

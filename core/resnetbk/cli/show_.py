@@ -33,9 +33,9 @@ def command(registry: Registry, what: str, sets: tuple[str, ...]) -> None:
 
 
 def find(registry: Registry, what: str) -> list[Entry]:
-    """The components of this name, or `plugin/name`, of any kind. Raises UserError without any."""
-    plugin, _, name = what.rpartition("/")
-    found = [e for e in registry.entries() if e.name == name and plugin in ("", e.plugin)]
+    """The components of this name, `plugin/name` or `kind/name`. Raises UserError without any."""
+    owner, _, name = what.rpartition("/")
+    found = [e for e in registry.entries() if e.name == name and owner in ("", e.plugin, e.kind)]
     if not found:
         raise UserError(f"no component {what!r}{nearest(name, [e.name for e in registry.entries()])}")
     return found
@@ -59,11 +59,11 @@ def _print(entry: Entry, component: type) -> None:
             console.print(f"[dim]{heading:9}[/] {', '.join(sorted(words))}")
     if entry.paper:
         console.print(f"[dim]paper[/]     {escape(entry.paper)}")
-    fields = attrs.fields(component)
+    fields = [field for field in attrs.fields(component) if field.init]
     if fields:
         rows = table("key", "type", "default", left=range(3))
         for field in fields:
-            rows.add_row(field.name, escape(type_name(field.type)), escape(default(field.default)))
+            rows.add_row(field.alias, escape(type_name(field.type)), escape(default(field.default)))
         console.print()
         console.print(rows)
     click.echo(f"\n{inspect.getdoc(component) or ''}")
@@ -79,5 +79,7 @@ def default(value: Any) -> str:
     if value is attrs.NOTHING:
         return "(required)"
     if isinstance(value, attrs.Factory):  # type: ignore[arg-type]
+        if value.takes_self:
+            return "(from the other keys)"
         value = value.factory()
     return repr(value)

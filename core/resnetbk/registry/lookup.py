@@ -47,6 +47,7 @@ class Plugin:
     error     what is wrong, in one line; "" when it is fine
     blocked   kept out on purpose, so neither fine nor broken; its manifest is not read
     private   named by path rather than installed
+    package   the distribution that brings it, "" for a private one
     """
 
     name: str
@@ -56,6 +57,7 @@ class Plugin:
     error: str
     blocked: bool = False
     private: bool = False
+    package: str = ""
 
     def __str__(self) -> str:
         return f"plugin {self.name} {self.version}".rstrip()
@@ -172,6 +174,19 @@ class Registry:
             raise UserError(f"{problem}: it has no method 'build'")
         return found
 
+    def load_hooks(self, plugin: Plugin) -> ModuleType | None:
+        """Imports the module of a plugin's own hooks, where it has one. Raises UserError, naming plugin and
+        cause."""
+        module = plugin.manifest.hooks if plugin.manifest else None
+        if module is None:
+            return None
+        try:
+            return importlib.import_module(module)
+        except KeyboardInterrupt:
+            raise
+        except BaseException as cause:
+            raise UserError(f"{plugin}: cannot import its hooks {module}: {_one_line(cause)}") from cause
+
     def broken(self) -> tuple[Plugin, ...]:
         """The plugins that do not work, without those that are blocked."""
         return tuple(plugin for plugin in self.plugins if plugin.error and not plugin.blocked)
@@ -208,13 +223,15 @@ def _installed() -> Iterator[Plugin]:
             points = [point for point in distribution.entry_points if mentioned and point.group == GROUP]
         except Exception as cause:
             if mentioned:
-                yield Plugin(name, version, None, None, f"entry_points.txt is faulty: {_one_line(cause)}")
+                problem = f"entry_points.txt is faulty: {_one_line(cause)}"
+                yield Plugin(name, version, None, None, problem, package=name)
             continue
         for point in points:
             try:
-                yield Plugin(point.name, version, _locate(point.value), None, "")
+                yield Plugin(point.name, version, _locate(point.value), None, "", package=name)
             except LookupError as error:
-                yield Plugin(point.name, version, None, None, f"entry point {point.value!r}: {error.args[0]}")
+                problem = f"entry point {point.value!r}: {error.args[0]}"
+                yield Plugin(point.name, version, None, None, problem, package=name)
 
 
 def _locate(value: str) -> Path:

@@ -55,11 +55,13 @@ def facts(
     """The spec resolved, and what it runs on, as the tree of a lock.
 
     spec         the tree of `resolved`
-    components   for each spec key: plugin, version, and sha256 of the source of its component
+    components   for each spec key: plugin, version, the package that brings it where that has another name,
+                 and sha256 of the source of its component
     environment  python, torch, resnetbk, threads (those OMP_NUM_THREADS says or else all, unless given),
                  platform, and corpus_sha256 when given
     """
-    components = {key: _component(part) for key, part in parts(spec)}
+    packages = {plugin.name: plugin.package for plugin in registry.plugins}
+    components = {key: _component(part, packages.get(part.entry.plugin)) for key, part in parts(spec)}
     environment = {
         "python": platform.python_version(),
         **{package: found for package in ("torch", "resnetbk") if (found := _version(package))},
@@ -157,7 +159,8 @@ def _missing(key: str, component: Mapping[str, Any], spec: Mapping[str, Any], re
     except UserError:
         here = next((p.version for p in registry.plugins if p.name == plugin and not p.error), None)
         now = "" if here is None else f" (here it is {here or 'of no version'})"
-        return f"; the lock has it from {f'plugin {plugin} {version}'.rstrip()}{now}: install that"
+        package = f" of the package {component['package']}" if "package" in component else ""
+        return f"; the lock has it from {f'plugin {plugin} {version}'.rstrip()}{package}{now}: install that"
     except (KeyError, IndexError, TypeError, StopIteration):
         return ""
     return ""
@@ -190,8 +193,10 @@ def _use(part: Part, registry: Registry | None) -> str:
     return f"{part.entry.plugin}/{part.name}" if several else part.name
 
 
-def _component(part: Part) -> dict[str, str]:
+def _component(part: Part, package: str | None) -> dict[str, str]:
     found = {"plugin": part.entry.plugin, "version": part.entry.version}
+    if package and package != part.entry.plugin:
+        found["package"] = package
     sha256 = source_sha256(type(part.component))
     # without a source file there is nothing to compare with later
     return found if sha256 is None else {**found, "sha256": sha256}

@@ -65,11 +65,15 @@ def _objections(key: str, part: Part, spec: Spec) -> list[Problem]:
         return [Problem(path, path, shortened(str(mistake))) for mistake in error.mistakes]
     except ValueError as error:
         return [Problem(path, path, shortened(one_line(error)))]
+    except Exception as error:  # the component's own mistake
+        where = f"{part.entry.plugin}/{part.name}"
+        return [Problem(path, path, f"{where}: its check fails: {one_line(error)}")]
     return []
 
 
 class _Structure:
-    """One spec in the making. `chosen` holds the model's components found so far, by spec key."""
+    """One spec in the making. `chosen` holds the components found so far, by spec key; of several observers
+    the last."""
 
     def __init__(self, registry: Registry) -> None:
         self.registry = registry
@@ -122,9 +126,7 @@ class _Structure:
             raise Refused(*(Problem(at, (), shortened(str(mistake))) for mistake in error.mistakes)) from None
 
     def _built(self, entry: Entry, settings: dict[str, Any]) -> Part:
-        key = KINDS[entry.kind].key
-        if key in _MODEL_KEYS:
-            self.chosen[key] = entry
+        self.chosen[KINDS[entry.kind].key] = entry
         try:
             return Part(entry, self.converter.structure(settings, self.registry.load(entry)))
         except Refused:

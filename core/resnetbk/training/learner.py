@@ -154,7 +154,7 @@ class Learner:
             return np.concatenate(self.processes.gather(found.tolist())).astype(found.dtype)
 
     def _doubt(self, windows: Windows, measure: str) -> Any:
-        """(batch,) numbers; in halves where memory runs out. Raises UserError where one window does not fit."""
+        """(batch,) numbers; in halves where memory runs out. UserError where one window does not fit."""
         try:
             result, output = self._forward(self.data.batch(windows, self.device))
             return doubt(measure, result, output.logits).float().cpu().numpy()

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import importlib
 from pathlib import Path
 from typing import Any
 
-from resnetbk.errors import UserError
 from resnetbk.hooks import manager
 from resnetbk.model.assemble import build
 from resnetbk.registry.lookup import Registry
@@ -21,13 +19,6 @@ def observers(spec: Spec, registry: Registry, folder: Path) -> Any:
     told = [build("train.observe", part, folder=folder, spec=spec) for part in spec.train.observe]
     used = {part.entry.plugin for _, part in parts(spec)}
     for plugin in registry.plugins:
-        if plugin.name in used and plugin.manifest is not None and plugin.manifest.hooks:
-            try:
-                told.append(importlib.import_module(plugin.manifest.hooks))
-            except (Exception, SystemExit) as error:
-                cause = f"{type(error).__name__}: {error}"
-                raise UserError(
-                    f"plugin {plugin.name} {plugin.version}: cannot import its hooks "
-                    f"{plugin.manifest.hooks}: {cause}"
-                ) from error
+        if plugin.name in used and (hooks := registry.load_hooks(plugin)):
+            told.append(hooks)
     return manager(told).hook

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -16,7 +17,8 @@ from resnetbk.model.assemble import assemble
 from resnetbk.model.generate import generate
 from resnetbk.model.language_model import LanguageModel
 from resnetbk.registry.lookup import Registry
-from resnetbk.spec.lock import read_lock
+from resnetbk.spec.drift import drift
+from resnetbk.spec.lock import facts, load_lock, read_lock
 from resnetbk.spec.spec import Spec
 from resnetbk.training import checkpoint
 from resnetbk.training.checkpoint import Checkpoint
@@ -25,6 +27,9 @@ from resnetbk.training.meter import STEP_PHASES
 from resnetbk.training.objective import Evaluation, evaluate
 from resnetbk.training.run_folder import RunFolder
 from resnetbk.training.weights import load_weights
+
+MADE_OF = ("model.", "data.tokenizer")
+"""Spec keys of the components without which a trained model is another one."""
 
 
 @attrs.frozen(eq=False)
@@ -47,10 +52,12 @@ class Run:
     def open(cls, path: Path | str, registry: Registry, sets: Sequence[str] = ()) -> Run:
         """The run in a folder, at its latest good checkpoint, with `sets` (`key=value`) laid over its spec.
 
-        Raises UserError when it is no run or a component is missing, StorageError when it is damaged.
+        Logs which components are not what the run was trained with. Raises UserError when it is no run or a
+        component is missing, StorageError when it is damaged.
         """
         folder = RunFolder.open(Path(path))
         spec = read_lock(folder.spec_lock, registry, sets)
+        _tell_drift(folder, spec, registry)
         saved = _latest(folder)
         tokenizer = spec.data.tokenizer.component.restore(state=saved.state["tokenizer"])
         model = assemble(spec.model, vocabulary=tokenizer.vocabulary, seed=spec.seed)
@@ -86,6 +93,16 @@ class Run:
         window = self.spec.data.window
         new = generate(self.model, known, tokens, window=window, temperature=temperature, seed=seed)
         return (self.tokenizer.decode([token]) for token in new)
+
+
+def _tell_drift(folder: RunFolder, spec: Spec, registry: Registry) -> None:
+    """One warning of all components, of those that a trained model is made of, that are others by now."""
+    found = drift(load_lock(folder.spec_lock), facts(spec, registry))
+    made_of = [d for d in found if d.about in ("component", "source") and d.key.startswith(MADE_OF)]
+    if made_of:
+        changed = ", ".join(f"{d.key} {d.was} -> {d.now}" for d in made_of)
+        message = "%s: was trained with other components than are here, and may answer otherwise: %s"
+        logging.getLogger("resnetbk").warning(message, folder.path, changed)
 
 
 def training_cost(state: Mapping[str, Any]) -> dict[str, float]:

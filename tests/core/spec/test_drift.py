@@ -193,7 +193,7 @@ def test_a_missing_component_is_said_with_what_brought_it(
 ) -> None:
     file = tmp_path / "x.lock.toml"
     tree["spec"]["model"]["mixer"] = {"use": "vanished"}
-    tree["components"]["model.gate"] = {"plugin": "gone", "version": "3.1"}
+    tree["components"]["model.gate"] = {"plugin": "gone", "version": "3.1", "package": "gone-nlp"}
     tree["spec"]["model"]["width"] = 0
     file.write_text(lock_text(tree))
     with pytest.raises(UserError) as caught:
@@ -202,7 +202,7 @@ def test_a_missing_component_is_said_with_what_brought_it(
         (str(m) for m in caught.value.mistakes), key=lambda m: ["mixer", "gate", "width"].index(word(m))
     )
     assert mixer.endswith("; the lock has it from plugin made-up 1.0 (here it is 1.0): install that")
-    assert gate.endswith("; the lock has it from plugin gone 3.1: install that")
+    assert gate.endswith("; the lock has it from plugin gone 3.1 of the package gone-nlp: install that")
     assert width.endswith("model.width: must be at least 1, is 0")
 
 

@@ -18,6 +18,7 @@ from resnetbk.errors import UserError
 from resnetbk.kinds import KINDS
 from resnetbk.registry import Registry
 from resnetbk.spec import Spec, differences, dump, lock, read_lock, read_text, resolved
+from resnetbk.spec.lock import facts
 
 SMALL = """
 name = "x"
@@ -149,6 +150,13 @@ def test_a_lock_says_what_was_used(registry: Registry, monkeypatch: pytest.Monke
     assert found["environment"]["threads"] == 3
     assert tomllib.loads(lock(spec, registry, threads=2))["environment"]["threads"] == 2
     assert "corpus_sha256" not in tomllib.loads(lock(spec, registry))["environment"]
+
+
+def test_a_lock_names_the_package_where_it_is_called_otherwise(registry: Registry) -> None:
+    plugins = tuple(attrs.evolve(plugin, package="made-up-nlp") for plugin in registry.plugins)
+    found = facts(read_text(SMALL, registry), attrs.evolve(registry, plugins=plugins))
+    assert found["components"]["model.mixer"]["package"] == "made-up-nlp"
+    assert "package" not in facts(read_text(SMALL, registry), registry)["components"]["model.mixer"]
 
 
 def test_a_source_is_hashed_with_its_torch_module(

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import attrs
 import pytest
 import synthetic as s
 import torch
@@ -10,6 +11,7 @@ from torch.nn import functional as F
 
 from resnetbk.errors import UserError
 from resnetbk.kinds import Rows, Stack
+from resnetbk.model.rows import Packing
 from resnetbk.registry.lookup import Registry
 from resnetbk.spec.read import read_text
 from resnetbk_plugins.resolution_scheduler.boundary import Boundary
@@ -177,6 +179,22 @@ def test_layers_run_one_row_a_word() -> None:
     model.embedding.weight = nn.Parameter(torch.randn(256, s.WIDTH, dtype=torch.float64))
     known = encoded(b"the cat, sat", b"on the table")
     assert model(known).rows == (24, 6, 6, 24)
+
+
+def test_half_precision_begins_the_same_rows() -> None:
+    """So many that spare rows are computed (`Packing.spare`), which are nobody's."""
+    tokens = torch.randint(97, 110, (16, 128), generator=torch.Generator().manual_seed(0))
+    tokens[torch.rand(16, 128, generator=torch.Generator().manual_seed(1)) < 0.2] = 32
+    tokens[0, :9] = torch.tensor(list(b"a b a b a"))
+    fine, module = rows(16, 128), built().float()
+    fine = attrs.evolve(fine, x=fine.x.float())
+    whole = module.down(1, fine, tokens)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        half = module.down(1, fine, tokens)
+        assert Packing.of(boundaries(tokens, 16)).spare > 0
+    for i, real in enumerate(whole.length.tolist()):
+        assert torch.equal(half.position[i, :real], whole.position[i, :real])
+        torch.testing.assert_close(half.x[i, :real], whole.x[i, :real], rtol=0.02, atol=0.02)
 
 
 def test_steps_begin_the_same_rows() -> None:
