@@ -1,4 +1,4 @@
-"""Writes docs/reference/: a page a kind, from the registry, the components' docstrings and `kinds.py`.
+"""Writes docs/reference/: a page a kind, from the registry, the components' docstrings and the interfaces.
 
 python docs/make_reference.py [FOLDER]
 """
@@ -12,7 +12,7 @@ from typing import Any
 
 import attrs
 
-from resnetbk import kinds
+from resnetbk import hooks, kinds
 from resnetbk.cli.show_ import default, type_name
 from resnetbk.kinds import KINDS, Kind
 from resnetbk.registry.contract import WORDS
@@ -21,11 +21,18 @@ from resnetbk.registry.manifest import Entry
 from resnetbk.testing.suite import checks
 
 PLUGIN = "resnetbk"
-INTERFACES: dict[str, tuple[type, ...]] = {
+INTERFACES: dict[str, tuple[Any, ...]] = {
     "sequence-mixer": (kinds.SequenceMixer,),
-    "halting-policy": (kinds.HaltingPolicy, kinds.Halting, kinds.Finished, kinds.Exit),
+    "halting-policy": (
+        kinds.HaltingPolicy,
+        kinds.Halting,
+        kinds.Finished,
+        kinds.Exit,
+        kinds.Stack,
+        kinds.Rows,
+    ),
     "resolution-scheduler": (kinds.ResolutionScheduler, kinds.Stack, kinds.Rows),
-    "sparsity-gate": (kinds.SparsityGate, kinds.Keep),
+    "sparsity-gate": (kinds.SparsityGate, kinds.Keep, kinds.Rows),
     "data-selector": (kinds.DataSelector, kinds.Windows, kinds.Turn, kinds.Score),
     "gradient-strategy": (kinds.GradientStrategy, kinds.Batch, kinds.Objective, kinds.Weight),
     "embedding": (kinds.Embedding,),
@@ -34,9 +41,20 @@ INTERFACES: dict[str, tuple[type, ...]] = {
     "tokenizer": (kinds.Tokenizer,),
     "optimizer": (kinds.Optimizer, kinds.Weight),
     "initializer": (kinds.Initializer,),
-    "observer": (),
+    "observer": (
+        *(hook for name, hook in vars(hooks).items() if name in hooks.HOOKS),
+        hooks.StepReport,
+        hooks.EvaluationReport,
+        hooks.RunReport,
+        hooks.PhaseCost,
+    ),
 }
-"""What of `kinds.py` an author of a kind has to know."""
+"""What of `kinds.py`, or of `hooks.py`, an author of a kind has to know."""
+
+OBSERVER = """\
+Its `build(*, folder, spec)` gives an object with methods that have the names of these hooks and are marked
+with `@hookimpl` of `resnetbk.hooks`. Each takes those of the hook's arguments that it wants.
+"""
 
 
 def pages() -> dict[str, str]:
@@ -91,9 +109,8 @@ def _page(kind: Kind, registry: Registry) -> str:
 
 def _interface(kind: Kind) -> list[str]:
     parts = [inspect.getsource(part).rstrip() for part in INTERFACES[kind.name]]
-    if not parts:
-        return ["Its `build(*, folder, spec)` gives an object with hooks of `resnetbk.hooks`.", ""]
-    return ["## Interface", "", "```python", "\n\n\n".join(parts), "```", ""]
+    said = [OBSERVER] if kind.name == "observer" else []  # the others say it in their docstrings
+    return ["## Interface", "", *said, "```python", "\n\n\n".join(parts), "```", ""]
 
 
 def _component(entry: Entry, cls: type) -> list[str]:

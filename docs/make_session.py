@@ -16,13 +16,22 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 
+SOURCE = """\
+resnetbk is in no package index yet: `dist` holds its wheel, as `pip wheel --no-deps -w dist .` makes it
+in a checkout, and `PIP_FIND_LINKS` tells every pip where it is, also the one that tox runs.
+"""
+
 STEPS = (
     (
         "A fresh environment, and the wheel",
-        ("pip install -q {torch} {wheel}", "resnetbk list sequence-mixer"),
+        (
+            "export PIP_FIND_LINKS=$PWD/dist",
+            "pip install -q {torch} {wheel}",
+            "resnetbk list sequence-mixer",
+        ),
     ),
     ("A package of one's own", ("resnetbk new my-mixer --kind sequence-mixer", "pip install -q ./my-mixer")),
-    ("Its tests, in an environment of their own", ("pip install -q tox", "cd my-mixer && tox")),
+    ("Its tests, in an environment of their own", ("pip install -q tox", "(cd my-mixer && tox)")),
     (
         "A spec that uses it",
         (
@@ -75,7 +84,6 @@ def main() -> None:
                 if not name.startswith(("PYTHON", "VIRTUAL"))
             },
             "PATH": f"{home / 'fresh' / 'bin'}:{os.environ['PATH']}",
-            "PIP_FIND_LINKS": str(dist),
             "PIP_DISABLE_PIP_VERSION_CHECK": "1",
             "COLUMNS": "100",
         }
@@ -83,13 +91,17 @@ def main() -> None:
             "# A first plugin, recorded",
             "",
             "Each command with what it printed, in a fresh environment; written by `docs/make_session.py`.",
+            *SOURCE.splitlines(),
         ]
+        exports: list[str] = []
         for heading, commands in STEPS:
             lines += ["", f"## {heading}", "", "```console"]
             for command in commands:
                 filled = command.format(torch="torch==2.13.0", wheel=f"dist/{wheel.name}")
+                if filled.startswith("export "):  # each command has a shell of its own
+                    exports.append(filled)
                 done = subprocess.run(
-                    filled, shell=True, cwd=home, env=environment, text=True,
+                    "\n".join((*exports, filled)), shell=True, cwd=home, env=environment, text=True,
                     stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
                 )  # fmt: skip
                 lines += [f"$ {filled}", *_said(done.stdout, home)]

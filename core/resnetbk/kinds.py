@@ -35,7 +35,7 @@ Penalties = Mapping[str, "Tensor"]
 class Kind:
     """A kind of component: its name in manifests, the spec key that chooses it, and its part in the house.
 
-    api  version of the kind's interface below; a component whose manifest says another one is left out
+    api  version of the kind's interface below; a plugin with a component made for another one is left out
     """
 
     name: str

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import keyword
 import re
 from pathlib import Path
 
@@ -26,10 +27,13 @@ def command(registry: Registry, name: str, kind: str, out: str | None) -> None:
     from resnetbk.template.package import write
 
     mistakes = []
+    package = name.replace("-", "_")
     if not _NAME.fullmatch(name):
         mistakes.append(f"{name!r} is no name; write a letter, then a-z and 0-9, with '-' between words")
-    elif importlib.util.find_spec(name.replace("-", "_")):
-        mistakes.append(f"there is a package {name.replace('-', '_')!r} already; choose another name")
+    elif keyword.iskeyword(package):
+        mistakes.append(f"{package!r} is a word of Python; choose another name")
+    elif importlib.util.find_spec(package):
+        mistakes.append(f"there is a package {package!r} already; choose another name")
     if kind not in KINDS:
         mistakes.append(f"no kind {kind!r}{nearest(kind, KINDS)}")
     elif any(entry.name == name for entry in registry.entries(kind)):

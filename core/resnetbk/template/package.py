@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import keyword
 import os
 import re
 import shutil
@@ -41,7 +42,7 @@ def write(folder: Path, name: str, kind: str) -> None:
     words = {
         "name": name,
         "package": name.replace("-", "_"),
-        "Class": "".join(part.capitalize() for part in name.split("-")),
+        "Class": _class(name, _template(f"{kind}.py")),
         "kind": kind,
         "Kind": kind.replace("-", " ").capitalize(),
         "key": KINDS[kind].key,
@@ -65,6 +66,13 @@ def write(folder: Path, name: str, kind: str) -> None:
         except BaseException:
             shutil.rmtree(making, ignore_errors=True)
             raise
+
+
+def _class(name: str, code: str) -> str:
+    """The name in capitals, and more where Python or the code has a use for that: `True`, `Windows`."""
+    plain = "".join(part.capitalize() for part in name.split("-"))
+    taken = {*keyword.kwlist, *re.findall(r"\w+", code)}
+    return f"{plain}Component" if plain in taken else plain
 
 
 def _template(name: str) -> str:
