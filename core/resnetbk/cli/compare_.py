@@ -46,7 +46,9 @@ def command(registry: Registry, /, specs: tuple[str, ...], **given: Any) -> None
     for (a, one), (b, other) in itertools.combinations(arms.items(), 2):
         if one == attrs.evolve(other, name=one.name):
             click.echo(f"note: {b} is the same as {a}: what they differ by is noise", err=True)
-    name = f"compare-{'-'.join(arms)}"[:100]
+    more = len(arms) - 3
+    shown = [*itertools.islice(arms, 3), *([f"and-{more}-more"] if more > 0 else [])]
+    name = f"compare-{'-'.join(shown)}"[:100]
     made = compared(name, arms, wishes, registry, command_line("compare", specs, wishes))
     if made is None:
         return
