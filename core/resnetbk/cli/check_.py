@@ -15,6 +15,7 @@ from resnetbk.registry.lookup import Registry
 def command(registry: Registry, specs: tuple[str, ...], sets: tuple[str, ...]) -> None:
     """Looks for mistakes in SPEC files, and says them all at once."""
     from resnetbk.spec.read import read
+    from resnetbk.toml_places import printable
 
     mistakes: list[Mistake] = []
     for path in specs:
@@ -23,6 +24,6 @@ def command(registry: Registry, specs: tuple[str, ...], sets: tuple[str, ...]) -
         except UserError as error:
             mistakes.extend(error.mistakes)
         else:
-            click.echo(f"{path}: ok")
+            click.echo(f"{printable(path)}: ok")
     if mistakes:
         raise UserError(*mistakes)

@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from resnetbk.errors import Mistake, UserError
 from resnetbk.registry.lookup import Registry
 
 SECTIONS = ("spec", "components", "environment")
@@ -26,7 +27,14 @@ def command(registry: Registry, a: str, b: str, as_json: bool) -> None:
     """
     from resnetbk.spec.changes import NOTHING, changes
 
-    trees = [_tree(what, registry) for what in (a, b)]
+    trees, mistakes = [], list[Mistake]()
+    for what in (a, b):
+        try:
+            trees.append(_tree(what, registry))
+        except UserError as error:
+            mistakes += error.mistakes
+    if mistakes:
+        raise UserError(*mistakes)
     sections = [section for section in SECTIONS if all(section in tree for tree in trees)]
     found = {section: changes(trees[0][section], trees[1][section]) for section in sections}
     if as_json:

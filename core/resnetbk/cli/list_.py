@@ -9,6 +9,7 @@ import click
 from resnetbk.errors import UserError, nearest
 from resnetbk.kinds import KINDS
 from resnetbk.registry.lookup import Registry
+from resnetbk.toml_places import printable
 
 
 @click.command("list")
@@ -39,7 +40,9 @@ def command(registry: Registry, kind: str | None, as_json: bool) -> None:
     else:
         _print(registry, entries, kind)
     for plugin in registry.broken():
-        click.echo(f"warning: plugin {plugin.name} {plugin.version} is left out: {plugin.error}", err=True)
+        click.echo(
+            printable(f"warning: plugin {plugin.name} {plugin.version} is left out: {plugin.error}"), err=True
+        )
 
 
 def _print(registry: Registry, entries: tuple, kind: str | None) -> None:  # type: ignore[type-arg]

@@ -23,6 +23,7 @@ def command(registry: Registry, spec: str, sets: tuple[str, ...], out: str | Non
     That is the spec with every default; plugin, version and sha256 of the source of each component; the
     sha256 of the corpus; Python, torch, threads and platform.
     """
+    from resnetbk.errors import UserError
     from resnetbk.spec.lock import lock_path
     from resnetbk.spec.read import read
 
@@ -34,6 +35,8 @@ def command(registry: Registry, spec: str, sets: tuple[str, ...], out: str | Non
     from resnetbk.training.run_folder import replace_file
 
     path = Path(out) if out else lock_path(spec)
+    if path.exists() and path.samefile(spec):
+        raise UserError(f"--out {path}: is the spec itself")
     text = Experiment(read_spec, registry).lock()
     replace_file(path, text.encode(), parents=True)
     found = tomllib.loads(text)

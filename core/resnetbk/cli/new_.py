@@ -30,6 +30,8 @@ def command(registry: Registry, name: str, kind: str, out: str | None) -> None:
     package = name.replace("-", "_")
     if not _NAME.fullmatch(name):
         mistakes.append(f"{name!r} is no name; write a letter, then a-z and 0-9, with '-' between words")
+    elif package == "tests":
+        mistakes.append("'tests' is where its tests go; choose another name")
     elif keyword.iskeyword(package):
         mistakes.append(f"{package!r} is a word of Python; choose another name")
     elif importlib.util.find_spec(package):

@@ -26,6 +26,8 @@ def command(registry: Registry, what: str, sets: tuple[str, ...]) -> None:
 
         click.echo(dump(read(what, registry, sets), registry), nl=False)
         return
+    if sets:
+        raise UserError("--set is for a spec; a component is shown with all its keys")
     for number, entry in enumerate(find(registry, what)):
         if number:
             click.echo()
@@ -81,5 +83,8 @@ def default(value: Any) -> str:
     if isinstance(value, attrs.Factory):  # type: ignore[arg-type]
         if value.takes_self:
             return "(from the other keys)"
-        value = value.factory()
+        try:
+            value = value.factory()
+        except Exception as error:  # the component's own mistake
+            return f"(fails: {type(error).__name__})"
     return repr(value)

@@ -113,9 +113,16 @@ def read_result(path: Path) -> Comparison | Ablation:
     tree = _read(file)
     if tree.pop("schema", None) != SCHEMA:
         raise StorageError(f"{file}: not of schema {SCHEMA}, which this version reads")
+    found: Comparison | Ablation
     if tree.pop("kind", None) == "ablation":
-        return _structured(tree, Ablation, str(file))
-    return _structured(tree, Comparison, str(file))
+        found = _structured(tree, Ablation, str(file))
+        comparison = found.comparison
+    else:
+        found = comparison = _structured(tree, Comparison, str(file))
+    names = {arm.name for arm in comparison.arms}
+    if not names or any(trial.arm not in names for trial in comparison.trials):
+        raise StorageError(f"{file}: damaged (its trainings are not of its arms)")
+    return found
 
 
 def _structured(tree: Any, kind: type[T], place: str) -> T:

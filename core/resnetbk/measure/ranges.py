@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import itertools
 import math
-import tomllib
 import types
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -21,7 +20,7 @@ from typing import Annotated, Any, Union, get_args, get_origin
 
 import attrs
 
-from resnetbk import toml_write
+from resnetbk import toml_places, toml_write
 from resnetbk.errors import Mistake, UserError, nearest
 from resnetbk.registry.lookup import Registry
 from resnetbk.spec.document import Document, from_file, from_set
@@ -211,7 +210,8 @@ def _span(key: str, words: list[str], type_: Any) -> Span:
         raise UserError(f"{key}: write LO:HI or LO:HI:log")
     try:
         low, high = (int(word) if integer else float(word) for word in words[:2])
-    except ValueError:
+        float(low), float(high)
+    except (ValueError, OverflowError):
         raise UserError(f"{key}: expects two {'integers' if integer else 'numbers'}, LO:HI") from None
     log = len(words) == 3
     if not (math.isfinite(low) and math.isfinite(high) and low < high):
@@ -241,6 +241,8 @@ def _value(key: str, text: str) -> Any:
 def _split(text: str) -> list[str]:
     """The values between commas, which may be arrays, tables or strings with commas of their own."""
     try:
-        return [toml_write.inline(value) for value in tomllib.loads(f"values = [{text}]")["values"]]
-    except (tomllib.TOMLDecodeError, TypeError):
+        return [
+            toml_write.inline(value) for value in toml_places.parse(f"values = [{text}]", "")[0]["values"]
+        ]
+    except (UserError, TypeError):
         return [part.strip() for part in text.split(",")]

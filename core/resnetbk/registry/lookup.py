@@ -295,5 +295,9 @@ def _import_from(folder: Path, name: str) -> ModuleType:
 
 
 def _one_line(cause: BaseException) -> str:
-    text = printable(" ".join(f"{type(cause).__name__}: {cause}".split()))
+    try:
+        message = str(cause)
+    except Exception:  # a plugin's exception may fail at that, too
+        message = ""
+    text = printable(" ".join(f"{type(cause).__name__}: {message}".split()))
     return text.removesuffix(":") if len(text) <= 300 else f"{text[:297]}..."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 from typing import Any
@@ -70,7 +71,7 @@ def read_manifest(path: Path, plugin: str, version: str) -> Manifest:
 def own_name(path: Path) -> str:
     """What a manifest that no distribution installed calls its plugin: `name` of its table `[plugin]`, else
     the name of its folder. Complains about nothing; that is for `read_manifest` to do."""
-    folder = path.parent.resolve().name
+    folder = os.path.basename(os.path.realpath(path.parent))  # which, unlike resolve, bears with loops
     try:
         table = toml_places.load(path)[0].get("plugin")
     except UserError:

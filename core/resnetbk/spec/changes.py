@@ -27,7 +27,12 @@ class Change:
 
 def shown(value: Any) -> str:
     """A value of a tree as TOML writes it, or `nothing`."""
-    return "nothing" if value is NOTHING else toml_write.inline(value)
+    if value is NOTHING:
+        return "nothing"
+    try:
+        return toml_write.inline(value)
+    except TypeError:  # a date, which no spec has, in a lock that was edited
+        return str(value)
 
 
 def changes(a: Mapping[str, Any], b: Mapping[str, Any]) -> list[Change]:

@@ -69,6 +69,7 @@ def from_set(assignment: str) -> Document:
         tree, _ = toml_places.parse(f"table = {{ value = {text} }}", "")
         if tree.keys() != {"table"} or tree["table"].keys() != {"value"}:
             raise UserError("more than one value")
+        toml_places.parse(f"value = {text}", "")  # nor does it close that table itself
         value = tree["table"]["value"]
     except UserError:
         if not _PLAIN_WORD.fullmatch(text):

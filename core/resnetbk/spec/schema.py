@@ -196,4 +196,6 @@ def _bounds(validator: Any) -> Tree:
         return {word: validator.bound}
     if hasattr(validator, "min_length"):
         return {"minItems": validator.min_length, "minLength": validator.min_length}
-    return {"enum": list(validator.options)} if hasattr(validator, "options") else {}
+    if not hasattr(validator, "options"):
+        return {}
+    return {"enum": [each.value if isinstance(each, enum.Enum) else each for each in validator.options]}

@@ -72,6 +72,11 @@ def _float(value: Any, type_: Any) -> Any:
 def _str(value: Any, type_: Any) -> Any:
     if type(value) is not str:
         raise Unfit("a string", value)
+    if not value.isascii():
+        try:
+            value.encode()
+        except UnicodeEncodeError:  # from a command line that is no UTF-8; TOML could not hold it
+            raise Unfit("a string of Unicode text", value) from None
     return value if type_ is str else type_(value)
 
 

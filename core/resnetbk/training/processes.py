@@ -6,8 +6,8 @@ done all its passes, however many, and before the update. At each step random nu
 first process is, and so do buffers, as a running statistic, which is then that of its share.
 
 The first process alone evaluates, saves, tells observers and prints. A run in several processes gives the
-losses of one process with the same batch but for rounding, in so far as nothing is random within the model and
-no part of it looks at the batch as a whole.
+losses of one process with the same batch but for rounding, in so far as nothing is random within the model
+and no part of it looks at the batch as a whole.
 """
 
 from __future__ import annotations

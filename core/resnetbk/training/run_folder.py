@@ -221,7 +221,11 @@ def accessing(path: Path, verb: str = "written") -> Iterator[None]:
 
 def replace_file(path: Path, data: bytes, *, parents: bool = False) -> None:
     """Writes a file so that at every moment either the old one or the new one stands there, on disk; with
-    `parents`, in folders that are made if need be."""
+    `parents`, in folders that are made if need be. A link stays one. Raises StorageError, also for what is no
+    file, as a device or a pipe."""
+    path = Path(os.path.realpath(path))
+    if path.exists() and not path.is_file():
+        raise StorageError(f"{path}: cannot be written (it is no regular file)")
     temporary = path.with_name(f".{path.name}.tmp")
     with accessing(path):
         if parents:

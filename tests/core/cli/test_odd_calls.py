@@ -1,0 +1,166 @@
+"""What careless and hostile callers come up with: a line each, and exit code 2 or 4; never a traceback."""
+
+from __future__ import annotations
+
+import json
+import os
+
+import pytest
+import tiny
+
+from resnetbk.errors import StorageError, UserError
+from resnetbk.measure.journal import read_result
+from resnetbk.registry.lookup import Registry
+from resnetbk.testing.subject import Subject
+from resnetbk.training.run_folder import replace_file
+
+
+def refused(outcome, *words: str, code: int = 2) -> None:
+    found, _, err = outcome
+    assert found == code, err
+    for word in words:
+        assert word in err
+    assert "Traceback" not in err
+
+
+def test_pipes_are_left_alone_and_links_followed(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(StorageError, match="no regular file"):
+        replace_file(tmp_path / "pipe", b"x")
+    assert not (tmp_path / "pipe").is_file()
+    (tmp_path / "real").write_bytes(b"old")
+    (tmp_path / "link").symlink_to("real")
+    replace_file(tmp_path / "link", b"new")
+    assert (tmp_path / "link").is_symlink()
+    assert (tmp_path / "real").read_bytes() == b"new"
+
+
+def test_a_lock_does_not_replace_its_spec(call, tmp_path):
+    spec = tiny.write_spec(tmp_path)
+    before = spec.read_bytes()
+    refused(call("lock", spec, "--out", spec), "is the spec itself")
+    assert spec.read_bytes() == before
+
+
+def test_what_is_tested_is_what_was_named():
+    registry = Registry.discover()
+    entry = registry.find("sparsity-gate", "random")
+    with pytest.raises(UserError, match="'use' is no key to test it with"):
+        Subject.of(registry, entry, {"use": "open"})
+    with pytest.raises(UserError, match="resnetbk/random: keep: expects a number, found 'x'"):
+        Subject.of(registry, entry, {"keep": "x"})
+
+
+@pytest.mark.parametrize("change", [{"arms": []}, {"trials": "of another"}])
+def test_a_result_that_contradicts_itself_is_damaged(tmp_path, change):
+    trial = {
+        "arm": "z", "pair": 0, "seed": 0, "steps": 1, "loss": 1.0, "bits_per_byte": 1.0, "seconds": 1.0,
+        "cpu_seconds": 1.0, "flops": 1.0, "tokens": 1, "parameters": 1, "phases": {}, "peak_memory": 1,
+        "speed": [1.0, 1.0],
+    }  # fmt: skip
+    loss = {"estimate": 1.0, "low": 1.0, "high": 1.0, "n": 1}
+    tree = {
+        "schema": 1, "kind": "comparison", "name": "x", "goal": {"loss": 1.0}, "floors": {}, "machine": {},
+        "arms": [{"name": "a", "spec": {}, "parameters": 1, "loss": loss}], "trials": [], "command": "",
+        "thrown_out": 0,
+    }  # fmt: skip
+    file = tmp_path / "result.json"
+    file.write_text(json.dumps(tree))
+    assert read_result(file).name == "x"
+    file.write_text(json.dumps({**tree, **({"trials": [trial]} if "trials" in change else change)}))
+    with pytest.raises(StorageError, match="damaged"):
+        read_result(file)
+
+
+@pytest.mark.parametrize(
+    ("span", "words"),
+    [
+        (f"model.depth=1:{'9' * 400}", "expects two integers"),
+        (f"model.depth=1,{'1' * 5000}", ""),
+        (f"model.norm={'[' * 3000}", ""),
+    ],
+)
+def test_ranges_too_large_or_too_deep_are_told_with_all_others(call, tmp_path, span, words):
+    spec = tiny.write_spec(tmp_path)
+    outcome = call("tune", spec, "--range", span, "--range", "zzz")
+    refused(outcome, words, "--range zzz")
+
+
+def test_dates_in_an_edited_lock_are_shown(call, tmp_path):
+    for name, year in (("a", 2020), ("b", 2021)):
+        (tmp_path / f"{name}.lock.toml").write_text(f"schema = 1\n[spec]\nwhen = {year}-01-01\n")
+    code, out, err = call("diff", tmp_path / "a.lock.toml", tmp_path / "b.lock.toml")
+    assert "Traceback" not in err
+    assert "2021-01-01" in out
+    assert code in (0, 1)
+
+
+def test_diff_tells_the_mistakes_of_both(call, tmp_path):
+    for name in ("a", "b"):
+        (tmp_path / f"{name}.toml").write_text("nonsense = 1\n")
+    refused(call("diff", tmp_path / "a.toml", tmp_path / "b.toml"), "a.toml:1", "b.toml:1")
+
+
+PARTS = """
+    import enum
+    import attrs
+
+    class E(enum.Enum):
+        A = "a"
+
+    def fails(): raise RuntimeError("boom")
+
+    @attrs.frozen(kw_only=True)
+    class Odd:
+        "Odd."
+        mode: E = attrs.field(default=E.A, validator=attrs.validators.in_(E))
+        size: int = attrs.field(factory=fails)
+        def build(self, *, text): ...
+"""
+MANIFEST = """
+    schema = 1
+    [tokenizer.odd]
+    use = "odd.parts:Odd"
+    summary = "odd"
+    [tokenizer.rude]
+    use = "odd.rude:Rude"
+    summary = "rude"
+"""
+RUDE = """
+    class Rude(Exception):
+        def __str__(self): raise ValueError
+    raise Rude
+"""
+
+
+def test_one_odd_plugin_spoils_neither_schema_nor_show(call, fake_plugin):
+    fake_plugin("odd", manifest=MANIFEST, modules={"parts": PARTS, "rude": RUDE})
+    assert call("schema")[0] == 0
+    assert "(fails: RuntimeError)" in call("show", "odd")[1]
+    refused(call("show", "rude"), "cannot import odd.rude:Rude: Rude")
+
+
+def test_a_loop_of_links_is_a_plugin_left_out(call, tmp_path, monkeypatch):
+    (tmp_path / "loop").symlink_to("loop")
+    monkeypatch.setenv("RESNETBK_REGISTRY", str(tmp_path / "loop/registry.toml"))
+    code, out, err = call("list", "sparsity-gate")
+    assert code == 0
+    assert "gumbel" in out
+    assert err.count("is left out") == 1
+
+
+def test_sets_that_are_no_value_or_go_nowhere_are_refused(call, tmp_path):
+    refused(call("check", tiny.write_spec(tmp_path), "--set", "train.steps=5 } #"), "neither TOML nor")
+    refused(call("show", "bk-causal", "--set", "chains=3"), "--set is for a spec")
+    path = os.fsdecode(b"caf\xe9.txt")
+    outcome = call("show", tiny.write_spec(tmp_path), "--set", f'data.corpus={{use="text",path="{path}"}}')
+    refused(outcome, "data.corpus")
+
+
+def test_names_are_printed_on_one_line(call, tmp_path):
+    folder = tmp_path / "a\nb"
+    folder.mkdir()
+    code, out, _ = call("check", tiny.write_spec(folder))
+    assert code == 0
+    assert len(out.splitlines()) == 1
+    refused(call("new", "tests", "--kind", "tokenizer"), "'tests' is where its tests go")
