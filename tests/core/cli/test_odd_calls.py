@@ -160,7 +160,8 @@ def test_sets_that_are_no_value_or_go_nowhere_are_refused(call, tmp_path):
 def test_names_are_printed_on_one_line(call, tmp_path):
     folder = tmp_path / "a\nb"
     folder.mkdir()
-    code, out, _ = call("check", tiny.write_spec(folder))
+    spec = tiny.write_spec(tmp_path).rename(folder / "tiny.toml")
+    code, out, _ = call("check", spec)
     assert code == 0
     assert len(out.splitlines()) == 1
     refused(call("new", "tests", "--kind", "tokenizer"), "'tests' is where its tests go")
