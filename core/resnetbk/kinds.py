@@ -286,7 +286,11 @@ class Tokenizer(Protocol):
         """
         ...
 
-    def decode(self, tokens: Sequence[int]) -> bytes: ...
+    def decode(self, tokens: Sequence[int]) -> bytes:
+        """The bytes of each token, joined. A token's are the same whatever stands beside it, since what a
+        model writes is decoded token by token; they may be a part of a character.
+        """
+        ...
 
     def state(self) -> dict[str, Any]:
         """All that `restore` needs, as JSON values."""

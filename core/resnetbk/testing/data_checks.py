@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 
 from resnetbk.kinds import Text, Turn, Windows
-from resnetbk.testing.subject import Subject, require
-from resnetbk.training import state
+from resnetbk.testing.subject import Subject, kept, require
 
 WINDOW, BATCH, STEPS = 16, 4, 40
-SAMPLE = ("The quick brown fox jumps over the lazy dog. " * 30).encode()
+SENTENCE = "The quick brown fox jumps over the lazy dog, größer als 雪 and 🦊.\n".encode()
+SAMPLE = 20 * SENTENCE
 
 
 # ---------------------------------------------------------------- corpora
@@ -43,22 +43,40 @@ def text_comes_again(subject: Subject) -> None:
 def there_and_back(subject: Subject) -> None:
     """What it encodes it decodes to the same bytes, with tokens below its vocabulary."""
     tokenizer = _tokenizer(subject)
-    for text in (SAMPLE, SAMPLE[:1], SAMPLE[7:50], b""):
-        tokens = tokenizer.encode(text)
-        require(tokens.ndim == 1, f"tokens of {tokens.ndim} dimensions")
-        require(tokens.dtype.kind == "u", f"tokens are {tokens.dtype}, no unsigned integers")
-        require(not len(tokens) or int(tokens.max()) < tokenizer.vocabulary, "a token beyond the vocabulary")
-        require(tokenizer.decode(tokens.tolist()) == text, f"{text[:40]!r} comes back otherwise")
+    for text in (SAMPLE, SAMPLE[:1], SAMPLE[7:40], "ß🦊".encode(), b""):
+        for given in (text, memoryview(text)):
+            tokens = tokenizer.encode(given)
+            require(tokens.ndim == 1, f"tokens of {tokens.ndim} dimensions")
+            require(tokens.dtype.kind == "u", f"tokens are {tokens.dtype}, no unsigned integers")
+            require(not len(tokens) or int(tokens.max()) < tokenizer.vocabulary, "one beyond the vocabulary")
+            require(tokenizer.decode(tokens.tolist()) == text, f"{text[:40]!r} comes back otherwise")
+
+
+def token_by_token(subject: Subject) -> None:
+    """Decoded one by one its tokens come to the same bytes, in any order: so a model writes them."""
+    tokenizer = _tokenizer(subject)
+    tokens = tokenizer.encode(SAMPLE).tolist()
+    for written in (tokens, tokens[::-1]):
+        alone = b"".join(tokenizer.decode([token]) for token in written)
+        whole = tokenizer.decode(written)
+        require(alone == whole, f"one by one {alone[:40]!r}, at once {whole[:40]!r}")
+
+
+def tokens_come_again(subject: Subject) -> None:
+    """Built twice from the same text, it gives the same tokens."""
+    one, other = _tokenizer(subject), _tokenizer(subject)
+    require(one.state() == other.state(), "another state")
+    np.testing.assert_array_equal(one.encode(SAMPLE), other.encode(SAMPLE))
 
 
 def restored(subject: Subject) -> None:
     """Its state is JSON, and restores it."""
     tokenizer = _tokenizer(subject)
-    kept = json.loads(json.dumps(tokenizer.state()))
-    again = subject.component.restore(state=kept)
+    saved = json.loads(json.dumps(tokenizer.state()))
+    again = subject.component.restore(state=saved)
     require(again.vocabulary == tokenizer.vocabulary, "another vocabulary")
     np.testing.assert_array_equal(again.encode(SAMPLE), tokenizer.encode(SAMPLE))
-    require(again.state() == kept, "another state")
+    require(again.state() == saved, "another state")
 
 
 def tokens_are_bytes(subject: Subject) -> None:
@@ -68,9 +86,9 @@ def tokens_are_bytes(subject: Subject) -> None:
 
 
 def _tokenizer(subject: Subject) -> Any:
-    cut = len(SAMPLE) - 200
-    text = Text(SAMPLE[:cut], SAMPLE[cut:], hashlib.sha256(SAMPLE).hexdigest())
-    return subject.component.build(text=text)
+    cut = len(SAMPLE) - 3 * len(SENTENCE)
+    train = memoryview(SAMPLE)[:cut]  # as a large text would be, on disk
+    return subject.component.build(text=Text(train, SAMPLE[cut:], hashlib.sha256(SAMPLE).hexdigest()))
 
 
 # ---------------------------------------------------------------- data selectors
@@ -98,10 +116,9 @@ def resumed(subject: Subject) -> None:
     for stop in (0, 1, 7, STEPS - 1):
         whole, other = _selector(subject), _selector(subject)
         _play(whole, range(stop))
-        skeleton, tensors = state.split(whole.state())
-        kept = state.join(json.loads(json.dumps(skeleton)), {n: t.clone() for n, t in tensors.items()})
+        saved = kept(whole.state())
         rest = _play(whole, range(stop, STEPS))
-        other.restore(kept)
+        other.restore(saved)
         _equal(rest, _play(other, range(stop, STEPS)), f"resumed at step {stop}")
 
 

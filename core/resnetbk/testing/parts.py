@@ -1,11 +1,14 @@
-"""A sequence mixer for models in which something else is tested: specs have no default for that key."""
+"""Parts of specs in which something else is tested, for the keys that have no default."""
 
 from __future__ import annotations
+
+import hashlib
 
 import attrs
 import torch
 from torch import Tensor, nn
 
+from resnetbk.kinds import Text
 from resnetbk.registry.manifest import Entry
 from resnetbk.spec.spec import Part
 
@@ -39,17 +42,34 @@ class Mean:
         return RunningMean(width)
 
 
-MEAN = Part(
-    Entry(
-        kind="sequence-mixer",
-        name="mean",
+@attrs.frozen(kw_only=True)
+class Words:
+    """A few words."""
+
+    def build(self) -> Text:
+        train, valid = b"some words to learn from", b"and some that are held out"
+        return Text(train, valid, hashlib.sha256(train + valid).hexdigest())
+
+
+def _part(kind: str, component: Mean | Words, *provides: str) -> Part:
+    made = type(component)
+    entry = Entry(
+        kind=kind,
+        name=made.__name__.lower(),
         plugin="resnetbk",
         version="",
-        use="resnetbk.testing.parts:Mean",
-        summary="The mean of the rows so far",
-        provides=frozenset({"causal", "streaming", "any-length", "deterministic", "ragged"}),
+        use=f"{made.__module__}:{made.__name__}",
+        summary=made.__doc__ or "",
+        provides=frozenset(provides),
         requires=frozenset(),
         conflicts=frozenset(),
+    )
+    return Part(entry, component)
+
+
+STAND_INS: dict[str, Part] = {
+    "sequence-mixer": _part(
+        "sequence-mixer", Mean(), "causal", "streaming", "any-length", "deterministic", "ragged"
     ),
-    Mean(),
-)
+    "corpus": _part("corpus", Words(), "deterministic"),
+}

@@ -9,13 +9,13 @@ import torch
 from torch import Tensor
 
 from resnetbk.kinds import Rows
-from resnetbk.testing.subject import DEPTH, WIDTH, Subject, require, same, seeded, stir
+from resnetbk.testing.subject import DEPTH, WIDTH, Subject, require, same, seeded
 
 
 def weights_sum_to_one(subject: Subject) -> None:
     """Rows that no layer changes leave as they entered: a mean of states has weights that sum to 1."""
     for training in (False, True):
-        policy, rows = _built(subject, training), _rows()
+        policy, rows = subject.build(training=training), _rows()
 
         def leave(policy: Any = policy, rows: Rows = rows) -> Tensor:
             halting = policy.begin(0, rows)
@@ -29,7 +29,7 @@ def weights_sum_to_one(subject: Subject) -> None:
 
 def halted_rows_stay(subject: Subject) -> None:
     """A row that has halted does not run again."""
-    policy, rows = _built(subject), _rows()
+    policy, rows = subject.build(), _rows()
     halting = policy.begin(0, rows)
     before = None
     for layer in range(DEPTH):
@@ -44,7 +44,7 @@ def halted_rows_stay(subject: Subject) -> None:
 def computes_what_it_keeps(subject: Subject) -> None:
     """What it leaves out it really leaves out: no computed row is weighed with zero afterwards."""
     for training in (False, True):
-        gate = _built(subject, training)
+        gate = subject.build(training=training)
         for layer in range(DEPTH):
             keep = seeded(partial(gate.keep, layer, _rows()))
             if keep.weight is None:
@@ -56,7 +56,7 @@ def computes_what_it_keeps(subject: Subject) -> None:
 
 def coarse_rows_are_fewer(subject: Subject) -> None:
     """Each level has fewer rows than the one below; positions rise, and stay within the text."""
-    scheduler = _built(subject)
+    scheduler = subject.build()
     rows, tokens = _rows(40), torch.tensor(list(b"some words, and more words of a short text")[:40])
     top = max(stack.level for stack in scheduler.stacks)
     for level in range(1, top + 1):
@@ -70,15 +70,6 @@ def coarse_rows_are_fewer(subject: Subject) -> None:
             require((at.diff() > 0).all(), f"level {level}: positions do not rise")
             require(at.min() >= 0 and at.max() < 40, f"level {level}: positions outside of the text")
         rows = coarse
-
-
-def _built(subject: Subject, training: bool = False) -> Any:
-    """With random weights, where it has any."""
-    built = subject.build()
-    if isinstance(built, torch.nn.Module):
-        stir(built.double())
-        built.train(training)
-    return built
 
 
 def _rows(count: int = 24) -> Rows:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -15,10 +16,11 @@ from resnetbk.model.assemble import assemble
 from resnetbk.model.language_model import LanguageModel
 from resnetbk.registry.lookup import Registry
 from resnetbk.registry.manifest import Entry
-from resnetbk.spec.problem import Refused
-from resnetbk.spec.spec import Model, Part
+from resnetbk.spec.problem import Problem, Refused
+from resnetbk.spec.spec import Data, Model, Part, Spec, Train
 from resnetbk.spec.structure import part
-from resnetbk.testing.parts import MEAN
+from resnetbk.testing.parts import STAND_INS
+from resnetbk.training import state
 
 WIDTH, DEPTH, VOCABULARY = 16, 4, 256
 """Of the models that components are tested in."""
@@ -42,10 +44,12 @@ class Subject:
         """Raises UserError when it cannot be loaded, or does not take the settings."""
         table = dict(settings or {})
         name = f"{entry.plugin}/{entry.name}"
+        if "use" in table:
+            raise UserError(f"{name}: 'use' is no key to test it with: it would be another component")
         try:
             return cls(registry, entry, table, part(registry, entry.kind, {"use": name, **table}))
         except Refused as refused:
-            raise UserError(*(f"{name}: {problem.message}" for problem in refused.problems)) from None
+            raise UserError(*(f"{name}: {_placed(problem)}" for problem in refused.problems)) from None
 
     @property
     def component(self) -> Any:
@@ -54,14 +58,29 @@ class Subject:
     def claims(self, word: str) -> bool:
         return word in self.entry.provides
 
-    def build(self, seed: int = 0) -> Any:
-        """The working object of a model's kind, at WIDTH and DEPTH."""
-        torch.manual_seed(seed)
+    def build(self, *, training: bool = False) -> Any:
+        """The working object of a model's kind, at WIDTH and DEPTH: modules have random float64 weights."""
+        torch.manual_seed(0)
         given: dict[str, dict[str, Any]] = {
             "embedding": {"vocabulary": VOCABULARY, "width": WIDTH},
             "halting-policy": {"width": WIDTH, "stacks": self._stacks()},
         }
-        return self.component.build(**given.get(self.entry.kind, {"width": WIDTH, "depth": DEPTH}))
+        built = self.component.build(**given.get(self.entry.kind, {"width": WIDTH, "depth": DEPTH}))
+        if isinstance(built, nn.Module):
+            stir(built.double())
+            built.train(training)
+        return built
+
+    def spec(self) -> Spec:
+        """A whole spec of a small run, with the component in it."""
+        train: dict[str, Any] = self._parts("train")
+        train["observe"] = (train["observe"],)
+        return Spec(
+            name="conformance",
+            data=Data(**self._parts("data")),
+            model=self._model(),
+            train=Train(steps=1, **train),
+        )
 
     def model(self, seed: int = 0, *, stirred: bool = True) -> LanguageModel:
         """A language model with the component in it, and elsewhere what specs get by default, in float64:
@@ -69,11 +88,7 @@ class Subject:
 
         stirred  with random weights everywhere: those that start at zero hide what is behind them
         """
-        chosen: dict[str, Any] = {key: self._default(kind) for kind, key in _MODEL_KEYS.items()}
-        if self.entry.kind in _MODEL_KEYS:
-            chosen[_MODEL_KEYS[self.entry.kind]] = self.part
-        spec = Model(width=WIDTH, depth=DEPTH, **chosen)
-        model = assemble(spec, vocabulary=VOCABULARY, seed=seed).double()
+        model = assemble(self._model(), vocabulary=VOCABULARY, seed=seed).double()
         if stirred:
             stir(model, seed)
         return model.eval()
@@ -87,24 +102,38 @@ class Subject:
         elif kind == "embedding":
             found = [("embedding", model.embedding)]
         else:
-            name = _MODEL_KEYS[kind]
+            name = KINDS[kind].key.removeprefix("model.")
             found = [(name, getattr(trunk, name))]
         return [(name, module) for name, module in found if isinstance(module, nn.Module)]
 
+    def _model(self) -> Model:
+        return Model(width=WIDTH, depth=DEPTH, **self._parts("model"))
+
+    def _parts(self, section: str) -> dict[str, Any]:
+        """The parts of a section of the spec: the component, and elsewhere what specs get by default."""
+        keys = {kind.name: kind.key.split(".") for kind in KINDS.values()}
+        return {
+            key: self.part if name == self.entry.kind else self._default(name)
+            for name, (where, key) in keys.items()
+            if where == section
+        }
+
     def _default(self, kind: str) -> Part:
         entries = self.registry.defaults(kind)
-        if not entries:
-            return MEAN
-        return part(self.registry, kind, f"{entries[0].plugin}/{entries[0].name}")
+        if entries:
+            return part(self.registry, kind, f"{entries[0].plugin}/{entries[0].name}")
+        if kind not in STAND_INS:
+            raise UserError(f"no {kind} is a default, and {self.entry.name} cannot be tested without one")
+        return STAND_INS[kind]
 
     def _stacks(self) -> Any:
         flat = self._default("resolution-scheduler").component.build(width=WIDTH, depth=DEPTH)
         return flat.stacks
 
 
-_MODEL_KEYS = {
-    kind.name: kind.key.removeprefix("model.") for kind in KINDS.values() if kind.key.startswith("model.")
-}
+def _placed(problem: Problem) -> str:
+    key = ".".join(map(str, problem.key))
+    return f"{key}: {problem.message}" if key else problem.message
 
 
 def stir(module: nn.Module, seed: int = 0) -> None:
@@ -127,6 +156,13 @@ def seeded(work: Callable[[], Any], seed: int = 0) -> Any:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return work()
+
+
+def kept(tree: Any) -> Any:
+    """A state as it comes back from a checkpoint. Raises TypeError for what cannot be saved."""
+    skeleton, tensors = state.split(tree)
+    copies = {name: tensor.clone() for name, tensor in tensors.items()}
+    return state.join(json.loads(json.dumps(skeleton)), copies)
 
 
 def require(holds: object, problem: str) -> None:

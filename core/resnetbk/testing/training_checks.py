@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import tempfile
 from collections.abc import Sequence
 from functools import partial
@@ -15,8 +14,7 @@ from torch.nn import functional as F
 
 from resnetbk.hooks import HOOKS, manager
 from resnetbk.kinds import Batch, Objective, Weight
-from resnetbk.testing.subject import DEPTH, Subject, require, same, seeded, text
-from resnetbk.training import state
+from resnetbk.testing.subject import DEPTH, Subject, kept, require, same, seeded, text
 
 STEPS = 12
 
@@ -103,35 +101,39 @@ def shares_average(subject: Subject) -> None:
     _alike(_gradients(whole), means, "the whole batch and its halves", 1e-6)
 
 
+def gradients_come_again(subject: Subject) -> None:
+    """The same batches give the same gradients."""
+    one, other = (_steps(_strategy(subject, toy), toy, range(STEPS)) for toy in (Toy(), Toy()))
+    _equal(one, other, "with the same batches")
+
+
 def strategy_resumed(subject: Subject) -> None:
     """Restored from what it had saved at any step, it gives the same gradients on."""
-    whole = _run(subject, Toy(), range(STEPS))
     for stop in (0, 1, 5, STEPS - 1):
-        toy = Toy()
-        strategy = _strategy(subject, toy)
-        _run(subject, toy, range(stop), strategy)
-        skeleton, tensors = state.split(strategy.state())
-        other = Toy()
-        again = _strategy(subject, other)
-        again.restore(
-            state.join(json.loads(json.dumps(skeleton)), {n: t.clone() for n, t in tensors.items()})
-        )
-        rest = _run(subject, other, range(stop, STEPS), again)
-        for step, (a, b) in enumerate(zip(whole[stop:], rest, strict=True), stop):
-            _alike(a, b, f"resumed at step {stop}, at step {step}")
+        toy, other = Toy(), Toy()
+        whole, again = _strategy(subject, toy), _strategy(subject, other)
+        _steps(whole, toy, range(stop))
+        saved = kept(whole.state())
+        rest = _steps(whole, toy, range(stop, STEPS))
+        again.restore(saved)
+        _equal(rest, _steps(again, other, range(stop, STEPS)), f"resumed at step {stop}")
 
 
 def _strategy(subject: Subject, toy: Toy) -> Any:
     return subject.component.build(weights=toy.weights())
 
 
-def _run(subject: Subject, toy: Toy, steps: range, strategy: Any = None) -> list[list[Tensor | None]]:
-    strategy = strategy or _strategy(subject, toy)
+def _steps(strategy: Any, toy: Toy, steps: range) -> list[list[Tensor | None]]:
     found = []
     for step in steps:
         seeded(partial(strategy.gradients, step, _batch(step), toy.objective), seed=step)
         found.append(_gradients(toy))
     return found
+
+
+def _equal(one: list[list[Tensor | None]], other: list[list[Tensor | None]], when: str) -> None:
+    for number, (a, b) in enumerate(zip(one, other, strict=True)):
+        _alike(a, b, f"{when}, {number} steps on")
 
 
 # ---------------------------------------------------------------- optimizers
@@ -155,52 +157,65 @@ def learns(subject: Subject) -> None:
 def what_has_no_gradient_stays(subject: Subject) -> None:
     """A weight without a gradient is left alone."""
     toy = Toy()
-    optimizer, kept = subject.component.build(weights=toy.weights()), toy.head.weight.detach().clone()
+    optimizer, before = subject.component.build(weights=toy.weights()), toy.head.weight.detach().clone()
     for step in range(3):
         toy.objective(_batch(step)).loss.backward()  # type: ignore[no-untyped-call]
         toy.head.weight.grad = None
         optimizer.update(step, step / 30)
-    require(torch.equal(toy.head.weight, kept), "it changed a weight that had no gradient")
+    require(torch.equal(toy.head.weight, before), "it changed a weight that had no gradient")
+
+
+def updates_come_again(subject: Subject) -> None:
+    """The same gradients give the same weights."""
+    toys = Toy(), Toy()
+    for toy in toys:
+        _updates(subject.component.build(weights=toy.weights()), toy, range(8))
+    _same_weights(*toys, "with the same gradients")
 
 
 def optimizer_resumed(subject: Subject) -> None:
     """With its state loaded it goes on bit for bit."""
-
-    def go(toy: Toy, optimizer: Any, steps: range) -> None:
-        for step in steps:
-            toy.objective(_batch(step)).loss.backward()  # type: ignore[no-untyped-call]
-            optimizer.update(step, step / 20)
-
-    one = Toy()
-    optimizer = subject.component.build(weights=one.weights())
-    go(one, optimizer, range(5))
-    other = Toy()
-    other.load_state_dict(one.state_dict())
+    toy, other = Toy(), Toy()
+    whole = subject.component.build(weights=toy.weights())
+    _updates(whole, toy, range(5))
+    other.load_state_dict(toy.state_dict())
     again = subject.component.build(weights=other.weights())
-    skeleton, tensors = state.split(optimizer.state_dict())
-    again.load_state_dict(
-        state.join(json.loads(json.dumps(skeleton)), {n: t.clone() for n, t in tensors.items()})
-    )
-    go(one, optimizer, range(5, 10))
-    go(other, again, range(5, 10))
+    again.load_state_dict(kept(whole.state_dict()))
+    _updates(whole, toy, range(5, 10))
+    _updates(again, other, range(5, 10))
+    _same_weights(toy, other, "after its state was loaded")
+
+
+def _updates(optimizer: Any, toy: Toy, steps: range) -> None:
+    for step in steps:
+        toy.objective(_batch(step)).loss.backward()  # type: ignore[no-untyped-call]
+        seeded(partial(optimizer.update, step, step / 20), seed=step)
+
+
+def _same_weights(one: nn.Module, other: nn.Module, when: str) -> None:
     for (name, a), (_, b) in zip(one.named_parameters(), other.named_parameters(), strict=True):
-        require(torch.equal(a, b), f"{name} came out otherwise after its state was loaded")
+        require(torch.equal(a, b), f"{name} came out otherwise {when}")
 
 
 # ---------------------------------------------------------------- initializers
 
 
+def says_what_it_did(subject: Subject) -> None:
+    """It says what it did in lines, and leaves finite weights."""
+    model, lines = _started(subject)
+    require(all(isinstance(line, str) and "\n" not in line for line in lines), "what it says is no lines")
+    for name, parameter in model.named_parameters():
+        require(torch.isfinite(parameter).all(), f"{name} is not finite")
+
+
 def starts_again(subject: Subject) -> None:
-    """It says what it did in lines, and from the same seed gives the same finite weights."""
-    models = []
-    for _ in range(2):
-        model = subject.model(stirred=False).float()
-        lines = seeded(partial(subject.component.build().initialize, model, _Bytes(), DEPTH))
-        require(all(isinstance(line, str) and "\n" not in line for line in lines), "what it says is no lines")
-        models.append(model)
-    for (name, a), (_, b) in zip(models[0].named_parameters(), models[1].named_parameters(), strict=True):
-        require(torch.equal(a, b), f"{name} differs between two starts from one seed")
-        require(torch.isfinite(a).all(), f"{name} is not finite")
+    """From the same seed it gives the same weights."""
+    _same_weights(_started(subject)[0], _started(subject)[0], "from the same seed")
+
+
+def _started(subject: Subject) -> tuple[nn.Module, list[str]]:
+    model = subject.model(stirred=False).float()
+    return model, seeded(partial(subject.component.build().initialize, model, _Bytes(), DEPTH))
 
 
 class _Bytes:
@@ -224,7 +239,7 @@ class _Bytes:
 def listens(subject: Subject) -> None:
     """What it builds implements a hook, and none that is not there."""
     with tempfile.TemporaryDirectory() as folder:
-        built = subject.component.build(folder=Path(folder), spec=None)
+        built = subject.component.build(folder=Path(folder), spec=subject.spec())
         hooks = manager([built]).hook
         heard = any(getattr(hooks, name).get_hookimpls() for name in HOOKS)
         require(heard, "it implements no hook of resnetbk.hooks")

@@ -11,42 +11,102 @@ from resnetbk.kinds import KINDS
 from resnetbk.registry.lookup import Registry
 from resnetbk.testing import all_components
 from resnetbk.testing.subject import Subject
-from resnetbk.testing.suite import applicable, checks
+from resnetbk.testing.suite import Check, applicable, checks
 
 MANIFEST = Path(__file__).parents[2] / "support" / "faulty" / "registry.toml"
 REGISTRY = Registry.discover([MANIFEST])
-FAULTY = [entry for entry in REGISTRY.entries() if entry.plugin == "faulty"]
-LEAD = "fails at "
+FAULTS = {
+    entry: entry.summary.removeprefix("fails at ") for entry in REGISTRY.entries() if entry.plugin == "faulty"
+}
+EXPECTED = {f"{entry.kind}/{entry.name}/{fault}": "its fault" for entry, fault in FAULTS.items()}
 
 
-def failed(entry):
-    subject = Subject.of(REGISTRY, entry)
-    found = set()
-    for check in applicable(subject):
-        try:
-            check.run(subject)
-        except Exception:
-            found.add(check.name)
-    return found
-
-
-@pytest.mark.parametrize("entry", FAULTY, ids=lambda entry: entry.name)
-def test_a_faulty_component_fails_at_its_fault_alone(entry):
-    assert failed(entry) == {entry.summary.removeprefix(LEAD)}
+@all_components("faulty", registry=REGISTRY, expected_failures=EXPECTED)
+def test_a_faulty_component_fails_at_its_fault_alone(component, check):
+    check.run(component)
 
 
 def test_every_check_has_one_that_fails_it():
-    assert {check.name for kind in KINDS for check in checks(kind)} == {
-        entry.summary.removeprefix(LEAD) for entry in FAULTY
+    found = {(entry.kind, fault) for entry, fault in FAULTS.items()}
+    asked = {(kind, check) for kind in KINDS for check in checks(kind)}
+    assert {check.name for _, check in asked} == {fault for _, fault in found}
+    # each kind is handed ragged rows in a way of its own
+    assert {kind for kind, fault in found if fault == "ragged"} == {
+        kind for kind, check in asked if check.name == "ragged"
     }
 
 
+def test_every_word_that_ours_claim_is_measured():
+    claimed = {
+        (entry.kind, word)
+        for entry in Registry.discover(allow=["resnetbk"]).entries()
+        for word in entry.provides
+    }
+    measured = {(kind, check.word) for kind in KINDS for check in checks(kind)}
+    assert ("sparsity-gate", "ragged") in claimed
+    assert not claimed - measured
+
+
+def test_what_is_not_causal_is_put_to_all_else_that_it_claims():
+    registry = Registry.discover(allow=["resnetbk"])
+    subject = Subject.of(registry, registry.find("sequence-mixer", "bk-diagonal"))
+    left_out = {check.name for check in checks("sequence-mixer")} - {c.name for c in applicable(subject)}
+    assert left_out == {"causal", "streaming"}
+
+
+def test_however_a_check_fails_it_says_which_and_why():
+    def missing(subject):
+        return {}["state"]
+
+    with pytest.raises(AssertionError, match=r"^missing raised KeyError: 'state'$") as caught:
+        Check(missing).run(None)
+    assert isinstance(caught.value.__cause__, KeyError)
+
+
+def test_an_observer_may_look_at_the_spec(fake_plugin):
+    fake_plugin(
+        "nosy",
+        manifest="""
+            schema = 1
+            [observer.nosy]
+            use = "nosy.watch:Nosy"
+            summary = "Reads all of the spec"
+        """,
+        modules={
+            "watch": '''
+                import attrs
+                from resnetbk.hooks import hookimpl
+
+                @attrs.frozen(kw_only=True)
+                class Nosy:
+                    """Keeps what it needs to know of a spec."""
+
+                    def build(self, *, folder, spec):
+                        assert folder.is_dir()
+                        assert spec.name
+                        assert spec.train.steps
+                        assert spec.model.depth
+                        assert [part.name for part in spec.train.observe] == ["nosy"]
+                        return Watcher()
+
+                class Watcher:
+                    @hookimpl
+                    def resnetbk_finished(self, run):
+                        pass
+            '''
+        },
+    )
+    registry = Registry.discover()
+    subject = Subject.of(registry, registry.find("observer", "nosy"))
+    for check in applicable(subject):
+        check.run(subject)
+
+
 def test_expected_failures_are_strict_and_known():
-    expected = {f"{entry.name}/{entry.summary.removeprefix(LEAD)}": "its fault" for entry in FAULTY}
-    mark = all_components("faulty", registry=REGISTRY, expected_failures=expected)
+    mark = all_components("faulty", registry=REGISTRY, expected_failures=EXPECTED)
     cases = mark.mark.args[1]
     marked = [case for case in cases if case.marks]
-    assert len(marked) == len(FAULTY)
+    assert len(marked) == len(FAULTS)
     assert all(case.marks[0].kwargs["strict"] for case in marked)
     with pytest.raises(UserError) as caught:
         all_components(

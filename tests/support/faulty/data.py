@@ -66,6 +66,71 @@ class Lower:
 
 
 @attrs.frozen(kw_only=True)
+class Ascii:
+    """Loses the eighth bit."""
+
+    def build(self, *, text):
+        return _Table(np.arange(256) % 128)
+
+    def restore(self, *, state):
+        return self.build(text=None)
+
+
+class _Viewless(_Table):
+    def encode(self, text):
+        return super().encode(text.replace(b"", b""))
+
+
+@attrs.frozen(kw_only=True)
+class Viewless:
+    """Takes no views."""
+
+    def build(self, *, text):
+        return _Viewless(np.arange(256))
+
+    def restore(self, *, state):
+        return self.build(text=None)
+
+
+class _Halves(_Table):
+    vocabulary = 16
+
+    def encode(self, text):
+        whole = super().encode(text)
+        return np.stack([whole >> 4, whole & 15], 1).reshape(-1)
+
+    def decode(self, tokens):
+        return bytes(high << 4 | low for high, low in zip(tokens[::2], tokens[1::2], strict=False))
+
+
+@attrs.frozen(kw_only=True)
+class Halves:
+    """Two tokens a byte, of which neither is one."""
+
+    def build(self, *, text):
+        return _Halves(np.arange(256))
+
+    def restore(self, *, state):
+        return self.build(text=None)
+
+
+class _Shuffled(_Table):
+    def state(self):
+        return {"table": self.table.tolist()}
+
+
+@attrs.frozen(kw_only=True)
+class Shuffled:
+    """Other tokens each time it is built."""
+
+    def build(self, *, text):
+        return _Shuffled(np.random.default_rng().permutation(256))
+
+    def restore(self, *, state):
+        return _Shuffled(state["table"])
+
+
+@attrs.frozen(kw_only=True)
 class Lost:
     """Comes back without its table."""
 

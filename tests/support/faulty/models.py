@@ -1,4 +1,4 @@
-"""Components of models, each with one fault."""
+"""Mixers and embeddings, each with one fault."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import numpy as np
 import torch
 from torch import nn
 
-from resnetbk.kinds import Finished, Keep, Stack
 from resnetbk.testing.parts import RunningMean
 
 
@@ -52,6 +51,12 @@ class Drifting:
 
     def build(self, *, width, depth):
         return RunningMean(width)
+
+
+class _Superstitious(RunningMean):
+    def forward(self, x, position, length):
+        y = super().forward(x, position, length)
+        return y * float("nan") if x.shape[1] == 13 else y
 
 
 class _Short(RunningMean):
@@ -115,6 +120,18 @@ class _Padded(RunningMean):
         return y if length is None else y * (length / x.shape[1])[:, None, None]
 
 
+class _Stuttering(RunningMean):
+    within = False
+
+    def forward(self, x, position, length):
+        if self.within:
+            return super().forward(x, position, length)
+        self.within = True
+        y = (self(x, position, length) + self(x, position, length)) / 2
+        self.within = False
+        return y
+
+
 class _Twice(nn.Module):
     def __init__(self, width):
         super().__init__()
@@ -130,107 +147,71 @@ class _Twice(nn.Module):
         return y, {}
 
 
-Short, Leaking, Forgetful, Sociable, Moody, Idle, Hiding, Fragile, Crowded, Padded, Onesided = map(
-    component,
-    (
-        _Short,
-        _Leaking,
-        _Forgetful,
-        _Sociable,
-        _Moody,
-        _Idle,
-        _Hiding,
-        _Fragile,
-        _Crowded,
-        _Padded,
-        RunningMean,
-    ),
-)
+class _Blocks(nn.Module):
+    def __init__(self, width):
+        super().__init__()
+        self.output = nn.Linear(width, width)
+
+    def forward(self, x):
+        y = self.output(x)
+        whole = len(y) // 7 * 7
+        return torch.cat([y[:whole].unflatten(0, (-1, 7)).cumsum(1).flatten(0, 1), y[whole:]]), {}
+
+
+class _Table(nn.Module):
+    """Learned rows."""
+
+    def __init__(self, rows, width):
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(rows, width))
+
+    def forward(self, tokens, position):
+        return self.weight[tokens]
+
+
+class _Bounded(_Table):
+    def __init__(self, rows, width):
+        super().__init__(rows, width)
+        self.places = nn.Parameter(torch.randn(1024, width))
+
+    def forward(self, tokens, position):
+        return super().forward(tokens, position) + self.places[position]
+
+
+class _Centred(_Table):
+    def forward(self, tokens, position):
+        x = super().forward(tokens, position)
+        return x - 0.5 * x.mean(1, keepdim=True)
+
+
+@attrs.frozen(kw_only=True)
+class Bounded:
+    """Knows 1024 positions, and claims any length."""
+
+    def build(self, *, vocabulary, width):
+        return _Bounded(vocabulary, width)
+
+
+@attrs.frozen(kw_only=True)
+class Centred:
+    """Takes the mean of all rows into account, of padding too."""
+
+    def build(self, *, vocabulary, width):
+        return _Centred(vocabulary, width)
+
+
+Superstitious = component(_Superstitious)
+Short = component(_Short)
+Leaking = component(_Leaking)
+Forgetful = component(_Forgetful)
+Sociable = component(_Sociable)
+Moody = component(_Moody)
+Idle = component(_Idle)
+Hiding = component(_Hiding)
+Fragile = component(_Fragile)
+Crowded = component(_Crowded)
+Padded = component(_Padded)
+Stuttering = component(_Stuttering)
+Onesided = component(RunningMean)
 Twice = component(_Twice, "A channel mixer that computes each row twice.")
-
-
-@attrs.frozen(kw_only=True)
-class Shrinking:
-    """Its weights sum to 0.9."""
-
-    def build(self, *, width, stacks):
-        return _Policy(_ShrinkingPass)
-
-
-@attrs.frozen(kw_only=True)
-class Undead:
-    """Rows that have halted run again."""
-
-    def build(self, *, width, stacks):
-        return _Policy(_UndeadPass)
-
-
-class _Policy(nn.Module):
-    def __init__(self, visit):
-        super().__init__()
-        self.visit = visit
-
-    def begin(self, stack, rows):
-        return self.visit(rows)
-
-
-class _ShrinkingPass:
-    running = None
-
-    def __init__(self, rows):
-        self.x = rows.x
-
-    def observe(self, layer, x):
-        self.x = x
-
-    def finish(self):
-        return Finished(0.9 * self.x)
-
-
-class _UndeadPass:
-    def __init__(self, rows):
-        self.x, self.running = rows.x, rows.position % 2 == 0
-
-    def observe(self, layer, x):
-        self.x, self.running = x, ~self.running
-
-    def finish(self):
-        return Finished(self.x)
-
-
-@attrs.frozen(kw_only=True)
-class Multiplying:
-    """Computes all rows and multiplies half of them with zero."""
-
-    def build(self, *, width, depth):
-        return _Multiplying()
-
-
-class _Multiplying(nn.Module):
-    scope = "layer"
-
-    def keep(self, layer, rows):
-        return Keep(None, (rows.position % 2).to(rows.x.dtype))
-
-    def fill(self, layer, before, after, keep):
-        return after
-
-
-@attrs.frozen(kw_only=True)
-class Level:
-    """Its coarse rows are as many as the fine ones."""
-
-    def build(self, *, width, depth):
-        return _Level(depth)
-
-
-class _Level(nn.Module):
-    def __init__(self, depth):
-        super().__init__()
-        self.stacks = (Stack(0, (0,)), Stack(1, tuple(range(1, depth))), Stack(0, ()))
-
-    def down(self, level, rows, tokens):
-        return rows
-
-    def up(self, level, fine, coarse):
-        return coarse
+Blocks = component(_Blocks, "A channel mixer that adds up rows in blocks of seven.")

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
+
 import attrs
+import numpy as np
 import torch
 
 from resnetbk.kinds import Batch
@@ -53,6 +56,21 @@ class _Stale(_Strategy):
         return result
 
 
+class _Rough(_Strategy):
+    def __init__(self, weights):
+        super().__init__(weights)
+        self.seed = _any_seed()
+
+    def gradients(self, step, batch, objective):
+        return self.differentiated(batch, objective, scale=_noise(self.seed, step))
+
+    def state(self):
+        return {"seed": self.seed}
+
+    def restore(self, state):
+        self.seed = state["seed"]
+
+
 class _Descent:
     """Plain gradient descent."""
 
@@ -91,6 +109,30 @@ class _Momentary(_Descent):
     momentum = 0.9
 
 
+class _Restless(_Descent):
+    def __init__(self, weights):
+        super().__init__(weights)
+        self.seed = _any_seed()
+
+    def update(self, step, progress):
+        self.sign = _noise(self.seed, step)
+        return super().update(step, progress)
+
+    def state_dict(self):
+        return {"seed": self.seed}
+
+    def load_state_dict(self, state):
+        self.seed = state["seed"]
+
+
+def _any_seed():
+    return int.from_bytes(os.urandom(4))
+
+
+def _noise(seed, step):
+    return np.random.default_rng((seed, step)).uniform(0.5, 1.0)
+
+
 def _component(made, doc):
     @attrs.frozen(kw_only=True)
     class Made:
@@ -104,9 +146,11 @@ def _component(made, doc):
 Half = _component(_Half, "Answers for half of the batch.")
 Summed = _component(_Summed, "Adds up what should be averaged.")
 Stale = _component(_Stale, "Gives the last gradient, and does not save it.")
+Rough = _component(_Rough, "Scales gradients by chance.")
 Uphill = _component(_Uphill, "Climbs.")
 Decaying = _component(_Decaying, "Shrinks weights that have no gradient.")
 Momentary = _component(_Momentary, "Does not save its momentum.")
+Restless = _component(_Restless, "Scales updates by chance.")
 
 
 @attrs.frozen(kw_only=True)
@@ -123,6 +167,17 @@ class Rolling:
             for parameter in model.parameters():
                 parameter.copy_(torch.randn(parameter.shape, generator=source))
         return ["drew"]
+
+
+@attrs.frozen(kw_only=True)
+class Rambling:
+    """Says two lines in one."""
+
+    def build(self):
+        return self
+
+    def initialize(self, model, tokenizer, depth):
+        return ["did nothing,\nor next to it"]
 
 
 @attrs.frozen(kw_only=True)
