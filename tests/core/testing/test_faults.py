@@ -58,7 +58,7 @@ def test_however_a_check_fails_it_says_which_and_why():
     def missing(subject):
         return {}["state"]
 
-    with pytest.raises(AssertionError, match=r"^missing raised KeyError: 'state'$") as caught:
+    with pytest.raises(AssertionError, match=r"^raised KeyError: 'state'$") as caught:
         Check(missing).run(None)
     assert isinstance(caught.value.__cause__, KeyError)
 
