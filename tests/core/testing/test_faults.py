@@ -54,7 +54,7 @@ def test_what_is_not_causal_is_put_to_all_else_that_it_claims():
     assert left_out == {"causal", "streaming"}
 
 
-def test_however_a_check_fails_it_says_which_and_why():
+def test_however_a_check_fails_it_says_why():
     def missing(subject):
         return {}["state"]
 
