@@ -37,5 +37,5 @@ def command(registry: Registry, /, spec: str, against: str | None, **given: Any)
     from resnetbk.cli.verdicts import print_ablation
     from resnetbk.measure.ablate import ablation
 
-    found = ablation(done.comparison, made, done.journal.trials)
+    found = ablation(done.comparison, made, done.comparison.trials)
     finished(found, done, lambda: print_ablation(found), wishes.as_json)

@@ -28,8 +28,10 @@ def conclude(
     machine: Mapping[str, str] | None = None,
     command: str = "",
 ) -> Comparison:
-    """The comparison that the journal holds all trainings of."""
-    measured = {arm: measures(plan.goal, journal.trials, arm, refused) for arm in plan.arms}
+    """The comparison that the journal holds all trainings of. It may hold more rounds than the plan has by
+    now, the last of them unfinished; they are left out."""
+    trials = tuple(trial for trial in journal.trials if trial.pair < plan.pairs)
+    measured = {arm: measures(plan.goal, trials, arm, refused) for arm in plan.arms}
     first = next(iter(plan.arms))
     goal = plan.goal
     if goal.equal and goal.budget is None and measured[first]:
@@ -38,12 +40,12 @@ def conclude(
     return Comparison(
         name=plan.name,
         goal=goal,
-        arms=tuple(_arm(plan, journal.trials, arm, measured, refused) for arm in plan.arms),
-        trials=tuple(journal.trials),
+        arms=tuple(_arm(plan, trials, arm, measured, refused) for arm in plan.arms),
+        trials=trials,
         floors=floors or {},
         machine=machine or {},
         command=command,
-        thrown_out=thrown_out(journal.trials),
+        thrown_out=thrown_out(list(trials)),
     )
 
 

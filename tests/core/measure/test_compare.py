@@ -312,6 +312,30 @@ def test_an_interrupted_comparison_goes_on_as_if_it_had_not_been(spec, tmp_path,
         assert len(machine.trained) <= known - before + 3 * len(curves) + 6
 
 
+def test_fewer_pairs_leave_out_a_round_that_was_interrupted(spec, tmp_path):
+    curves = {"A": Curve(), "B": Curve(quick=2.0)}
+    made, machine = session(spec, curves, pairs=3, journal=Journal(tmp_path), **QUIET)
+    train = machine.train
+
+    def interrupted(spec, seed, steps):
+        if seed == made.plan.seed(2):
+            raise Interrupted(2, "")
+        return train(spec, seed, steps)
+
+    made.train = interrupted
+    with pytest.raises(Interrupted):
+        made.run()
+    made.train = train
+    made.run()
+    whole = conclude(made.plan, made.journal, made.refused)
+    made.journal.trials.pop()
+    fewer, _ = session(spec, curves, pairs=2, journal=made.journal, **QUIET)
+    fewer.run()
+    found = conclude(fewer.plan, fewer.journal, fewer.refused)
+    assert (whole.arms[1].saved["flops"].n, found.arms[1].saved["flops"].n) == (3, 2)
+    assert {trial.pair for trial in found.trials} == {-1, 0, 1}
+
+
 def test_more_pairs_are_added_to_a_finished_comparison(spec, tmp_path):
     curves = {"A": Curve(), "B": Curve(quick=2.0)}
     made, _ = session(spec, curves, pairs=2, journal=Journal(tmp_path), **QUIET)
