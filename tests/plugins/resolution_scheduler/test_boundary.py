@@ -193,7 +193,7 @@ def test_half_precision_begins_the_same_rows() -> None:
         assert Packing.of(boundaries(tokens, 16)).spare > 0
     for i, real in enumerate(whole.length.tolist()):
         assert torch.equal(half.position[i, :real], whole.position[i, :real])
-        torch.testing.assert_close(half.x[i, :real], whole.x[i, :real], rtol=0.02, atol=0.02)
+        torch.testing.assert_close(half.x[i, :real], whole.x[i, :real], rtol=0.02, atol=0.1)
 
 
 def test_steps_begin_the_same_rows() -> None:
