@@ -182,7 +182,7 @@ def test_a_set_is_laid_over_the_file(assignment: str, path: str, value: Any, reg
         ("name=a b", "the value is neither TOML nor a plain word"),
         ("name='a", "the value is neither TOML nor a plain word"),
         ("x" + ".x" * 40 + "=1", "nested deeper than 32 levels"),
-        ("name=\udcff", r"name: '\udcff' is no name"),
+        ("name=\udcff", r"name: expects a string of Unicode text, found '\udcff'"),
     ],
 )
 def test_a_wrong_set_is_one_line(assignment: str, message: str, registry: Registry) -> None:
