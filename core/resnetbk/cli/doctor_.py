@@ -9,7 +9,8 @@ from importlib.util import find_spec
 
 import click
 
-from resnetbk.registry.lookup import Plugin, Registry
+from resnetbk.registry.discovery import Plugin
+from resnetbk.registry.lookup import Registry
 
 PACKAGES = ("torch", "numpy", "pluggy", "attrs", "cattrs", "click", "rich", "safetensors", "numba", "triton")
 

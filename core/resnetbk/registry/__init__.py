@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from resnetbk.registry.contract import WORDS, breaches
-from resnetbk.registry.lookup import Plugin, Registry
+from resnetbk.registry.discovery import Plugin
+from resnetbk.registry.lookup import Registry
 from resnetbk.registry.manifest import Entry, Manifest, read_manifest
 
 __all__ = ["WORDS", "Entry", "Manifest", "Plugin", "Registry", "breaches", "read_manifest"]

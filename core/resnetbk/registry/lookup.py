@@ -6,13 +6,9 @@ Finding out imports nothing and costs a few milliseconds. Only `Registry.load` r
 from __future__ import annotations
 
 import importlib
-import importlib.metadata
-import importlib.util
 import os
-import re
 import sys
-from collections.abc import Iterable, Iterator
-from importlib.machinery import ModuleSpec
+from collections.abc import Iterable
 from itertools import accumulate
 from pathlib import Path
 from types import ModuleType
@@ -21,11 +17,8 @@ import attrs
 
 from resnetbk.errors import UserError, nearest
 from resnetbk.kinds import KINDS
-from resnetbk.registry.manifest import Entry, Manifest, own_name, read_manifest
-from resnetbk.toml_places import printable
-
-GROUP = "resnetbk.registry"
-"""The entry points that name manifests: `my-plugin = my_package:registry.toml`."""
+from resnetbk.registry.discovery import Plugin, installed, one_line, private, with_manifest
+from resnetbk.registry.manifest import Entry
 
 PATHS = "RESNETBK_REGISTRY"
 """The environment variable with more manifests, separated as in PATH."""
@@ -35,32 +28,6 @@ PLUGINS = "RESNETBK_PLUGINS"
 
 _FIRST = "resnetbk"
 _ORDER = {kind: i for i, kind in enumerate(KINDS)}
-
-
-@attrs.frozen
-class Plugin:
-    """A plugin, whether it works or not.
-
-    version   of its distribution, "" when unknown or when the manifest is private
-    path      of its manifest; None when that could not be located
-    manifest  None when there is an error
-    error     what is wrong, in one line; "" when it is fine
-    blocked   kept out on purpose, so neither fine nor broken; its manifest is not read
-    private   named by path rather than installed
-    package   the distribution that brings it, "" for a private one
-    """
-
-    name: str
-    version: str
-    path: Path | None
-    manifest: Manifest | None
-    error: str
-    blocked: bool = False
-    private: bool = False
-    package: str = ""
-
-    def __str__(self) -> str:
-        return f"plugin {self.name} {self.version}".rstrip()
 
 
 @attrs.frozen
@@ -84,10 +51,10 @@ class Registry:
         allowed = (named or None) if allow is None else set(allow)
         more = [Path(path) for path in os.environ.get(PATHS, "").split(os.pathsep) if path]
         plugins: dict[str, Plugin] = {}  # by file, so that one named twice counts once
-        for plugin in [*_installed(), *_private([*paths, *more])]:
+        for plugin in [*installed(), *private([*paths, *more])]:
             plugins.setdefault(os.path.realpath(plugin.path or plugin.name), plugin)
         holders: dict[str, Plugin] = {}  # by name
-        read = []
+        known = []
         for plugin in sorted(plugins.values(), key=lambda plugin: (plugin.name != _FIRST, plugin.name)):
             if plugin.name in blocked:
                 plugin = attrs.evolve(plugin, error=f"blocked (--block or {PLUGINS})", blocked=True)
@@ -97,9 +64,9 @@ class Registry:
                 place = holders[plugin.name].path or "an unknown place"
                 plugin = attrs.evolve(plugin, error=f"another plugin has this name, at {place}")
             else:
-                plugin = holders[plugin.name] = _read(plugin)
-            read.append(plugin)
-        return cls(tuple(read))
+                plugin = holders[plugin.name] = with_manifest(plugin)
+            known.append(plugin)
+        return cls(tuple(known))
 
     def entries(self, kind: str | None = None) -> tuple[Entry, ...]:
         """All components, or those of one kind, sorted by kind, then name, then order of plugins.
@@ -167,7 +134,7 @@ class Registry:
         except KeyboardInterrupt:
             raise
         except BaseException as cause:  # SystemExit too: a plugin may not end the program
-            raise UserError(f"{problem}: {_one_line(cause)}") from cause
+            raise UserError(f"{problem}: {one_line(cause)}") from cause
         if not (isinstance(found, type) and attrs.has(found)):
             raise UserError(f"{problem}: it is no attrs class")
         if not callable(getattr(found, "build", None)):
@@ -185,7 +152,7 @@ class Registry:
         except KeyboardInterrupt:
             raise
         except BaseException as cause:
-            raise UserError(f"{plugin}: cannot import its hooks {module}: {_one_line(cause)}") from cause
+            raise UserError(f"{plugin}: cannot import its hooks {module}: {one_line(cause)}") from cause
 
     def broken(self) -> tuple[Plugin, ...]:
         """The plugins that do not work, without those that are blocked."""
@@ -205,80 +172,6 @@ def _check(kind: str) -> None:
         raise UserError(f"unknown kind {kind!r}{nearest(kind, KINDS)}")
 
 
-def _installed() -> Iterator[Plugin]:
-    """The plugins of installed distributions, manifests unread."""
-    seen: set[str] = set()
-    for distribution in importlib.metadata.distributions():
-        try:
-            fields = distribution.metadata
-            name, version = (fields[key] if key in fields else "" for key in ("Name", "Version"))  # noqa: SIM401
-            mentioned = GROUP in (distribution.read_text("entry_points.txt") or "")
-        except Exception:
-            continue  # what is left of a distribution that was taken away
-        key = re.sub(r"[-_.]+", "-", name).lower()
-        if not key or key in seen:
-            continue  # the first on sys.path is the one that is imported
-        seen.add(key)
-        try:
-            points = [point for point in distribution.entry_points if mentioned and point.group == GROUP]
-        except Exception as cause:
-            if mentioned:
-                problem = f"entry_points.txt is faulty: {_one_line(cause)}"
-                yield Plugin(name, version, None, None, problem, package=name)
-            continue
-        for point in points:
-            try:
-                yield Plugin(point.name, version, _locate(point.value), None, "", package=name)
-            except LookupError as error:
-                problem = f"entry point {point.value!r}: {error.args[0]}"
-                yield Plugin(point.name, version, None, None, problem, package=name)
-
-
-def _locate(value: str) -> Path:
-    """The file that `package:registry.toml` means. Raises LookupError.
-
-    Finders are asked for each package in turn: `importlib.util.find_spec` of a dotted name would import
-    its parents.
-    """
-    package, _, file = value.replace(" ", "").partition(":")
-    top, *rest = package.split(".")
-    try:
-        spec = importlib.util.find_spec(top)
-        for i, _ in enumerate(rest, 1):
-            spec = spec and _find_below(spec, ".".join([top, *rest[:i]]))
-    except Exception as cause:
-        raise LookupError(f"cannot look for package {package!r}: {_one_line(cause)}") from None
-    if spec is None:
-        raise LookupError(f"there is no package {package!r}")
-    if not file or Path(file).is_absolute() or ".." in Path(file).parts:
-        raise LookupError("write package:registry.toml")
-    for folder in spec.submodule_search_locations or ():
-        if (path := Path(folder, file)).is_file():
-            return path
-    raise LookupError(f"package {package!r} has no file {file!r}")
-
-
-def _find_below(parent: ModuleSpec, name: str) -> ModuleSpec | None:
-    path = parent.submodule_search_locations
-    specs = (finder.find_spec(name, path) for finder in sys.meta_path) if path else iter(())
-    return next((spec for spec in specs if spec), None)
-
-
-def _private(paths: Iterable[Path]) -> Iterator[Plugin]:
-    for path in paths:
-        yield Plugin(own_name(path), "", path, None, "", private=True)
-
-
-def _read(plugin: Plugin) -> Plugin:
-    if plugin.error or plugin.path is None:
-        return plugin
-    try:
-        return attrs.evolve(plugin, manifest=read_manifest(plugin.path, plugin.name, plugin.version))
-    except UserError as error:
-        first, *others = error.mistakes
-        return attrs.evolve(plugin, error=f"{first} (and {len(others)} more)" if others else str(first))
-
-
 def _import_from(folder: Path, name: str) -> ModuleType:
     """Imports a module of a private plugin. Its folder goes last on sys.path, so that it hides nothing;
     ImportError when another module hides one of the folder's."""
@@ -292,12 +185,3 @@ def _import_from(folder: Path, name: str) -> ModuleType:
         if mine and Path(origin).resolve() != mine.resolve():
             raise ImportError(f"{origin} hides {mine}; give that another name")
     return module
-
-
-def _one_line(cause: BaseException) -> str:
-    try:
-        message = str(cause)
-    except Exception:  # a plugin's exception may fail at that, too
-        message = ""
-    text = printable(" ".join(f"{type(cause).__name__}: {message}".split()))
-    return text.removesuffix(":") if len(text) <= 300 else f"{text[:297]}..."

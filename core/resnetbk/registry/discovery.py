@@ -1,0 +1,135 @@
+"""Plugins and where they are found: among installed distributions, and at paths that somebody named.
+
+Nothing of them is imported; what is wrong with one is kept in one line, and harms no other.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import importlib.util
+import re
+import sys
+from collections.abc import Iterable, Iterator
+from importlib.machinery import ModuleSpec
+from pathlib import Path
+
+import attrs
+
+from resnetbk.errors import UserError
+from resnetbk.registry.manifest import Manifest, own_name, read_manifest
+from resnetbk.toml_places import printable
+
+GROUP = "resnetbk.registry"
+"""The entry points that name manifests: `my-plugin = my_package:registry.toml`."""
+
+
+@attrs.frozen
+class Plugin:
+    """A plugin, whether it works or not.
+
+    version   of its distribution, "" when unknown or when the manifest is private
+    path      of its manifest; None when that could not be located
+    manifest  None when there is an error
+    error     what is wrong, in one line; "" when it is fine
+    blocked   kept out on purpose, so neither fine nor broken; its manifest is not read
+    private   named by path rather than installed
+    package   the distribution that brings it, "" for a private one
+    """
+
+    name: str
+    version: str
+    path: Path | None
+    manifest: Manifest | None
+    error: str
+    blocked: bool = False
+    private: bool = False
+    package: str = ""
+
+    def __str__(self) -> str:
+        return f"plugin {self.name} {self.version}".rstrip()
+
+
+def installed() -> Iterator[Plugin]:
+    """The plugins of installed distributions, manifests unread."""
+    seen: set[str] = set()
+    for distribution in importlib.metadata.distributions():
+        try:
+            fields = distribution.metadata
+            name, version = (fields[key] if key in fields else "" for key in ("Name", "Version"))  # noqa: SIM401
+            mentioned = GROUP in (distribution.read_text("entry_points.txt") or "")
+        except Exception:
+            continue  # what is left of a distribution that was taken away
+        key = re.sub(r"[-_.]+", "-", name).lower()
+        if not key or key in seen:
+            continue  # the first on sys.path is the one that is imported
+        seen.add(key)
+        try:
+            points = [point for point in distribution.entry_points if mentioned and point.group == GROUP]
+        except Exception as cause:
+            if mentioned:
+                problem = f"entry_points.txt is faulty: {one_line(cause)}"
+                yield Plugin(name, version, None, None, problem, package=name)
+            continue
+        for point in points:
+            try:
+                yield Plugin(point.name, version, _locate(point.value), None, "", package=name)
+            except LookupError as error:
+                problem = f"entry point {point.value!r}: {error.args[0]}"
+                yield Plugin(point.name, version, None, None, problem, package=name)
+
+
+def _locate(value: str) -> Path:
+    """The file that `package:registry.toml` means. Raises LookupError.
+
+    Finders are asked for each package in turn: `importlib.util.find_spec` of a dotted name would import
+    its parents.
+    """
+    package, _, file = value.replace(" ", "").partition(":")
+    top, *rest = package.split(".")
+    try:
+        spec = importlib.util.find_spec(top)
+        for i, _ in enumerate(rest, 1):
+            spec = spec and _find_below(spec, ".".join([top, *rest[:i]]))
+    except Exception as cause:
+        raise LookupError(f"cannot look for package {package!r}: {one_line(cause)}") from None
+    if spec is None:
+        raise LookupError(f"there is no package {package!r}")
+    if not file or Path(file).is_absolute() or ".." in Path(file).parts:
+        raise LookupError("write package:registry.toml")
+    for folder in spec.submodule_search_locations or ():
+        if (path := Path(folder, file)).is_file():
+            return path
+    raise LookupError(f"package {package!r} has no file {file!r}")
+
+
+def _find_below(parent: ModuleSpec, name: str) -> ModuleSpec | None:
+    path = parent.submodule_search_locations
+    specs = (finder.find_spec(name, path) for finder in sys.meta_path) if path else iter(())
+    return next((spec for spec in specs if spec), None)
+
+
+def private(paths: Iterable[Path]) -> Iterator[Plugin]:
+    """The plugins of manifests that are named by path, unread."""
+    for path in paths:
+        yield Plugin(own_name(path), "", path, None, "", private=True)
+
+
+def with_manifest(plugin: Plugin) -> Plugin:
+    """The plugin with its manifest read, or with what is wrong with that."""
+    if plugin.error or plugin.path is None:
+        return plugin
+    try:
+        return attrs.evolve(plugin, manifest=read_manifest(plugin.path, plugin.name, plugin.version))
+    except UserError as error:
+        first, *others = error.mistakes
+        return attrs.evolve(plugin, error=f"{first} (and {len(others)} more)" if others else str(first))
+
+
+def one_line(cause: BaseException) -> str:
+    """What a plugin raised, in one line of at most 300 characters."""
+    try:
+        message = str(cause)
+    except Exception:  # a plugin's exception may fail at that, too
+        message = ""
+    text = printable(" ".join(f"{type(cause).__name__}: {message}".split()))
+    return text.removesuffix(":") if len(text) <= 300 else f"{text[:297]}..."
