@@ -11,7 +11,7 @@ from __future__ import annotations
 import contextlib
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 import attrs
@@ -240,7 +240,7 @@ class Session:
         return total
 
 
-def thrown_out(trials: list[Trial]) -> int:
+def thrown_out(trials: Sequence[Trial]) -> int:
     """How many rounds in a journal do not count."""
     count, seen = 0, set[tuple[int, str, int]]()
     for trial in trials:

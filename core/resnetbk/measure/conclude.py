@@ -45,7 +45,7 @@ def conclude(
         floors=floors or {},
         machine=machine or {},
         command=command,
-        thrown_out=thrown_out(list(trials)),
+        thrown_out=thrown_out(trials),
     )
 
 

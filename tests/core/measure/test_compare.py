@@ -312,6 +312,19 @@ def test_an_interrupted_comparison_goes_on_as_if_it_had_not_been(spec, tmp_path,
         assert len(machine.trained) <= known - before + 3 * len(curves) + 6
 
 
+def test_a_source_that_was_trained_anew_ends_a_comparison(spec):
+    made, machine = session(spec, {"A": Curve(), "B": Curve(source=9.0)}, **QUIET)
+    train = machine.train
+
+    def changing(spec, seed, steps):
+        machine.curves["B"].source += 1.0
+        return train(spec, seed, steps)
+
+    made.train = changing
+    with pytest.raises(UserError, match=r"B: a run that it starts from .* has been trained anew"):
+        made.run()
+
+
 def test_fewer_pairs_leave_out_a_round_that_was_interrupted(spec, tmp_path):
     curves = {"A": Curve(), "B": Curve(quick=2.0)}
     made, machine = session(spec, curves, pairs=3, journal=Journal(tmp_path), **QUIET)

@@ -128,6 +128,23 @@ def test_scored_windows_cost(tmp_path):
     assert report.flops == pytest.approx(sum(report.phases[n].flops for n in ("setup", *STEP_PHASES)))
 
 
+def test_scores_come_in_halves_where_memory_runs_out(tmp_path):
+    learner = trainer_of(tmp_path)
+    windows, forward = Windows(np.arange(7), 16), learner._forward
+    whole = learner._score(windows)
+
+    def small(batch, most):
+        if len(batch.inputs) > most:
+            raise MemoryError
+        return forward(batch)
+
+    learner._forward = lambda batch: small(batch, 2)
+    np.testing.assert_allclose(learner._score(windows), whole, rtol=1e-5)
+    learner._forward = lambda batch: small(batch, 0)
+    with pytest.raises(UserError, match="memory does not suffice to score one window"):
+        learner._score(windows)
+
+
 @pytest.mark.parametrize("every", [2, 3])
 def test_gradients_used_again_cost_nothing_again(tmp_path, every):
     trainer = trainer_of(tmp_path, steps="steps = 60")
