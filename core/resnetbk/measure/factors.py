@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import copy
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import attrs
 
 from resnetbk import toml_write
-from resnetbk.errors import UserError
+from resnetbk.errors import UserError, nearest
 from resnetbk.kinds import KINDS
 from resnetbk.registry.lookup import Registry
 from resnetbk.spec.lock import dump
@@ -27,6 +27,8 @@ SAME = {"data.corpus", "data.tokenizer"}
 
 ASIDE = {"evaluate", "save", "keep", "steps", "seconds", "target", "nonfinite", "observe"}
 """Keys of [train] that a comparison sets itself, or that change no number."""
+
+SECTIONS = ("data", "model", "train")
 
 _PARTS = {kind.key for kind in KINDS.values()}
 
@@ -55,10 +57,13 @@ class Design:
     left_out: Mapping[str, str]
 
 
-def design(spec: Spec, base: Spec | None, registry: Registry) -> Design:
+def design(spec: Spec, base: Spec | None, registry: Registry, sets: Sequence[tuple[str, str]] = ()) -> Design:
     """Everything that is in `spec` and not in `base`; or, without one, that is no default of the registry.
 
-    Raises UserError when there is nothing, or when text or tokenizer differ.
+    sets  settings of single arms, ("all but gate", "train.optimizer.lr=0.02"): of what an arm has, not what
+          it has
+
+    Raises UserError when there is nothing, when text or tokenizer differ, or for a set that cannot be.
     """
     full = _tree(spec, registry)
     if base is None:
@@ -74,17 +79,17 @@ def design(spec: Spec, base: Spec | None, registry: Registry) -> Design:
         against = "the other spec" if base else "the defaults: name another spec with --against"
         raise UserError(f"{spec.name}: nothing to take apart, it does not differ from {against}")
     names = [factor.name for factor in factors]
-    sets = [("base", frozenset[str]())]
-    sets += [(f"only {name}", frozenset({name})) for name in names]
-    sets += [(f"all but {name}", frozenset(names) - {name}) for name in names]
-    sets += [("all", frozenset(names))]
+    combinations = [("base", frozenset[str]())]
+    combinations += [(f"only {name}", frozenset({name})) for name in names]
+    combinations += [(f"all but {name}", frozenset(names) - {name}) for name in names]
+    combinations += [("all", frozenset(names))]
     if len(names) == 1:
-        sets = [sets[0], sets[-1]]
+        combinations = [combinations[0], combinations[-1]]
     arms: dict[str, Spec] = {}
     holds: dict[frozenset[str], str] = {}
     left_out: dict[str, str] = {}
     tried: set[frozenset[str]] = set()
-    for name, held in sets:
+    for name, held in combinations:
         if held in tried:
             continue
         tried.add(held)
@@ -99,7 +104,48 @@ def design(spec: Spec, base: Spec | None, registry: Registry) -> Design:
             continue
         arms[name] = found
         holds[held] = name
-    return Design(factors, arms, holds, left_out)
+    return Design(factors, _set_in(arms, sets, factors, registry), holds, left_out)
+
+
+def _set_in(
+    arms: Mapping[str, Spec],
+    sets: Sequence[tuple[str, str]],
+    factors: tuple[Difference, ...],
+    registry: Registry,
+) -> dict[str, Spec]:
+    """The arms with what is set in single ones of them. All mistakes at once."""
+    mistakes: list[str] = []
+    changed = dict(arms)
+    fixed = {key for factor in factors for key in factor.keys}
+    for name in dict.fromkeys(name for name, _ in sets):
+        if name not in arms:
+            mistakes.append(f"--set-in: there is no arm {name!r}{nearest(name, arms)}")
+            continue
+        before = _tree(arms[name], registry)
+        try:
+            own = [assignment for arm, assignment in sets if arm == name]
+            changed[name] = read_text(toml_write.dumps(before), registry, name, own)
+        except UserError as error:
+            mistakes += [f"--set-in: {name}: {mistake}" for mistake in error.mistakes]
+            continue
+        after = _tree(changed[name], registry)
+        mistakes += [
+            f"--set-in: {name}: {key} is no setting of what this arm has: it would be another factor"
+            for key in (f"{section}.{field}" for section in SECTIONS for field in after[section])
+            if _get(before, key) != _get(after, key) and not _is_setting(before, after, key, fixed)
+        ]
+    if mistakes:
+        raise UserError(*mistakes)
+    return changed
+
+
+def _is_setting(before: Tree, after: Tree, key: str, fixed: set[str]) -> bool:
+    """Whether what changed at a key leaves the arm what it is: the settings of a component that stays, or how
+    it is trained, where that is no factor."""
+    was, now = _get(before, key), _get(after, key)
+    if isinstance(was, dict) and key in _PARTS:
+        return key not in SAME and was["use"] == now["use"]
+    return key.startswith("train.") and key not in fixed
 
 
 def _chosen(spec: Spec, key: str, registry: Registry) -> bool:
@@ -114,7 +160,7 @@ def _chosen(spec: Spec, key: str, registry: Registry) -> bool:
 
 def _differences(plain: Tree, full: Tree) -> tuple[Difference, ...]:
     keys: dict[str, list[str]] = {}
-    for section in ("data", "model", "train"):
+    for section in SECTIONS:
         for field in dict.fromkeys([*full[section], *plain[section]]):
             key = f"{section}.{field}"
             if _get(plain, key) == _get(full, key) or (section == "train" and field in ASIDE):

@@ -146,6 +146,44 @@ def test_what_components_refuse_is_left_out_with_the_reason(fake_plugin, tmp_pat
     assert worths["embedding"].note == f"all but embedding cannot be made: {reason}"
 
 
+def test_one_arm_can_have_settings_of_its_own(spec, registry):
+    whole = spec("train.precision=bf16", embedding=EMBEDDING)
+    sets = [
+        ("all but optimizer", "train.optimizer.lr=0.002"),
+        ("all but optimizer", "train.batch=7"),
+        ("all", "model.embedding.order=4"),
+    ]
+    before, made = design(whole, None, registry), design(whole, None, registry, sets)
+    changed = {name for name in made.arms if made.arms[name] != before.arms[name]}
+    assert changed == {"all but optimizer", "all"}
+    assert made.arms["all but optimizer"].train.optimizer.component.lr == 0.002
+    assert made.arms["all but optimizer"].train.batch == 7
+    assert chosen(made.arms["all but optimizer"]) == chosen(before.arms["all but optimizer"])
+    assert made.arms["all"].model.embedding.component.order == 4
+    assert made.factors == before.factors
+
+
+def test_what_would_make_an_arm_another_is_refused_with_all_mistakes(spec, registry):
+    whole = spec("train.precision=bf16", embedding=EMBEDDING)
+    sets = [
+        ("all but optimiser", "train.optimizer.lr=0.002"),
+        ("all", "train.optimizer.lrr=0.002"),
+        ("base", "model.embedding=ngram-hash"),
+        ("base", "train.precision=bf16"),
+        ("base", "data.window=99"),
+        ("only embedding", "data.corpus.held_out=0.3"),
+    ]
+    with pytest.raises(UserError) as caught:
+        design(whole, None, registry, sets)
+    said = str(caught.value).splitlines()
+    assert len(said) == 6
+    assert said[0] == "--set-in: there is no arm 'all but optimiser'; did you mean 'all but optimizer'?"
+    assert said[1].startswith("--set-in: all: --set train.optimizer.lrr=0.002: ")
+    refused = ("data.window", "model.embedding", "train.precision", "data.corpus")
+    for line, key in zip(said[2:], refused, strict=True):
+        assert f"{key} is no setting of what this arm has" in line
+
+
 # ---------------------------------------------------------------- worths
 
 
