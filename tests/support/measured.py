@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from resnetbk.measure.comparison import Ablation, Arm, Comparison, Factor, Goal, Interval, Trial
+from resnetbk.measure.comparison import Ablation, Arm, Comparison, Factor, Goal, Interval, Trial, Worth
 
 FLOORS = {1: 3.25, 7: 1.765}
 MACHINE = {"processor": "Pocket calculator, 2 cores", "torch": "2.13.0", "python": "3.11.9"}
@@ -97,17 +97,14 @@ def ablation() -> Ablation:
     kept = Factor(
         name="mixer",
         what="plain -> quick",
-        alone=ratio(2.0, 5),
-        company=ratio(1.5, 5),
-        interaction=ratio(0.75, 5),
+        worth=Worth(ratio(2.0, 5), ratio(1.5, 5), ratio(0.75, 5)),
+        amortised={3: Worth(ratio(2.2, 5), ratio(1.7, 5), ratio(0.77, 5))},
         verdict="keep",
     )
     dropped = Factor(
         name="halting",
         what="none -> some",
-        alone=None,
-        company=ratio(0.8, 5),
-        interaction=None,
+        worth=Worth(None, ratio(0.8, 5), None),
         verdict="drop",
         note="only halting: 1.88 was not reached",
     )

@@ -14,7 +14,7 @@ from rich.markup import escape
 
 from resnetbk.cli.results import NAMES
 from resnetbk.cli.tables import table
-from resnetbk.measure.comparison import Ablation, Arm, Comparison, Interval
+from resnetbk.measure.comparison import Ablation, Arm, Comparison, Interval, Worth
 from resnetbk.measure.estimate import Expected
 from resnetbk.measure.plan import Plan
 
@@ -92,9 +92,10 @@ def print_ablation(found: Ablation) -> None:
     rows = table(what, "alone", "in company", "interaction", "verdict", left=(0, 4))
     styles = {"keep": "bold", "drop": "dim"}
     for factor in found.factors:
-        worths = (factor.alone, factor.company, factor.interaction)
-        cells = [_range(worth, ratio) for worth in worths]
-        rows.add_row(escape(factor.name), *cells, factor.verdict, style=styles.get(factor.verdict, ""))
+        style = styles.get(factor.verdict, "")
+        rows.add_row(escape(factor.name), *_ranges(factor.worth, ratio), factor.verdict, style=style)
+        for targets, worth in factor.amortised.items():
+            rows.add_row(f"  {targets} targets", *_ranges(worth, ratio), "", style=style)
     console = Console(highlight=False)
     console.print()
     console.print(rows)
@@ -144,6 +145,10 @@ def short(number: float) -> str:
         if number >= size:
             return f"{number / size:.3g}{letter}"
     return f"{number:.3g}"
+
+
+def _ranges(worth: Worth, ratio: bool) -> list[str]:
+    return [_range(each, ratio) for each in (worth.alone, worth.company, worth.interaction)]
 
 
 def _range(worth: Interval | None, ratio: bool) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Literal
 
-from resnetbk.measure.comparison import Ablation, Comparison, Factor, Interval, Trial
+from resnetbk.measure.comparison import TARGETS, Ablation, Comparison, Factor, Interval, Trial, Worth
 from resnetbk.measure.conclude import Rounds, gains, measures, ratios
 from resnetbk.measure.factors import Design, Difference
 from resnetbk.measure.statistics import mean_interval, ratio_interval
@@ -22,7 +22,10 @@ Verdict = Literal["keep", "drop", "undecided"]
 def ablation(comparison: Comparison, made: Design, trials: Sequence[Trial]) -> Ablation:
     """The factors' worths from a comparison of the design's arms."""
     refused = {arm.name: arm.refused for arm in comparison.arms if arm.refused}
-    measured = {name: measures(comparison.goal, trials, name, refused) for name in made.arms}
+    measured = {
+        targets: {name: measures(comparison.goal, trials, name, refused, targets) for name in made.arms}
+        for targets in (1, *TARGETS)
+    }
     missing = {**{name: f"{name}: {reason}" for name, reason in refused.items()}}
     missing |= {name: f"{name} cannot be made: {reason}" for name, reason in made.left_out.items()}
     return Ablation(
@@ -36,7 +39,7 @@ def ablation(comparison: Comparison, made: Design, trials: Sequence[Trial]) -> A
 def _factor(
     factor: Difference,
     made: Design,
-    measured: Mapping[str, Rounds],
+    measured: Mapping[int, Mapping[str, Rounds]],
     missing: Mapping[str, str],
     of: Comparison,
 ) -> Factor:
@@ -45,17 +48,33 @@ def _factor(
     sets = (frozenset[str](), frozenset({factor.name}), everything - {factor.name}, everything)
     said = ("base", f"only {factor.name}", f"all but {factor.name}", "all")
     names = [made.holds.get(held, name) for held, name in zip(sets, said, strict=True)]
-    base, only, without, whole = (measured.get(name, {}) for name in names)
-    alone, company = _worth(base, only, to_loss), _worth(without, whole, to_loss)
-    interaction = _interaction(base, only, without, whole, to_loss) if len(everything) > 1 else None
-    verdict = judged(company, 1.0 if to_loss else 0.0)
-    if company is None and to_loss and names[2] in missing and whole and names[2] not in made.left_out:
+    worths = {
+        targets: _worth([arms.get(name, {}) for name in names], to_loss, len(everything) > 1)
+        for targets, arms in measured.items()
+    }
+    worth = worths.pop(1)
+    verdict = judged(worth.company, 1.0 if to_loss else 0.0)
+    whole = measured[1].get(names[3])
+    if worth.company is None and to_loss and names[2] in missing and whole and names[2] not in made.left_out:
         verdict = "keep"  # without it the others do not get there
-    note = "; ".join(dict.fromkeys(missing[name] for name in names if name in missing))
     return Factor(
-        name=factor.name, what=factor.what, alone=alone, company=company, interaction=interaction,
-        verdict=verdict, note=note,
-    )  # fmt: skip
+        name=factor.name,
+        what=factor.what,
+        worth=worth,
+        amortised=worths if to_loss and any(each != worth for each in worths.values()) else {},
+        verdict=verdict,
+        note="; ".join(dict.fromkeys(missing[name] for name in names if name in missing)),
+    )
+
+
+def _worth(arms: Sequence[Rounds], to_loss: bool, several: bool) -> Worth:
+    """From the arms without any factor, with this one alone, without it, and with all."""
+    base, only, without, whole = arms
+    return Worth(
+        alone=_step(base, only, to_loss),
+        company=_step(without, whole, to_loss),
+        interaction=_interaction(base, only, without, whole, to_loss) if several else None,
+    )
 
 
 def judged(company: Interval | None, nothing: float) -> Verdict:
@@ -65,7 +84,7 @@ def judged(company: Interval | None, nothing: float) -> Verdict:
     return "keep" if company.low > nothing else "drop"
 
 
-def _worth(before: Rounds, after: Rounds, to_loss: bool) -> Interval | None:
+def _step(before: Rounds, after: Rounds, to_loss: bool) -> Interval | None:
     return ratios(before, after, COST) if to_loss else gains(before, after)
 
 

@@ -129,24 +129,37 @@ class Comparison:
     thrown_out: int = 0
 
 
+@attrs.frozen
+class Worth:
+    """What a factor saves: the ratio of seconds to the goal's loss without it to with it, or, at equal
+    budgets, the loss without it minus with it.
+
+    alone        added to nothing else; None when an arm that this needs has no number
+    company      added to all the others
+    interaction  company / alone, or their difference at equal budgets; None with fewer than two factors
+    """
+
+    alone: Interval | None = None
+    company: Interval | None = None
+    interaction: Interval | None = None
+
+
 @attrs.frozen(kw_only=True)
 class Factor:
-    """One difference between the spec and what it is held against, and its worth: the ratio of seconds to the
-    goal's loss without it to with it, or, at equal budgets, the loss without it minus with it.
+    """One difference between the spec and what it is held against.
 
-    what         "plain -> quick": its value without and with it
-    alone        added to nothing else; None when an arm that this needs has no number
-    company      added to all the others, which is what the verdict goes by
-    interaction  company / alone, or their difference at equal budgets; None with fewer than two factors
-    verdict      "keep", "drop" or "undecided"
-    note         why a number is missing; "" otherwise
+    what       "plain -> quick": its value without and with it
+    worth      with the cost of sources in full
+    amortised  its worth where what sources cost is shared among so many targets; empty where no source
+               changes it, and at equal budgets
+    verdict    "keep", "drop" or "undecided", by its worth in company
+    note       why a number is missing; "" otherwise
     """
 
     name: str
     what: str
-    alone: Interval | None
-    company: Interval | None
-    interaction: Interval | None
+    worth: Worth
+    amortised: Mapping[int, Worth] = attrs.field(factory=dict)
     verdict: Literal["keep", "drop", "undecided"]
     note: str = ""
 

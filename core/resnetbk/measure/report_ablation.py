@@ -6,7 +6,7 @@ from html import escape
 
 from resnetbk.measure import report_page as html
 from resnetbk.measure import report_words as words
-from resnetbk.measure.comparison import Ablation
+from resnetbk.measure.comparison import Ablation, Factor, Worth
 from resnetbk.measure.report_bars import Estimate, Group, forest
 from resnetbk.measure.report_comparison import sections
 
@@ -47,10 +47,11 @@ def _factor_section(found: Ablation) -> str:
             factor.name,
             _HUES[factor.verdict],
             [
-                Estimate(text, interval, hollow)
+                Estimate(f"{text}{_among(targets)}", interval, hollow)
+                for targets, worth in _worths(factor).items()
                 for text, interval, hollow in (
-                    ("alone", factor.alone, True),
-                    ("in company", factor.company, False),
+                    ("alone", worth.alone, True),
+                    ("in company", worth.company, False),
                 )
                 if interval is not None
             ],
@@ -62,13 +63,13 @@ def _factor_section(found: Ablation) -> str:
     picture = forest("factors", f"Worth of each factor, {what}", groups, ratio=ratio, shown=shown)
     rows = [
         [
-            f"{escape(factor.name)}<small>{escape(factor.what)}</small>",
-            f"<b>{escape(factor.verdict)}</b><small>{escape(factor.note)}</small>",
-            html.over_ends(factor.alone, shown),
-            html.over_ends(factor.company, shown),
-            html.over_ends(factor.interaction, shown),
+            *_heading(factor, targets),
+            html.over_ends(worth.alone, shown),
+            html.over_ends(worth.company, shown),
+            html.over_ends(worth.interaction, shown),
         ]
         for factor in found.factors
+        for targets, worth in _worths(factor).items()
     ]
     kind = "company / alone" if ratio else "company minus alone"
     head = ["factor", "verdict", f"alone, {what}", f"in company, {what}", f"interaction, {kind}"]
@@ -76,6 +77,8 @@ def _factor_section(found: Ablation) -> str:
         "Alone: added to nothing else. In company: added to all others, which is what the verdict goes by. "
         "The whole is measured as a combination of its own; worths of factors are not multiplied."
     )
+    if any(factor.amortised for factor in found.factors):
+        note += " With targets: what the sources cost is shared among so many; the verdict has it in full."
     refused = "; ".join(f"{name} ({reason})" for name, reason in found.left_out.items())
     return html.section(
         "What each factor is worth",
@@ -84,3 +87,22 @@ def _factor_section(found: Ablation) -> str:
         html.grid(head, rows, words=2),
         html.element("p", f"Combinations that cannot be: {refused}.", "note") if refused else "",
     )
+
+
+def _worths(factor: Factor) -> dict[int, Worth]:
+    """By the number of targets that share what sources cost."""
+    return {1: factor.worth, **factor.amortised}
+
+
+def _heading(factor: Factor, targets: int) -> tuple[str, str]:
+    """A row's factor and verdict."""
+    if targets > 1:
+        return escape(f"{factor.name}{_among(targets)}"), ""
+    return (
+        f"{escape(factor.name)}<small>{escape(factor.what)}</small>",
+        f"<b>{escape(factor.verdict)}</b><small>{escape(factor.note)}</small>",
+    )
+
+
+def _among(targets: int) -> str:
+    return f", {targets} targets" if targets > 1 else ""

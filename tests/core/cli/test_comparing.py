@@ -141,7 +141,7 @@ def test_ablate_prints_a_row_a_factor(call, tmp_path, specs):
     found = read_result(out)
     assert [factor.name for factor in found.factors] == ["embedding", "optimizer"]
     assert found.whole == "all"
-    assert all(factor.company.n == 2 for factor in found.factors)
+    assert all(factor.worth.company.n == 2 for factor in found.factors)
     again = call("ablate", specs[1], *MUON, "--equal", "tokens", "--out", out, "--resume", "--json", *QUICK)
     assert json.loads(again[1]) == json.loads((out / "result.json").read_text())
 

@@ -10,7 +10,7 @@ from simulated import Curve, Machine
 from resnetbk.errors import UserError
 from resnetbk.measure.ablate import ablation, judged
 from resnetbk.measure.compare import Session
-from resnetbk.measure.comparison import Goal, Interval
+from resnetbk.measure.comparison import Goal, Interval, Worth
 from resnetbk.measure.conclude import conclude
 from resnetbk.measure.factors import design
 from resnetbk.measure.journal import Journal
@@ -139,8 +139,8 @@ def test_what_components_refuse_is_left_out_with_the_reason(fake_plugin, tmp_pat
     planted = {name: Curve(quick=2.0 ** len(held)) for held, name in made.holds.items()}
     found = ablated(made, planted, Goal(loss=1.95), **QUIET)
     worths = {factor.name: factor for factor in found.factors}
-    assert worths["gate"].alone is None
-    assert worths["gate"].company.estimate == pytest.approx(2.0, rel=0.02)
+    assert worths["gate"].worth.alone is None
+    assert worths["gate"].worth.company.estimate == pytest.approx(2.0, rel=0.02)
     assert worths["gate"].note == f"only gate cannot be made: {reason}"
     assert worths["embedding"].verdict == "undecided"
     assert worths["embedding"].note == f"all but embedding cannot be made: {reason}"
@@ -218,9 +218,9 @@ def test_worths_alone_in_company_and_their_interaction_are_found(three):
     found = ablated(three, curves(three, quick, together=0.7), Goal(loss=1.95), **QUIET)
     for factor in found.factors:
         worth = quick[factor.name]
-        assert factor.alone.estimate == pytest.approx(worth, rel=0.02)
-        assert factor.company.estimate == pytest.approx(worth * 0.7, rel=0.02)
-        assert factor.interaction.estimate == pytest.approx(0.7, rel=0.03)
+        assert factor.worth.alone.estimate == pytest.approx(worth, rel=0.02)
+        assert factor.worth.company.estimate == pytest.approx(worth * 0.7, rel=0.02)
+        assert factor.worth.interaction.estimate == pytest.approx(0.7, rel=0.03)
         assert factor.note == ""
     assert {factor.name: factor.verdict for factor in found.factors} == {
         "embedding": "keep",
@@ -229,6 +229,27 @@ def test_worths_alone_in_company_and_their_interaction_are_found(three):
     }
     (whole,) = (arm for arm in found.comparison.arms if arm.name == found.whole == "all")
     assert whole.saved["seconds"].estimate == pytest.approx(2.0 * 1.5 * 0.8 * 0.7, rel=0.02)
+
+
+def test_a_source_is_charged_in_full_and_shared_among_targets(three):
+    planted = curves(three, {"embedding": 2.0, "optimizer": 1.0, "precision": 1.0})
+    for name, curve in planted.items():
+        if name in ("only embedding", "all", "all but optimizer", "all but precision"):
+            planted[name] = attrs.evolve(curve, source=9.0)
+    found = ablated(three, planted, Goal(loss=1.95), **QUIET)
+    seconds = {arm.name: arm.reached["seconds"].estimate for arm in found.comparison.arms}
+    embedding, optimizer, _ = found.factors
+    for targets, worth in {1: embedding.worth, **embedding.amortised}.items():
+        shared = {n: seconds[n] - 9.0 + 9.0 / targets for n in ("only embedding", "all")}
+        alone, company = seconds["base"], seconds["all but embedding"]
+        assert worth.alone.estimate == pytest.approx(alone / shared["only embedding"], rel=1e-6)
+        assert worth.company.estimate == pytest.approx(company / shared["all"], rel=1e-6)
+    assert list(embedding.amortised) == [3, 10]
+    assert embedding.amortised[10].company.estimate > 1.5 > embedding.worth.company.estimate
+    assert optimizer.worth.company.estimate == pytest.approx(1.0)
+    plain = curves(three, {"embedding": 2.0, "optimizer": 1.0, "precision": 1.0})
+    found = ablated(three, plain, Goal(loss=1.95), **QUIET)
+    assert not any(factor.amortised for factor in found.factors)
 
 
 def test_what_is_worth_nothing_is_undecided(three):
@@ -246,10 +267,10 @@ def test_at_equal_budgets_worths_are_differences_of_losses(three):
     found = ablated(three, planted, Goal(equal="tokens"), **QUIET)
     embedding, optimizer, precision = found.factors
     losses = {name: curve.loss(400) for name, curve in planted.items()}
-    assert embedding.alone.estimate == pytest.approx(losses["base"] - losses["only embedding"])
-    assert embedding.company.estimate == pytest.approx(losses["all but embedding"] - losses["all"])
-    difference = embedding.company.estimate - embedding.alone.estimate
-    assert embedding.interaction.estimate == pytest.approx(difference)
+    assert embedding.worth.alone.estimate == pytest.approx(losses["base"] - losses["only embedding"])
+    assert embedding.worth.company.estimate == pytest.approx(losses["all but embedding"] - losses["all"])
+    difference = embedding.worth.company.estimate - embedding.worth.alone.estimate
+    assert embedding.worth.interaction.estimate == pytest.approx(difference)
     assert (embedding.verdict, optimizer.verdict, precision.verdict) == ("keep", "keep", "undecided")
 
 
@@ -259,11 +280,9 @@ def test_a_factor_without_which_the_loss_is_not_reached_is_kept(three):
         planted[name] = Curve(floor=1.94)
     found = ablated(three, planted, Goal(loss=1.95), **QUIET)
     embedding, optimizer, _ = found.factors
-    assert (embedding.verdict, embedding.alone, embedding.company, embedding.interaction) == (
-        "keep", None, None, None,
-    )  # fmt: skip
+    assert (embedding.verdict, embedding.worth) == ("keep", Worth())
     assert "all but embedding: does not reach 1.95" in embedding.note
-    assert optimizer.company is not None
+    assert optimizer.worth.company is not None
     assert optimizer.verdict == "undecided"
 
 
@@ -271,8 +290,8 @@ def test_one_factor_has_no_interaction(spec, registry):
     made = design(spec(), None, registry)
     planted = {"base": Curve(), "all": Curve(quick=2.0)}
     (factor,) = ablated(made, planted, Goal(loss=1.95), **QUIET).factors
-    assert factor.alone == factor.company
-    assert factor.interaction is None
+    assert factor.worth.alone == factor.worth.company
+    assert factor.worth.interaction is None
     assert factor.verdict == "keep"
 
 

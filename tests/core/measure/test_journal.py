@@ -9,7 +9,7 @@ import attrs
 import pytest
 
 from resnetbk.errors import StorageError, UserError
-from resnetbk.measure.comparison import Ablation, Arm, Comparison, Factor, Goal, Interval, Trial
+from resnetbk.measure.comparison import Ablation, Arm, Comparison, Factor, Goal, Interval, Trial, Worth
 from resnetbk.measure.journal import Journal, as_json, read_result
 
 TRIAL = Trial(
@@ -27,8 +27,8 @@ COMPARISON = Comparison(
 )  # fmt: skip
 ABLATION = Ablation(
     comparison=COMPARISON, whole="all", left_out={"only x": "refused"},
-    factors=(Factor(name="x", what="a -> b", alone=None, company=Interval(1.2, 1.1, 1.3, 5),
-                    interaction=None, verdict="keep"),),
+    factors=(Factor(name="x", what="a -> b", worth=Worth(company=Interval(1.2, 1.1, 1.3, 5)),
+                    amortised={3: Worth(alone=Interval(1.1, 1.0, 1.2, 5))}, verdict="keep"),),
 )  # fmt: skip
 
 

@@ -245,7 +245,8 @@ def test_an_ablation_says_each_worth_and_the_measured_whole(tmp_path):
     )
     words = Page(text).text
     assert "in company" in words
-    for said in ("keep mixer; drop halting", "plain -> quick", "2.00", "1.50", "0.750", "0.800"):
+    shared = ("mixer, 3 targets", "2.20", "1.70", "0.770", "what the sources cost is shared")
+    for said in ("keep mixer; drop halting", "plain -> quick", "2.00", "1.50", "0.750", "0.800", *shared):
         assert said in words, said
     assert "only halting: 1.88 was not reached" in words
     assert "only gate (needs a mixer)" in words
