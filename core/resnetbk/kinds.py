@@ -418,9 +418,9 @@ class Optimizer(Protocol):
 class Initializer(Protocol):
     """The weights a run starts from. `build()`.
 
-    It may have `source`, known once it has initialized: what it cost to train the runs it started from
-    (seconds, cpu_seconds, flops, tokens), which is kept beside the run's own cost, not within it. So may a
-    data selector, of runs that it is guided by.
+    It may have `sources`, known once it has initialized: by the real path of their folders, what it cost to
+    train the runs it started from (seconds, cpu_seconds, flops, tokens), which is kept beside the run's own
+    cost, not within it. So may a data selector, of runs that it is guided by.
     """
 
     def initialize(self, model: nn.Module, tokenizer: Tokenizer, depth: int) -> list[str]:

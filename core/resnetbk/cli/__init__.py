@@ -7,6 +7,7 @@ import io
 import os
 import sys
 import traceback
+from functools import partial
 from pathlib import Path
 
 import click
@@ -74,14 +75,34 @@ class Verbs(click.Group):
 @click.pass_context
 def cli(context: click.Context, manifests: tuple[str, ...], block: tuple[str, ...]) -> None:
     """Language models and their trainers, assembled from spec files out of pluggable components."""
-    from resnetbk.registry.lookup import Registry
+    from resnetbk.registry.lookup import PATHS, PLUGINS, Registry, listed
 
     registry = Registry.discover([Path(path) for path in manifests], block=block)
     names = [plugin.name for plugin in registry.plugins]
     unknown = [f"--block: no plugin {name!r}{nearest(name, names)}" for name in block if name not in names]
     if unknown:
         raise UserError(*unknown)
+    allowed, blocked = listed()
+    for name in sorted((allowed | blocked) - set(names)):
+        click.echo(f"{PLUGINS}: no plugin {name!r}{nearest(name, names)}", err=True)
+    _pass_on(context, PATHS, os.pathsep, [os.path.abspath(path) for path in manifests])
+    _pass_on(context, PLUGINS, ",", [f"-{name}" for name in block])
     context.obj = registry
+
+
+def _pass_on(context: click.Context, variable: str, separator: str, more: list[str]) -> None:
+    """Lets whatever looks for plugins while a verb runs, such as a run to start from, find the same."""
+    before = os.environ.get(variable)
+    if more:
+        os.environ[variable] = separator.join([*more, *([before] if before else [])])
+        context.call_on_close(partial(_put_back, variable, before))
+
+
+def _put_back(variable: str, before: str | None) -> None:
+    if before is None:
+        os.environ.pop(variable, None)
+    else:
+        os.environ[variable] = before
 
 
 def main(arguments: list[str] | None = None) -> None:

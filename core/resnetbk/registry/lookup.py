@@ -45,9 +45,8 @@ class Registry:
         `allow` (in place of the environment's list) keeps all others out. `block` adds to the
         environment's list and always wins. A plugin with a faulty manifest harms no other.
         """
-        listed = [name.strip() for name in os.environ.get(PLUGINS, "").split(",")]
-        blocked = {*block, *(name[1:].strip() for name in listed if name.startswith("-"))}
-        named = {name for name in listed if name and not name.startswith("-")}
+        named, unwanted = listed()
+        blocked = {*block, *unwanted}
         allowed = (named or None) if allow is None else set(allow)
         more = [Path(path) for path in os.environ.get(PATHS, "").split(os.pathsep) if path]
         plugins: dict[str, Plugin] = {}  # by file, so that one named twice counts once
@@ -165,6 +164,13 @@ class Registry:
             raise UserError(f"no plugin {name!r}{nearest(name, (plugin.name for plugin in self.plugins))}")
         if all(plugin.error for plugin in plugins):
             raise UserError(f"{plugins[0]}: {plugins[0].error}")
+
+
+def listed() -> tuple[set[str], set[str]]:
+    """The plugins that the environment allows, and those that it blocks, by name."""
+    names = [name.strip() for name in os.environ.get(PLUGINS, "").split(",")]
+    blocked = {name[1:].strip() for name in names if name.startswith("-")}
+    return {name for name in names if name and not name.startswith("-")}, blocked
 
 
 def _check(kind: str) -> None:

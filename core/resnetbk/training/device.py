@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+
 import torch
 
 from resnetbk.errors import UserError
@@ -10,9 +14,24 @@ EXHAUSTED = ("out of memory", "not enough memory", "can't allocate memory", "ALL
 """What CUDA's and the CPU's allocators and cuBLAS say, in errors that have no type of their own."""
 
 
+_HERE: ContextVar[torch.device | None] = ContextVar("device", default=None)
+
+
+@contextmanager
+def at(device: torch.device) -> Iterator[None]:
+    """Within it, what asks `find_device` for none in particular gets this one."""
+    token = _HERE.set(device)
+    try:
+        yield
+    finally:
+        _HERE.reset(token)
+
+
 def find_device(asked: str | None = None) -> torch.device:
-    """`cpu` or `cuda` as asked; without that, cuda where there is one. Raises UserError for one that is not
-    there."""
+    """`cpu` or `cuda` as asked; without that, that of `at`, else cuda where there is one. Raises UserError
+    for one that is not there."""
+    if not asked and (here := _HERE.get()):
+        return here
     there = torch.cuda.is_available()
     if asked == "cuda" and not there:
         raise UserError("there is no CUDA device here; leave --device out, or say cpu")

@@ -18,7 +18,7 @@ from resnetbk.model.assemble import assemble, build
 from resnetbk.model.language_model import Output
 from resnetbk.spec.spec import Spec
 from resnetbk.training.data import Data
-from resnetbk.training.device import exhausted, find_device
+from resnetbk.training.device import at, exhausted, find_device
 from resnetbk.training.doubt import doubt
 from resnetbk.training.gradients import clip
 from resnetbk.training.meter import Meter
@@ -42,7 +42,7 @@ class Learner:
         self.device = find_device(device)
         self.meter = Meter(self.device if self.device.type == "cuda" else None)
         text = build("data.corpus", spec.data.corpus)
-        with self.meter.phase("setup", always=True):
+        with self.meter.phase("setup", always=True), at(self.device):
             self.data = Data.of(text, spec.data)
             if spec.train.batch > len(self.data.train):
                 raise UserError(
@@ -66,9 +66,11 @@ class Learner:
                 batch=spec.train.batch,
                 seed=spec.seed,
             )
+            # by folder, so that a run which is start and reference at once is charged once
+            sources = getattr(start, "sources", {}) | getattr(self.selector, "sources", {})
             self.source: Counter[str] = Counter()
-            for part in (start, self.selector):
-                self.source.update(getattr(part, "source", {}))
+            for cost in sources.values():
+                self.source.update(cost)
         self.elsewhere: Counter[str] = Counter()
         self.step = 0
         self.tokens = 0

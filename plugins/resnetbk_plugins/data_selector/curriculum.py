@@ -73,10 +73,10 @@ class PacedSelector:
     come into use belong to the pass under way. When all are in use, batches are those that `shuffle` would
     give at the same steps, and the windows move with every epoch, as they do there.
 
-    order  (P,) numbers of the windows without the probe's
-    used   (P,) bool: what has been chosen in this pass
-    lead   what stalls have added to the way
-    source what the reference cost to train, where there is one
+    order   (P,) numbers of the windows without the probe's
+    used    (P,) bool: what has been chosen in this pass
+    lead    what stalls have added to the way
+    sources what the reference cost to train, by its folder, where there is one
     """
 
     def __init__(
@@ -85,9 +85,9 @@ class PacedSelector:
         shuffle: ShuffleSelector,
         layout: Layout,
         ranked: Array,
-        source: dict[str, float],
+        sources: dict[str, dict[str, float]],
     ) -> None:
-        self.source = source
+        self.sources = sources
         self.keys = keys
         self.shuffle = shuffle
         self.layout = layout
@@ -107,9 +107,9 @@ class PacedSelector:
         """In the order of `keys.measure`, rising unless `descending`."""
         shuffle = Shuffle().build(tokens=tokens, window=window, batch=batch, seed=seed)
         layout = Layout.like(shuffle)
-        hard, source = difficulty(tokens, layout, keys.measure, keys.reference)
+        hard, sources = difficulty(tokens, layout, keys.measure, keys.reference)
         ranked = np.argsort(-hard if descending else hard, kind="stable")
-        return cls(keys, shuffle, layout, ranked.astype(np.min_scalar_type(layout.count)), source)
+        return cls(keys, shuffle, layout, ranked.astype(np.min_scalar_type(layout.count)), sources)
 
     def select(self, turn: Turn) -> Windows:
         """starts (batch,) int64."""

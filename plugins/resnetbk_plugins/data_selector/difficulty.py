@@ -20,9 +20,11 @@ ORDER = 5
 give 1.92, 1.57, 1.44, 1.43 and 1.45 nats a token; the counting floor is 1.52, on text held out."""
 
 
-def difficulty(tokens: Array, layout: Layout, measure: str, reference: str) -> tuple[Array, dict[str, float]]:
+def difficulty(
+    tokens: Array, layout: Layout, measure: str, reference: str
+) -> tuple[Array, dict[str, dict[str, float]]]:
     """(count,) float32 for each window of the layout, larger when harder; see `Curriculum` for the measures.
-    And what the reference cost to train, where there is one.
+    And what the reference cost to train, by its folder, where there is one.
 
     Raises what `reference_losses` does.
     """

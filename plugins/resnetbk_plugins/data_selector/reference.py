@@ -17,14 +17,14 @@ PIECE = 2**24
 """Tokens that are compared at a time."""
 
 
-def reference_losses(tokens: Array, layout: Layout, path: str) -> tuple[Array, dict[str, float]]:
+def reference_losses(tokens: Array, layout: Layout, path: str) -> tuple[Array, dict[str, dict[str, float]]]:
     """(count,) float32: the mean loss of each window, in nats a token, under the run in folder `path`; and
-    what that run cost to train.
+    what that run cost to train, by its folder.
 
-    The run is only read. Its components must be installed, or named by RESNETBK_REGISTRY. It must have been
-    trained on these very tokens, which its corpus and tokenizer, read once more, show: a token would mean
-    something else to it otherwise. Raises UserError when it was not, StorageError for a run that is
-    missing, damaged, or none.
+    The run is only read. Its components must be installed, or named by --registry or RESNETBK_REGISTRY. It
+    must have been trained on these very tokens, which its corpus and tokenizer, read once more, show: a token
+    would mean something else to it otherwise. Raises UserError when it was not, StorageError for a run that
+    is missing, damaged, or none.
     """
     import torch
 
@@ -32,7 +32,7 @@ def reference_losses(tokens: Array, layout: Layout, path: str) -> tuple[Array, d
     from resnetbk.kinds import Windows
     from resnetbk.training.device import find_device
     from resnetbk.training.objective import TOKENS_PER_PASS, objective
-    from resnetbk_plugins.initializer.source import reading
+    from resnetbk_plugins.initializer.source import identity, reading
 
     # assembling a model seeds torch, whose generators belong to the run that is being set up
     with torch.random.fork_rng(devices=range(torch.cuda.device_count())), torch.inference_mode():
@@ -53,7 +53,7 @@ def reference_losses(tokens: Array, layout: Layout, path: str) -> tuple[Array, d
             windows: Windows = layout.windows(np.arange(first, last))
             result, _ = objective(model, data.batch(windows, device), run.spec.train.precision)
             losses[first:last] = result.window_losses.float().cpu().numpy()
-    return losses, dict(run.cost)
+    return losses, {identity(path): dict(run.cost)}
 
 
 def _equal(one: Array, other: Array) -> bool:

@@ -48,11 +48,11 @@ class Grow:
 
 
 class GrowInitializer:
-    """`source`: what it cost to train the source, once it has initialized."""
+    """`sources`: what it cost to train the source, by folder, once it has initialized."""
 
     def __init__(self, options: Grow) -> None:
         self.options = options
-        self.source: dict[str, float] = {}
+        self.sources: dict[str, dict[str, float]] = {}
 
     def initialize(self, model: nn.Module, tokenizer: Tokenizer, depth: int) -> list[str]:
         """Draws shares from torch's global generator.
@@ -79,7 +79,7 @@ class GrowInitializer:
             f"grown from depth {before.depth} to {depth} and width {before.width} to {width}",
             *transfer(model, tokenizer, found, weights, PARTS),
         ]
-        self.source = found.cost
+        self.sources = found.sources
         if shared_tokens(tokenizer, found.tokenizer).same:
             lines.append(difference(model, found))
         return lines

@@ -64,11 +64,11 @@ class Run:
 
 
 class RunInitializer:
-    """`source`: what it cost to train the source, once it has initialized."""
+    """`sources`: what it cost to train the source, by folder, once it has initialized."""
 
     def __init__(self, options: Run) -> None:
         self.options = options
-        self.source: dict[str, float] = {}
+        self.sources: dict[str, dict[str, float]] = {}
 
     def initialize(self, model: nn.Module, tokenizer: Tokenizer, depth: int) -> list[str]:
         """Raises StorageError for a source that is none, or damaged, or does not fit at all; UserError for
@@ -79,7 +79,7 @@ class RunInitializer:
         options = self.options
         self._check_names(model)
         found = read_source(options.path)
-        self.source = found.cost
+        self.sources = found.sources
         lines = [found.line(), *transfer(model, tokenizer, found, found.weights, options.parts)]
         for name, parameter in model.named_parameters():
             parts = parts_of(name)

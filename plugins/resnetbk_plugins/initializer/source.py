@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -35,12 +36,22 @@ class Source:
     weights: dict[str, Tensor]
     cost: dict[str, float]
 
+    @property
+    def sources(self) -> dict[str, dict[str, float]]:
+        """Its cost by its folder."""
+        return {identity(self.path): self.cost}
+
     def line(self) -> str:
         cost = self.cost
         return (
             f"{self.path} at step {self.step}, which cost {cost['seconds']:.3g} s, {cost['flops']:.3g} "
             f"operations and {cost['tokens']:.3g} tokens to train"
         )
+
+
+def identity(path: str) -> str:
+    """The folder of a run, whatever it is called here."""
+    return os.path.realpath(Path(path).expanduser())
 
 
 @contextmanager
@@ -58,7 +69,8 @@ def reading(key: str, path: str) -> Iterator[None]:
 
 
 def read_source(path: str) -> Source:
-    """The run in the folder `path`; its components must be installed, or named by RESNETBK_REGISTRY.
+    """The run in the folder `path`; its components must be installed, or named by --registry
+    or RESNETBK_REGISTRY.
 
     Raises StorageError for one that is missing, damaged, or no run.
     """

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 
 import tiny
 
@@ -132,3 +133,44 @@ def test_a_private_manifest_is_found_by_option(call, tmp_path):
     assert "my own" in call("--registry", manifest, "list", "tokenizer")[1]
     assert "size" in call("--registry", manifest, "show", "mine")[1]
     assert call("show", "mine")[0] == 2
+
+
+def test_a_run_to_start_from_is_read_with_the_same_plugins(call, tmp_path, monkeypatch):
+    monkeypatch.setenv("RESNETBK_PLUGINS", "")
+    monkeypatch.delenv("RESNETBK_REGISTRY", raising=False)
+    manifest = tmp_path / "mine" / "registry.toml"
+    manifest.parent.mkdir()
+    manifest.write_text(
+        'schema = 1\n[optimizer.mine]\nuse = "mine_parts:Mine"\nsummary = "muon by another name"\n'
+    )
+    (manifest.parent / "mine_parts.py").write_text(
+        "import attrs\nfrom resnetbk_plugins.optimizer.muon import Muon\n\n\n"
+        '@attrs.frozen(kw_only=True)\nclass Mine(Muon):\n    "Mine."\n'
+    )
+    source, spec = tmp_path / "source", tiny.write_spec(tmp_path, steps="steps = 1")
+    start = f'train.start={{ use = "run", path = "{source}" }}'
+    private = ("--registry", manifest)
+    code, _, err = call(*private, "train", spec, "--set", "train.optimizer=mine", "--out", source)
+    assert code == 0, err
+    code, out, err = call(*private, "train", spec, "--set", start, "--out", tmp_path / "child")
+    assert code == 0, err
+    assert "It builds on runs" in out
+    assert os.environ["RESNETBK_PLUGINS"] == ""
+    assert "RESNETBK_REGISTRY" not in os.environ
+    code, _, err = call("train", spec, "--set", start, "--out", tmp_path / "other")
+    assert code == 4
+    assert "train.optimizer: no plugin 'mine'" in err
+    code, _, err = call(
+        *private, "--block", "mine", "train", spec, "--set", start, "--out", tmp_path / "other"
+    )
+    assert code == 4
+    assert "blocked" in err
+    assert os.environ["RESNETBK_PLUGINS"] == ""
+
+
+def test_a_mistyped_name_in_the_environment_is_told(call, monkeypatch):
+    for listed, missing in (("resnetbkk,resnetbk", "resnetbkk"), ("-resnetbkk", "resnetbkk")):
+        monkeypatch.setenv("RESNETBK_PLUGINS", listed)
+        code, _, err = call("list")
+        assert code == 0
+        assert err == f"RESNETBK_PLUGINS: no plugin '{missing}'; did you mean 'resnetbk'?\n"

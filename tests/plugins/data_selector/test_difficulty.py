@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 import resnetbk
 from resnetbk.errors import StorageError, UserError
+from resnetbk.training.device import find_device
 from resnetbk.training.learner import Learner
 from resnetbk_plugins.data_selector import ngram
 from resnetbk_plugins.data_selector.difficulty import MEASURES, difficulty, window_nats
@@ -85,9 +86,11 @@ def test_noise_is_harder_than_words_and_words_than_a_pattern(measure: str, tmp_p
     """From a file that is mapped, as from memory."""
     pupil.TOKENS.tofile(tmp_path / "tokens")
     mapped = np.memmap(tmp_path / "tokens", np.uint8, "r")
-    (hard, source), (same, _) = (difficulty(tokens, LAYOUT, measure, "") for tokens in (mapped, pupil.TOKENS))
+    (hard, sources), (same, _) = (
+        difficulty(tokens, LAYOUT, measure, "") for tokens in (mapped, pupil.TOKENS)
+    )
     np.testing.assert_array_equal(hard, same)
-    assert source == {}
+    assert sources == {}
     assert hard.dtype == np.float32
     kinds = pupil.kinds(LAYOUT.windows(np.arange(LAYOUT.count)))
     easy, learnable, noise = (hard[kinds == kind] for kind in range(3))
@@ -106,7 +109,8 @@ def test_a_references_losses_are_its_own_and_leave_torchs_generator_alone(refere
     tokens = reference.data().train
     layout = Layout.like(Shuffle().build(tokens=tokens, window=16, batch=4, seed=0))
     before = torch.get_rng_state()
-    losses, cost = reference_losses(tokens, layout, str(reference.folder.path))
+    losses, sources = reference_losses(tokens, layout, str(reference.folder.path))
+    (cost,) = sources.values()
     assert cost["tokens"] == reference.report.tokens
     assert cost["flops"] == reference.report.flops
     assert torch.equal(before, torch.get_rng_state())
@@ -118,6 +122,15 @@ def test_a_references_losses_are_its_own_and_leave_torchs_generator_alone(refere
     np.testing.assert_allclose(losses[:3], expected.mean(1).detach().numpy(), rtol=1e-4)
 
 
+def test_a_reference_runs_where_the_training_does(reference, tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    path = reference.folder.path
+    chosen = f'selector = {{ use = "curriculum", measure = "loss", reference = "{path}" }}'
+    learner = Learner(resnetbk.load(tiny.write_spec(tmp_path, selector=chosen)).spec, device="cpu")
+    assert next(learner.model.parameters()).device.type == "cpu"
+    assert find_device().type == "cuda"  # only while it was built
+
+
 def test_a_references_passes_are_charged_to_the_setup(reference, tmp_path) -> None:
     path = reference.folder.path
     spec = tiny.write_spec(
@@ -125,6 +138,8 @@ def test_a_references_passes_are_charged_to_the_setup(reference, tmp_path) -> No
     )
     loss = Learner(resnetbk.load(spec).spec)
     by_count = Learner(resnetbk.load(spec, sets=["data.selector=curriculum"]).spec)
+    begun = f'train.start={{ use = "run", path = "{path.parent / ".." / path.parent.name / path.name}" }}'
+    assert Learner(resnetbk.load(spec, sets=[begun]).spec).source == loss.source  # one run, charged once
     assert loss.source["tokens"] == reference.report.tokens
     assert by_count.source == {}
     windows = loss.selector.layout.count
