@@ -157,6 +157,25 @@ def test_ablate_against_another_spec(call, tmp_path, specs):
     assert [arm["name"] for arm in tree["comparison"]["arms"]] == ["base", "all"]
 
 
+def test_one_arm_has_settings_of_its_own_and_its_source_is_told_apart(call, tmp_path, specs):
+    a, _ = specs
+    for name, steps in (("one", 2), ("two", 3)):
+        assert call("train", a, "--set", f"train.steps={steps}", "--out", tmp_path / name)[0] == 0
+    child = tmp_path / "child.toml"
+    child.write_text(f'{a.read_text()}start = {{ use = "run", path = "{tmp_path / "one"}" }}\n')
+    arguments = ("ablate", child, "--against", a, "--equal", "tokens", *QUICK)
+    out, own = tmp_path / "out", ("--set-in", "all", f"train.start.path={tmp_path / 'two'}")
+    code, text, _ = call(*arguments, *own, "--out", out)
+    assert code == 0
+    assert "not in the budget: what the sources of all cost" in text
+    assert "--set-in all train.start.path=" in read_result(out).comparison.command
+    spent = {trial["arm"]: trial["source"].get("tokens") for trial in trials(out)}
+    assert spent == {"base": None, "all": 3 * 2 * 16}
+    code, _, err = call(*arguments, "--set-in", "al", "train.batch=2", "--out", tmp_path / "none")
+    assert (code, err) == (2, "--set-in: there is no arm 'al'; did you mean 'all'?\n")
+    assert not (tmp_path / "none").exists()
+
+
 def test_other_tokenizers_are_compared_in_bits_per_byte(call, tmp_path, specs):
     a, _ = specs
     chars = tmp_path / "chars.toml"
