@@ -46,15 +46,7 @@ def _factor_section(found: Ablation) -> str:
         Group(
             factor.name,
             _HUES[factor.verdict],
-            [
-                Estimate(f"{text}{_among(targets)}", interval, hollow)
-                for targets, worth in _worths(factor).items()
-                for text, interval, hollow in (
-                    ("alone", worth.alone, True),
-                    ("in company", worth.company, False),
-                )
-                if interval is not None
-            ],
+            _estimates(factor),
             factor.verdict,
         )
         for factor in found.factors
@@ -87,6 +79,20 @@ def _factor_section(found: Ablation) -> str:
         html.grid(head, rows, words=2),
         html.element("p", f"Combinations that cannot be: {refused}.", "note") if refused else "",
     )
+
+
+def _estimates(factor: Factor) -> list[Estimate]:
+    """Of shared costs only what differs from the worth with them in full."""
+    full = factor.worth
+    return [
+        Estimate(f"{text}{_among(targets)}", interval, hollow)
+        for targets, worth in _worths(factor).items()
+        for text, interval, same, hollow in (
+            ("alone", worth.alone, full.alone, True),
+            ("in company", worth.company, full.company, False),
+        )
+        if interval is not None and (targets == 1 or interval != same)
+    ]
 
 
 def _worths(factor: Factor) -> dict[int, Worth]:
