@@ -26,7 +26,7 @@ def ablation(comparison: Comparison, made: Design, trials: Sequence[Trial]) -> A
         targets: {name: measures(comparison.goal, trials, name, refused, targets) for name in made.arms}
         for targets in (1, *TARGETS)
     }
-    missing = {**{name: f"{name}: {reason}" for name, reason in refused.items()}}
+    missing = {name: f"{name}: {reason}" for name, reason in refused.items()}
     missing |= {name: f"{name} cannot be made: {reason}" for name, reason in made.left_out.items()}
     return Ablation(
         comparison=comparison,

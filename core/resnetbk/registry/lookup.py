@@ -169,7 +169,7 @@ class Registry:
 def listed() -> tuple[set[str], set[str]]:
     """The plugins that the environment allows, and those that it blocks, by name."""
     names = [name.strip() for name in os.environ.get(PLUGINS, "").split(",")]
-    blocked = {name[1:].strip() for name in names if name.startswith("-")}
+    blocked = {name[1:].strip() for name in names if name.startswith("-")} - {""}
     return {name for name in names if name and not name.startswith("-")}, blocked
 
 
