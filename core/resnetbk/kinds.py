@@ -30,6 +30,10 @@ State = dict[str, "Tensor"]
 Penalties = Mapping[str, "Tensor"]
 """Named scalars, already weighted, that are added to the cross-entropy and logged apart from it."""
 
+Sources = dict[str, dict[str, float]]
+"""What it cost to train the runs that another one needed (seconds, cpu_seconds, flops, tokens), by the real
+paths of their folders."""
+
 
 @attrs.frozen
 class Kind:
@@ -418,9 +422,8 @@ class Optimizer(Protocol):
 class Initializer(Protocol):
     """The weights a run starts from. `build()`.
 
-    It may have `sources`, known once it has initialized: by the real path of their folders, what it cost to
-    train the runs it started from (seconds, cpu_seconds, flops, tokens), which is kept beside the run's own
-    cost, not within it. So may a data selector, of runs that it is guided by.
+    It may have `sources: Sources`, known once it has initialized, of the runs it started from: their cost is
+    kept beside the run's own, not within it. So may a data selector, of runs that it is guided by.
     """
 
     def initialize(self, model: nn.Module, tokenizer: Tokenizer, depth: int) -> list[str]:

@@ -4,12 +4,21 @@ from __future__ import annotations
 
 import math
 import random
+from collections.abc import Mapping
 
 import attrs
 
 from resnetbk.errors import NumericError
-from resnetbk.measure.plan import Outcome
+from resnetbk.measure.compare import Session
+from resnetbk.measure.comparison import Goal
+from resnetbk.measure.journal import Journal
+from resnetbk.measure.plan import Outcome, Plan
 from resnetbk.spec.spec import Spec
+
+QUIET = {"noise": 0.0, "loss_noise": 0.0, "drift": 0.0, "busy": 0.0}
+"""Of a machine that others leave alone."""
+
+TO_LOSS = Goal(loss=1.95)
 
 
 @attrs.define
@@ -100,3 +109,23 @@ class Machine:
             peak_memory=1 << 20,
             source={"seconds": curve.source} if curve.source else {},
         )
+
+
+def session(
+    specs: Spec | Mapping[str, Spec],
+    curves: Mapping[str, Curve],
+    goal: Goal = TO_LOSS,
+    *,
+    seed: int = 0,
+    journal: Journal | None = None,
+    pairs: int = 5,
+    reach: float = 8.0,
+    tolerance: float = 0.15,
+    **machine: float,
+) -> tuple[Session, Machine]:
+    """A comparison of arms, of one spec or of their own, that learn as their curves say."""
+    arms = dict.fromkeys(curves, specs) if isinstance(specs, Spec) else specs
+    named = {arm: attrs.evolve(spec, name=arm.replace(" ", "-")) for arm, spec in arms.items()}
+    simulated = Machine({named[arm].name: curve for arm, curve in curves.items()}, seed=seed, **machine)
+    plan = Plan(name="x", arms=named, goal=goal, pairs=pairs, reach=reach, tolerance=tolerance)
+    return Session(plan, simulated.train, simulated.calibrate, journal or Journal()), simulated

@@ -10,6 +10,7 @@ from resnetbk.training import checkpoint
 from resnetbk.training.experiment import Experiment
 
 SENTENCE = "the quick brown fox jumps over the lazy dog, and then it sleeps. "
+HASHED = 'embedding = { use = "ngram-hash", order = 3 }'
 
 
 def corpus(folder: Path) -> Path:

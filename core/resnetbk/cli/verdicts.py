@@ -59,11 +59,8 @@ def print_comparison(found: Comparison) -> None:
     for arm in found.arms:
         if arm.refused:
             console.print(f"{escape(arm.name)}: unequal, so no number: {escape(arm.refused)}", soft_wrap=True)
-    built = [arm.name for arm in found.arms if any(t.source for t in found.trials if t.arm == arm.name)]
-    if built and goal.loss is None:
-        console.print(
-            f"not in the budget: what the sources of {escape(', '.join(built))} cost", soft_wrap=True
-        )
+    if goal.loss is None and (built := ", ".join(found.building())):
+        console.print(f"not in the budget: what the sources of {escape(built)} cost", soft_wrap=True)
     counted = max((arm.loss.n for arm in found.arms if not arm.refused), default=0)
     thrown = f", {found.thrown_out} thrown out" if found.thrown_out else ""
     console.print(f"[dim]{counted} rounds{thrown}[/]", soft_wrap=True)

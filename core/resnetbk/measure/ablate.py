@@ -61,7 +61,7 @@ def _factor(
         name=factor.name,
         what=factor.what,
         worth=worth,
-        amortised=worths if to_loss and any(each != worth for each in worths.values()) else {},
+        amortised=worths if any(each != worth for each in worths.values()) else {},
         verdict=verdict,
         note="; ".join(dict.fromkeys(missing[name] for name in names if name in missing)),
     )

@@ -128,6 +128,11 @@ class Comparison:
     command: str
     thrown_out: int = 0
 
+    def building(self) -> list[str]:
+        """The arms that needed other runs, to start from or to choose data by."""
+        built = {trial.arm for trial in self.trials if trial.source}
+        return [arm.name for arm in self.arms if arm.name in built]
+
 
 @attrs.frozen
 class Worth:

@@ -124,7 +124,7 @@ def _set_in(
         before = _tree(arms[name], registry)
         try:
             own = [assignment for arm, assignment in sets if arm == name]
-            changed[name] = read_text(toml_write.dumps(before), registry, name, own)
+            changed[name] = _spec(before, registry, own)
         except UserError as error:
             mistakes += [f"--set-in: {name}: {mistake}" for mistake in error.mistakes]
             continue
@@ -207,8 +207,8 @@ def _tree(spec: Spec, registry: Registry) -> Tree:
     return tomllib.loads(dump(spec, registry))
 
 
-def _spec(tree: Tree, registry: Registry) -> Spec:
-    return read_text(toml_write.dumps(tree), registry)
+def _spec(tree: Tree, registry: Registry, sets: Sequence[str] = ()) -> Spec:
+    return read_text(toml_write.dumps(tree), registry, sets=sets)
 
 
 def _get(tree: Tree, key: str) -> Any:

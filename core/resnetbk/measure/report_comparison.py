@@ -61,7 +61,7 @@ def loss_section(found: Comparison) -> str:
         "Each small dot is a training of its own, whose learning rate decayed to its end. Lines join the "
         "means of budgets; bands span the seeds."
     )
-    if any(trial.source for trial in found.trials):
+    if found.building():
         note += " What sources cost is in none of these curves."
     return html.section(
         f"Held-out loss, {words.unit(found)}",

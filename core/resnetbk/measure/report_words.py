@@ -59,8 +59,7 @@ def verdict(found: Comparison, arm: Arm, name: str = "", first: str = "") -> str
     if arm is found.arms[0]:
         return f"{name} ends at {html.nats(arm.loss.estimate)} {unit(found)}."
     if found.goal.loss is None:
-        free = any(trial.source for trial in found.trials if trial.arm == arm.name)
-        besides = ", what its source cost not counted" if free else ""
+        besides = ", what its source cost not counted" if arm.name in found.building() else ""
         gain = _gain(arm.gained, first, short_unit(found))
         return f"{name} {gain} at {escape(goal_words(found))}{besides}."
     cost = next((cost for cost in COSTS if cost in arm.saved), None)
@@ -152,7 +151,7 @@ def method_words(found: Comparison) -> list[str]:
         "Inference is what the trained model needs to read the held-out text, for each token, and no part of "
         "what its training costs."
     )
-    if any(trial.source for trial in found.trials):
+    if found.building():
         costs += (
             " What it cost to train the runs that an arm starts from, or chooses its data by, is charged "
             "too, once in full and once shared among several targets"

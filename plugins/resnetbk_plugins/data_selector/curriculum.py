@@ -16,7 +16,7 @@ from resnetbk_plugins.data_selector.pacing import PACINGS, share
 from resnetbk_plugins.data_selector.shuffle import Shuffle, ShuffleSelector
 
 if TYPE_CHECKING:
-    from resnetbk.kinds import Array
+    from resnetbk.kinds import Array, Sources
 
 STALLED = 0.01
 """An improvement of the probe's loss by a smaller part of it is none."""
@@ -85,7 +85,7 @@ class PacedSelector:
         shuffle: ShuffleSelector,
         layout: Layout,
         ranked: Array,
-        sources: dict[str, dict[str, float]],
+        sources: Sources,
     ) -> None:
         self.sources = sources
         self.keys = keys

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import attrs
 
 from resnetbk.errors import UserError
-from resnetbk.kinds import Initializer
+from resnetbk.kinds import Initializer, Sources
 from resnetbk_plugins.initializer.run import PARTS, not_empty
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ class GrowInitializer:
 
     def __init__(self, options: Grow) -> None:
         self.options = options
-        self.sources: dict[str, dict[str, float]] = {}
+        self.sources: Sources = {}
 
     def initialize(self, model: nn.Module, tokenizer: Tokenizer, depth: int) -> list[str]:
         """Draws shares from torch's global generator.

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import attrs
 
 from resnetbk.errors import UserError, nearest
-from resnetbk.kinds import Initializer
+from resnetbk.kinds import Initializer, Sources
 from resnetbk.model.names import parts_of
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ class RunInitializer:
 
     def __init__(self, options: Run) -> None:
         self.options = options
-        self.sources: dict[str, dict[str, float]] = {}
+        self.sources: Sources = {}
 
     def initialize(self, model: nn.Module, tokenizer: Tokenizer, depth: int) -> list[str]:
         """Raises StorageError for a source that is none, or damaged, or does not fit at all; UserError for

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from resnetbk.errors import StorageError, UserError
-from resnetbk.kinds import Tokenizer
+from resnetbk.kinds import Sources, Tokenizer
 from resnetbk.registry.lookup import Registry
 from resnetbk.spec.lock import read_lock
 from resnetbk.spec.spec import Spec
@@ -37,7 +37,7 @@ class Source:
     cost: dict[str, float]
 
     @property
-    def sources(self) -> dict[str, dict[str, float]]:
+    def sources(self) -> Sources:
         """Its cost by its folder."""
         return {identity(self.path): self.cost}
 
