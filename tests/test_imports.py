@@ -11,12 +11,15 @@ import pytest
 import tiny
 
 import resnetbk
+import resnetbk_instrument
 import resnetbk_plugins
 
-CORE, PLUGINS = (Path(package.__path__[0]) for package in (resnetbk, resnetbk_plugins))
+CORE, PLUGINS, INSTRUMENT = (
+    Path(package.__path__[0]) for package in (resnetbk, resnetbk_plugins, resnetbk_instrument)
+)
 
 # what may import what: a folder imports from those further right alone
-ORDER = ("cli", "testing", "template", "measure", "training", "model", "spec", "registry")
+ORDER = ("cli", "testing", "template", "training", "runs", "metering", "model", "lock", "spec", "registry")
 
 
 def imported_by(*command: str) -> set[str]:
@@ -52,6 +55,7 @@ def test_show_and_check_do_not_import_torch(tmp_path):
 def test_core_names_no_first_party_component_and_imports_downwards(path):
     text = path.read_text()
     assert "resnetbk_plugins" not in text
+    assert "resnetbk_instrument" not in text
     folder = path.relative_to(CORE).parts[0]
     for node in ast.walk(ast.parse(text)):
         names = [node.module] if isinstance(node, ast.ImportFrom) and node.module else []
@@ -78,7 +82,7 @@ def test_core_contains_no_component_name():
                 assert node.value not in names - allowed, f"{path}:{node.lineno} names {node.value}"
 
 
-@pytest.mark.parametrize("root", [CORE, PLUGINS], ids=["core", "plugins"])
+@pytest.mark.parametrize("root", [CORE, PLUGINS, INSTRUMENT], ids=["core", "plugins", "instrument"])
 def test_nothing_evaluates_code_or_unpickles(root):
     for path in root.rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):

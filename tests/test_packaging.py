@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
+PLUGINS = ROOT / "plugins"
 REGISTRY = (ROOT / "registry.toml").read_bytes()
 
 
@@ -24,7 +25,7 @@ def listed_packages() -> set[str]:
 
 def test_setup_cfg_lists_every_package_of_both_roots():
     found = set()
-    for root in (ROOT / "core" / "resnetbk", ROOT / "plugins" / "resnetbk_plugins"):
+    for root in (ROOT / "core" / "resnetbk", PLUGINS / "resnetbk_plugins", PLUGINS / "resnetbk_instrument"):
         folders = {path.parent for path in root.rglob("*.py")}
         found |= {".".join(folder.relative_to(root.parent).parts) for folder in folders}
     assert listed_packages() == found
@@ -35,7 +36,10 @@ def test_setup_cfg_lists_every_package_of_both_roots():
 
 def test_the_roots_hold_nothing_else():
     assert {p.name for p in (ROOT / "core").iterdir()} - {"__pycache__"} == {"resnetbk"}
-    assert {p.name for p in (ROOT / "plugins").iterdir()} - {"__pycache__"} == {"resnetbk_plugins"}
+    assert {p.name for p in (ROOT / "plugins").iterdir()} - {"__pycache__"} == {
+        "resnetbk_plugins",
+        "resnetbk_instrument",
+    }
 
 
 @pytest.fixture(scope="module")

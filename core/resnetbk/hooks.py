@@ -174,6 +174,21 @@ def resnetbk_interrupted(reason: str) -> None:
     """The run ended by a signal or an error, which is raised right after this."""
 
 
+# ---------------------------------------------------------------- hooks of the command line
+
+
+@hookspec
+def resnetbk_baselines(data: Any) -> Mapping[str, float]:  # type: ignore[empty-body]
+    """What plain models reach on the held-out text of `data` (a `resnetbk.training.data.Data`), in nats/token
+    by name: rows of the table that `train` and `eval` print. Asked of plugins that bring verbs."""
+
+
+@hookspec
+def resnetbk_trained(run: Any, data: Any) -> str:  # type: ignore[empty-body]
+    """`train` has printed its results. What comes back, such as where a page is, is printed too. Asked of
+    plugins that bring verbs; library use does not ask."""
+
+
 HOOKS = tuple(name for name in dir(sys.modules[__name__]) if name.startswith("resnetbk_"))
 
 
@@ -212,13 +227,13 @@ def _guarded(
     told = False
     name = _name(observer)
 
-    def guard(hook: str, implementation: Callable[..., None]) -> Callable[..., None]:
+    def guard(hook: str, implementation: Callable[..., object]) -> Callable[..., object]:
         # `wraps` keeps pluggy's mark and lets it see the arguments that are asked for.
         @functools.wraps(implementation)
-        def call(*arguments: object) -> None:
+        def call(*arguments: object) -> object:
             nonlocal told
             try:
-                implementation(*arguments)
+                return implementation(*arguments)
             except (Exception, SystemExit) as error:  # an observer may not end the run
                 if hook == "resnetbk_check" and isinstance(error, UserError):
                     raise
@@ -226,6 +241,7 @@ def _guarded(
                     told = True
                     cause = " ".join(f"{type(error).__name__}: {error}".split())
                     complain(f"observer {name} failed in {hook} ({cause}); the run goes on")
+                return None
 
         return call
 

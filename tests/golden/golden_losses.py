@@ -106,7 +106,8 @@ if __name__ == "__main__":
     if options.parse_args().write:
         stored = json.loads(LOSSES.read_text()) if LOSSES.exists() else {}
         machine = here()
-        stored[machine.pop("torch")] = {**machine, "losses": measure()}
+        version = machine.pop("torch")
+        stored[version] = {**machine, "losses": measure()}
         LOSSES.write_text(json.dumps(stored, indent=1) + "\n")
     else:
         print(json.dumps(all_losses()))

@@ -12,10 +12,10 @@ import random
 import pytest
 import torch
 
+from resnetbk.metering.flops import FlopCounter, by_component
 from resnetbk.model.assemble import assemble
 from resnetbk.registry.lookup import Registry
 from resnetbk.spec.read import read_text
-from resnetbk.training.flops import FlopCounter, by_component
 
 DEPTH, BATCH, WINDOW = 4, 8, 512
 ACT, TOP_RATE = 'halting = { use = "act", bias = -0.5 }', 'gate = { use = "top-rate", keep = 0.5 }'

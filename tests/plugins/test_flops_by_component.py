@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 
 from resnetbk.kinds import Weight
+from resnetbk.metering.flops import FlopCounter
 from resnetbk.registry.lookup import Registry
-from resnetbk.training.flops import FlopCounter
 
 B, N, D, V = 2, 96, 64, 50
 R = B * N

@@ -11,8 +11,8 @@ import tiny
 import torch
 
 from resnetbk.registry.lookup import Registry
-from resnetbk.training import checkpoint
-from resnetbk.training.run_folder import RunFolder
+from resnetbk.runs import checkpoint
+from resnetbk.runs.run_folder import RunFolder
 from resnetbk.training.signals import Interrupted, Signals
 from resnetbk.training.trainer import Trainer
 

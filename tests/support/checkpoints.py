@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from resnetbk.errors import StorageError
-from resnetbk.training.checkpoint import Checkpoint, load, verify
+from resnetbk.runs.checkpoint import Checkpoint, load, verify
 
 FILES = ["manifest.json", "model.safetensors", "optimizer.safetensors", "state.json"]
 

@@ -5,7 +5,16 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from resnetbk.measure.comparison import Ablation, Arm, Comparison, Factor, Goal, Interval, Trial, Worth
+from resnetbk_instrument.results.comparison import (
+    Ablation,
+    Arm,
+    Comparison,
+    Factor,
+    Goal,
+    Interval,
+    Trial,
+    Worth,
+)
 
 FLOORS = {1: 3.25, 7: 1.765}
 MACHINE = {"processor": "Pocket calculator, 2 cores", "torch": "2.13.0", "python": "3.11.9"}

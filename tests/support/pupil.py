@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from resnetbk.kinds import Turn, Windows
-from resnetbk.training import state
+from resnetbk.runs import state
 
 KINDS = ("easy", "learnable", "noise")
 KIND_TOKENS = 4096

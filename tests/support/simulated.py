@@ -9,11 +9,11 @@ from collections.abc import Mapping
 import attrs
 
 from resnetbk.errors import NumericError
-from resnetbk.measure.compare import Session
-from resnetbk.measure.comparison import Goal
-from resnetbk.measure.journal import Journal
-from resnetbk.measure.plan import Outcome, Plan
 from resnetbk.spec.spec import Spec
+from resnetbk_instrument.results.comparison import Goal
+from resnetbk_instrument.session.journal import Journal
+from resnetbk_instrument.session.plan import Outcome, Plan
+from resnetbk_instrument.session.session import Session
 
 QUIET = {"noise": 0.0, "loss_noise": 0.0, "drift": 0.0, "busy": 0.0}
 """Of a machine that others leave alone."""

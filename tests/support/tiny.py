@@ -6,7 +6,7 @@ import shutil
 from pathlib import Path
 
 import resnetbk
-from resnetbk.training import checkpoint
+from resnetbk.runs import checkpoint
 from resnetbk.training.experiment import Experiment
 
 SENTENCE = "the quick brown fox jumps over the lazy dog, and then it sleeps. "

@@ -13,71 +13,85 @@ from pathlib import Path
 import click
 
 from resnetbk.errors import ResnetbkError, UserError, nearest
+from resnetbk.registry.lookup import PATHS, PLUGINS, Registry, listed
+from resnetbk.registry.manifest import VERB
 
 VERBS = {
-    "list": "the components that are installed",
-    "show": "one component, or a spec with all its defaults",
-    "check": "look for mistakes in specs",
-    "cost": "what a spec will cost, before it is trained",
-    "train": "train a model from a spec",
-    "eval": "measure a trained run on held-out text",
-    "generate": "let a trained run write",
-    "explain": "show what a trained run spends where on a text",
-    "compare": "what specs need for the same loss, or reach with the same budget",
-    "ablate": "what each part of a spec is worth, alone and in company",
-    "tune": "search the best settings of specs, equally hard for each",
-    "new": "write a package with a component of your own",
-    "test": "put a component to all that it promises",
-    "schema": "write a JSON Schema of specs, for editors",
-    "lock": "write down all that a training depends on",
-    "diff": "how two specs, locks or runs differ",
-    "report": "make the page of a run or a comparison anew",
-    "doctor": "what this machine and this installation are like",
+    "list": "The components that are installed",
+    "show": "One component, or a spec with all its defaults",
+    "check": "Look for mistakes in specs",
+    "train": "Train a model from a spec",
+    "eval": "Measure a trained run on held-out text",
+    "generate": "Let a trained run write",
+    "new": "Write a package with a component of your own",
+    "test": "Put a component to all that it promises",
+    "schema": "Write a JSON Schema of specs, for editors",
+    "lock": "Write down all that a training depends on",
+    "diff": "How two specs, locks or runs differ",
+    "doctor": "What this machine and this installation are like",
 }
+"""Core's own verbs, each a file of this folder. All others come from manifests."""
+
+ELSEWHERE = dict.fromkeys(("compare", "ablate", "tune", "cost", "explain", "report"), "resnetbk-instrument")
+"""Where verbs come from that people look for in any installation."""
 
 
 class Verbs(click.Group):
-    """Knows every verb's name and summary, and imports only the one that is called."""
+    """Core's verbs and those of plugins, by name and summary; imports only the one that is called.
+
+    A bare name means core's verb before a plugin's, which is always to be had as `plugin/name`.
+    """
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(VERBS)
+        return list(self._summaries(ctx))
 
-    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
-        if name not in VERBS:
-            return None
-        import importlib
+    def get_command(self, ctx: click.Context, name: str) -> click.Command:
+        if name in VERBS:
+            import importlib
 
-        command: click.Command = importlib.import_module(f"resnetbk.cli.{name}_").command
-        return command
-
-    def resolve_command(
-        self, ctx: click.Context, args: list[str]
-    ) -> tuple[str | None, click.Command | None, list[str]]:
-        if args and args[0] not in VERBS and not args[0].startswith("-"):
-            raise click.UsageError(f"no verb {args[0]!r}{nearest(args[0], VERBS)}")
-        return super().resolve_command(ctx, args)
+            command: click.Command = importlib.import_module(f"resnetbk.cli.{name}_").command
+            return command
+        registry = _registry(ctx)
+        if "/" not in name and not any(entry.name == name for entry in registry.entries(VERB)):
+            raise UserError(f"no verb {name!r}{self._hint(ctx, name)}")
+        return registry.load_verb(registry.find(VERB, name))
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Verbs"):
-            formatter.write_dl(list(VERBS.items()))
+            formatter.write_dl(list(self._summaries(ctx).items()))
+
+    def _hint(self, ctx: click.Context, name: str) -> str:
+        """What to do about a verb that is not there."""
+        if name not in ELSEWHERE:
+            return nearest(name, self._summaries(ctx))
+        plugins = (plugin for plugin in _registry(ctx).plugins if plugin.name == ELSEWHERE[name])
+        state = next((plugin.error for plugin in plugins), "not installed")
+        return f"; plugin {ELSEWHERE[name]} brings it, which is {state}"
+
+    def _summaries(self, ctx: click.Context) -> dict[str, str]:
+        """The summary of each verb, by the name that calls it."""
+        entries = _registry(ctx).entries(VERB)
+        names = [*VERBS, *(entry.name for entry in entries)]
+        return VERBS | {
+            entry.name if names.count(entry.name) == 1 else f"{entry.plugin}/{entry.name}": entry.summary
+            for entry in entries
+        }
 
 
 @click.group(cls=Verbs, context_settings={"help_option_names": ["-h", "--help"]})
 @click.option(
     "--registry", "manifests", multiple=True, metavar="PATH", type=click.Path(exists=True, dir_okay=False),
-    help="A manifest of your own components; repeatable. Also RESNETBK_REGISTRY.",
+    is_eager=True, help="A manifest of your own components; repeatable. Also RESNETBK_REGISTRY.",
 )  # fmt: skip
 @click.option(
-    "--block", multiple=True, metavar="PLUGIN",
+    "--block", multiple=True, metavar="PLUGIN", is_eager=True,
     help="A plugin never to be read or imported; repeatable. Also RESNETBK_PLUGINS=-NAME.",
 )  # fmt: skip
 @click.version_option(package_name="resnetbk", prog_name="resnetbk")
 @click.pass_context
 def cli(context: click.Context, manifests: tuple[str, ...], block: tuple[str, ...]) -> None:
     """Language models and their trainers, assembled from spec files out of pluggable components."""
-    from resnetbk.registry.lookup import PATHS, PLUGINS, Registry, listed
-
-    registry = Registry.discover([Path(path) for path in manifests], block=block)
+    registry = _registry(context)
     names = [plugin.name for plugin in registry.plugins]
     unknown = [f"--block: no plugin {name!r}{nearest(name, names)}" for name in block if name not in names]
     if unknown:
@@ -87,7 +101,15 @@ def cli(context: click.Context, manifests: tuple[str, ...], block: tuple[str, ..
         click.echo(f"{PLUGINS}: no plugin {name!r}{nearest(name, names)}", err=True)
     _pass_on(context, PATHS, os.pathsep, [os.path.abspath(path) for path in manifests])
     _pass_on(context, PLUGINS, ",", [f"-{name}" for name in block])
-    context.obj = registry
+
+
+def _registry(context: click.Context) -> Registry:
+    """What is installed and what the options before the verb name, found once."""
+    if context.obj is None:
+        paths = [Path(path) for path in context.params.get("manifests", ())]
+        context.obj = Registry.discover(paths, block=context.params.get("block", ()))
+    found: Registry = context.obj
+    return found
 
 
 def _pass_on(context: click.Context, variable: str, separator: str, more: list[str]) -> None:

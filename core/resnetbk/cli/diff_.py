@@ -25,7 +25,7 @@ def command(registry: Registry, a: str, b: str, as_json: bool) -> None:
 
     Between locks and runs, also the plugin, version and source of each component, and what they ran on.
     """
-    from resnetbk.spec.changes import NOTHING, changes
+    from resnetbk.lock.changes import NOTHING, changes
 
     trees, mistakes = [], list[Mistake]()
     for what in (a, b):
@@ -60,9 +60,9 @@ def command(registry: Registry, a: str, b: str, as_json: bool) -> None:
 def _tree(what: str, registry: Registry) -> Mapping[str, Any]:
     """The sections of a lock; of a spec file only `spec`."""
     from resnetbk import toml_places
-    from resnetbk.spec.lock import facts, is_lock, load_lock
+    from resnetbk.lock.lock import facts, is_lock, load_lock
+    from resnetbk.runs.run_folder import RunFolder
     from resnetbk.spec.read import read
-    from resnetbk.training.run_folder import RunFolder
 
     if Path(what).is_dir():
         return load_lock(RunFolder.open(Path(what)).spec_lock)
@@ -75,7 +75,7 @@ def _print(found: Mapping[str, Any]) -> None:
     from rich.console import Console
     from rich.text import Text
 
-    from resnetbk.spec.changes import shown
+    from resnetbk.lock.changes import shown
 
     console = Console(highlight=False)
     if not any(found.values()):

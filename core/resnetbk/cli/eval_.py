@@ -23,7 +23,7 @@ def command(registry: Registry, run: str, sets: tuple[str, ...], as_json: bool) 
     """Measures the trained RUN on all held-out text of its corpus, or of another."""
     import attrs
 
-    from resnetbk.cli.results import print_results
+    from resnetbk.cli.results import command_hooks, print_results
     from resnetbk.training.run import Run
 
     for assignment in sets:
@@ -37,4 +37,5 @@ def command(registry: Registry, run: str, sets: tuple[str, ...], as_json: bool) 
     if as_json:
         click.echo(json.dumps(attrs.asdict(found)))
     else:
-        print_results(loaded.folder.path.name, found.loss, data, loaded.spec.data.corpus.name)
+        hooks = command_hooks(registry)
+        print_results(loaded.folder.path.name, found.loss, data, loaded.spec.data.corpus.name, hooks)

@@ -24,15 +24,15 @@ def command(registry: Registry, spec: str, sets: tuple[str, ...], out: str | Non
     sha256 of the corpus; Python, torch, threads and platform.
     """
     from resnetbk.errors import UserError
-    from resnetbk.spec.lock import lock_path
+    from resnetbk.lock.lock import lock_path
     from resnetbk.spec.read import read
 
     read_spec = read(spec, registry, sets)  # before torch is imported: mistakes answer at once
 
     import tomllib
 
+    from resnetbk.files import replace_file
     from resnetbk.training.experiment import Experiment
-    from resnetbk.training.run_folder import replace_file
 
     path = Path(out) if out else lock_path(spec)
     if path.exists() and path.samefile(spec):

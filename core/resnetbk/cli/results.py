@@ -1,27 +1,42 @@
-"""A run's result beside what counting alone reaches on the same text."""
+"""A run's result in the terminal, beside what plugins that bring verbs know of the same text."""
 
 from __future__ import annotations
 
 import math
+from typing import Any
 
+import click
 from rich.console import Console
 
 from resnetbk.cli.tables import table
-from resnetbk.measure.floor import floors
+from resnetbk.errors import UserError
+from resnetbk.hooks import manager
+from resnetbk.registry.lookup import Registry
+from resnetbk.registry.manifest import VERB
 from resnetbk.training.data import Data
 
-NAMES = {1: "unigram", 2: "bigram"}
+
+def command_hooks(registry: Registry) -> Any:
+    """The hooks of plugins that bring verbs. One that cannot be imported is a warning."""
+    brings = {entry.plugin for entry in registry.entries(VERB)}
+    modules = []
+    for plugin in registry.plugins:
+        try:
+            if plugin.name in brings and (module := registry.load_hooks(plugin)):
+                modules.append(module)
+        except UserError as error:
+            click.echo(f"warning: {error}", err=True)
+    return manager(modules).hook
 
 
-def print_results(name: str, loss: float, data: Data, corpus: str) -> None:
-    """A table of nats a token and bits a byte: the model, and Kneser-Ney n-grams of the same tokens."""
-    counted = floors(data.train, data.valid, data.tokenizer.vocabulary)
+def print_results(name: str, loss: float, data: Data, corpus: str, hooks: Any) -> None:
+    """A table of nats/token and bits/byte: the model, and the baselines of `resnetbk_baselines`."""
     per_byte = (len(data.valid) - 1) / max(data.held_out_bytes, 1) / math.log(2)
     rows = table(f"held-out text of {corpus}", "nats/token", "bits/byte")
-    found = [
-        (f"{NAMES.get(order, f'{order}-gram')} counts", nats, "dim") for order, nats in counted.nats.items()
-    ]
-    found.append((name, loss, "bold"))
-    for label, nats, style in sorted(found, key=lambda row: -row[1]):
+    baselines: dict[str, float] = {}
+    for answer in hooks.resnetbk_baselines(data=data):
+        baselines |= answer
+    results = [*((label, nats, "dim") for label, nats in baselines.items()), (name, loss, "bold")]
+    for label, nats, style in sorted(results, key=lambda row: -row[1]):
         rows.add_row(label, f"{nats:.4f}", f"{nats * per_byte:.4f}", style=style)
     Console().print(rows)

@@ -21,7 +21,7 @@ from resnetbk.registry.manifest import Entry
 def command(registry: Registry, what: str, sets: tuple[str, ...]) -> None:
     """A component with its keys, or a spec file with all its defaults written out."""
     if what.endswith(".toml") or Path(what).is_file():
-        from resnetbk.spec.lock import dump
+        from resnetbk.lock.lock import dump
         from resnetbk.spec.read import read
 
         click.echo(dump(read(what, registry, sets), registry), nl=False)

@@ -3,17 +3,11 @@
 from __future__ import annotations
 
 import shlex
-from typing import TYPE_CHECKING
 
 import click
 
 from resnetbk.cli.writing import write
-from resnetbk.errors import ResnetbkError
 from resnetbk.registry.lookup import Registry
-
-if TYPE_CHECKING:
-    from resnetbk.training.data import Data
-    from resnetbk.training.run import Run
 
 SAMPLE_TOKENS = 400
 
@@ -36,7 +30,7 @@ def command(
     device: str | None,
 ) -> None:
     """Trains the model that SPEC describes, measures it on held-out text, and lets it write."""
-    from resnetbk.spec.lock import lock_path, read_held
+    from resnetbk.lock.lock import lock_path, read_held
     from resnetbk.spec.read import read
 
     # before torch is imported: mistakes answer at once
@@ -47,16 +41,16 @@ def command(
 
     run = Experiment(read_spec, registry).train(out, resume=resume, device=device or "", locked=held_to)
 
-    from resnetbk.cli.results import print_results
+    from resnetbk.cli.results import command_hooks, print_results
     from resnetbk.training.processes import Processes
 
     if not Processes.here().first:
         return
 
     assert run.report is not None
-    data, report = run.data(), run.report
+    data, report, hooks = run.data(), run.report, command_hooks(registry)
     click.echo()
-    print_results(run.folder.path.name, report.loss, data, read_spec.data.corpus.name)
+    print_results(run.folder.path.name, report.loss, data, read_spec.data.corpus.name, hooks)
     click.echo(
         f"\n{report.parameters:,} parameters, {report.steps:,} steps, {report.tokens:,} tokens in "
         f"{report.seconds:.0f} s: {report.tokens / report.seconds:,.0f} tokens/s"
@@ -64,26 +58,10 @@ def command(
     if report.source:
         took, tokens = report.source["seconds"], report.source["tokens"]
         click.echo(f"It builds on runs that took {took:.0f} s and {tokens:,.0f} tokens")
-    _write_page(run, data)
+    for line in filter(None, hooks.resnetbk_trained(run=run, data=data)):
+        click.echo(f"\n{line}")
     first, line_break, _ = bytes(data.text.valid[:200]).decode(errors="ignore").partition("\n")
     click.echo("\nIt goes on from the first line of the held-out text:\n")
     click.echo(click.style(first + line_break, dim=True), nl=False)
     write(run.generate(first + line_break, SAMPLE_TOKENS))
     click.echo(f"\nMore of it: resnetbk generate {shlex.quote(str(run.folder.path))} --prompt TEXT")
-
-
-def _write_page(run: Run, data: Data) -> None:
-    """The run's report.html, where matplotlib is installed. It matters less than the run."""
-    from resnetbk.measure.floor import floors
-    from resnetbk.measure.report import write_run_report
-    from resnetbk.measure.report_svg import has_matplotlib
-
-    if not has_matplotlib():
-        return
-    page = run.folder.path / "report.html"
-    counted = floors(data.train, data.valid, data.tokenizer.vocabulary)  # remembered since the table
-    try:
-        write_run_report(run.folder, page, counted.nats)
-        click.echo(f"\nReport: {page}")
-    except ResnetbkError as error:
-        click.echo(f"\nwarning: there is no report: {error}", err=True)

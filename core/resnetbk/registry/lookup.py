@@ -12,13 +12,17 @@ from collections.abc import Iterable
 from itertools import accumulate
 from pathlib import Path
 from types import ModuleType
+from typing import TYPE_CHECKING, Any
 
 import attrs
 
 from resnetbk.errors import UserError, nearest
 from resnetbk.kinds import KINDS
 from resnetbk.registry.discovery import Plugin, installed, one_line, private, with_manifest
-from resnetbk.registry.manifest import Entry
+from resnetbk.registry.manifest import VERB, Entry
+
+if TYPE_CHECKING:
+    from click import Command
 
 PATHS = "RESNETBK_REGISTRY"
 """The environment variable with more manifests, separated as in PATH."""
@@ -27,7 +31,7 @@ PLUGINS = "RESNETBK_PLUGINS"
 """The environment variable that allows plugins (`a,b`: these and no others) or blocks them (`-a`)."""
 
 _FIRST = "resnetbk"
-_ORDER = {kind: i for i, kind in enumerate(KINDS)}
+_ORDER = {kind: i for i, kind in enumerate((*KINDS, VERB))}
 
 
 @attrs.frozen
@@ -68,25 +72,26 @@ class Registry:
         return cls(tuple(known))
 
     def entries(self, kind: str | None = None) -> tuple[Entry, ...]:
-        """All components, or those of one kind, sorted by kind, then name, then order of plugins.
+        """All components, those of one kind, or all verbs; by kind, then name, then order of plugins.
 
         Raises UserError for an unknown kind."""
         if kind is not None:
             _check(kind)
         manifests = (plugin.manifest for plugin in self.plugins if plugin.manifest)
         entries = (entry for manifest in manifests for entry in manifest.entries)
-        chosen = (entry for entry in entries if kind in (None, entry.kind))
+        chosen = (e for e in entries if (e.kind == kind if kind else e.kind in KINDS))
         return tuple(sorted(chosen, key=lambda entry: (_ORDER[entry.kind], entry.name)))
 
     def find(self, kind: str, name: str) -> Entry:
-        """The component of `kind` called `name` or `plugin/name`.
+        """The component of `kind`, or the verb, called `name` or `plugin/name`.
 
         Raises UserError when there is none, or when a bare name could mean several."""
         _check(kind)
         owner, slash, name = name.rpartition("/")
         if slash:
             self._check_plugin(owner)
-        known = [entry for entry in self.entries() if not slash or entry.plugin == owner]
+        known = [*self.entries(), *self.entries(VERB)]
+        known = [entry for entry in known if not slash or entry.plugin == owner]
         found = [entry for entry in known if (entry.kind, entry.name) == (kind, name)]
         if len(found) == 1:
             return found[0]
@@ -116,11 +121,29 @@ class Registry:
 
         Raises UserError, naming plugin, version and cause, whatever goes wrong in the plugin's code, and
         for what is no attrs class with a method `build`."""
+        found, problem = self._import(entry)
+        if not (isinstance(found, type) and attrs.has(found)):
+            raise UserError(f"{problem}: it is no attrs class")
+        if not callable(getattr(found, "build", None)):
+            raise UserError(f"{problem}: it has no method 'build'")
+        return found
+
+    def load_verb(self, entry: Entry) -> Command:
+        """Imports the command of a verb. Raises UserError, as `load`, and for what is no `click.Command`."""
+        import click  # here, since a library needs no command line
+
+        command, problem = self._import(entry)
+        if not isinstance(command, click.Command):
+            raise UserError(f"{problem}: it is no click command")
+        return command
+
+    def _import(self, entry: Entry) -> tuple[Any, str]:
+        """What `use` names, and how a message about it begins. Raises UserError."""
         plugin = next((p for p in self.plugins if p.name == entry.plugin), None)
         if plugin and plugin.blocked:
             raise UserError(f"{plugin}: {plugin.error}")
         problem = f"plugin {entry.plugin} {entry.version}".rstrip() + f": cannot import {entry.use}"
-        module_name, _, class_name = entry.use.partition(":")
+        module_name, _, name = entry.use.partition(":")
         try:
             if plugin and plugin.private and plugin.path:
                 folder = plugin.path.parent.resolve()
@@ -129,16 +152,11 @@ class Registry:
                 module = _import_from(folder.parent if within else folder, module_name)
             else:
                 module = importlib.import_module(module_name)
-            found = getattr(module, class_name)
+            return getattr(module, name), problem
         except KeyboardInterrupt:
             raise
         except BaseException as cause:  # SystemExit too: a plugin may not end the program
             raise UserError(f"{problem}: {one_line(cause)}") from cause
-        if not (isinstance(found, type) and attrs.has(found)):
-            raise UserError(f"{problem}: it is no attrs class")
-        if not callable(getattr(found, "build", None)):
-            raise UserError(f"{problem}: it has no method 'build'")
-        return found
 
     def load_hooks(self, plugin: Plugin) -> ModuleType | None:
         """Imports the module of a plugin's own hooks, where it has one. Raises UserError, naming plugin and
@@ -174,7 +192,7 @@ def listed() -> tuple[set[str], set[str]]:
 
 
 def _check(kind: str) -> None:
-    if kind not in KINDS:
+    if kind not in _ORDER:
         raise UserError(f"unknown kind {kind!r}{nearest(kind, KINDS)}")
 
 

@@ -14,6 +14,9 @@ from resnetbk.errors import Mistake, UserError, nearest
 from resnetbk.kinds import KINDS
 from resnetbk.registry.contract import WORDS
 
+VERB = "verb"
+"""The table of commands, beside those of the kinds: `[verb.compare]`, with `use` and `summary`."""
+
 SCHEMA = 1
 """The number of the format that is read here."""
 
@@ -22,6 +25,7 @@ _COMPONENT_NAME = re.compile(r"[a-z0-9][a-z0-9-]*")
 _PLUGIN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _OTHER_KEYS = ("schema", "plugin")
 _ENTRY_KEYS = ("use", "summary", "provides", "requires", "conflicts", "paper", "default", "api")
+_VERB_KEYS = ("use", "summary")
 _PLUGIN_KEYS = ("name", "hooks")
 # Kinds whose spec key takes a list, so that a plugin may have several defaults.
 _SEVERAL = frozenset({"observer"})
@@ -29,10 +33,11 @@ _SEVERAL = frozenset({"observer"})
 
 @attrs.frozen
 class Entry:
-    """One component as its manifest describes it; nothing of it is imported.
+    """One component, or one verb of the command line, as its manifest describes it; nothing is imported.
 
+    kind     of the component, or `verb`
     version  of the plugin's distribution, "" when unknown
-    use      "package.module:Class"
+    use      "package.module:Class", or "package.module:command" of a verb
     paper    where the idea comes from; may be empty
     default  what a spec gets when it leaves the key of this kind out
     place    "path/registry.toml:12"
@@ -95,10 +100,11 @@ class _Reader:
             how = 'letters, digits, ".", "_" and "-"; [plugin] name = "..." names a private one'
             self._wrong((), f"{self.plugin!r} is no name for a plugin; write {how}")
         hooks = self._plugin_table()
-        entries = [entry for kind in self.table if kind in KINDS for entry in self._entries(kind)]
+        kinds = (*KINDS, VERB)
+        entries = [entry for kind in self.table if kind in kinds for entry in self._entries(kind)]
         for key in self.table:
-            if key not in (*KINDS, *_OTHER_KEYS):
-                self._wrong((), f"unknown kind {key!r}{nearest(key, [*KINDS, *_OTHER_KEYS])}", key)
+            if key not in (*kinds, *_OTHER_KEYS):
+                self._wrong((), f"unknown kind {key!r}{nearest(key, [*kinds, *_OTHER_KEYS])}", key)
         if self.mistakes:
             raise UserError(*sorted(self.mistakes, key=self._line_of))
         return Manifest(self.plugin, self.version, self.path, tuple(entries), hooks)
@@ -141,17 +147,20 @@ class _Reader:
     def _entry(self, kind: str, name: str, value: object) -> Entry:
         keys = (kind, name)
         if not _COMPONENT_NAME.fullmatch(name):
-            self._wrong((kind,), f'{name!r} is no name for a component; write a-z, 0-9 and "-"', name)
+            what = "verb" if kind == VERB else "component"
+            self._wrong((kind,), f'{name!r} is no name for a {what}; write a-z, 0-9 and "-"', name)
         table = self._table(value, keys)
-        self._known(table, keys, _ENTRY_KEYS)
+        self._known(table, keys, _VERB_KEYS if kind == VERB else _ENTRY_KEYS)
         for key in ("use", "summary"):
             if isinstance(value, dict) and key not in table:
                 self._wrong(keys, f"{key!r} is missing")
         use = self._text(table, (*keys, "use"))
         module, _, attribute = use.partition(":")
         if use and not (_dotted(module) and attribute.isidentifier()):
-            self._wrong((*keys, "use"), f'{use!r} is no class; write "package.module:Class"')
-        self._interface(table, kind, name)
+            what = "command" if kind == VERB else "Class"
+            self._wrong((*keys, "use"), f'{use!r} is no {what.lower()}; write "package.module:{what}"')
+        if kind in KINDS:
+            self._interface(table, kind, name)
         default = table.get("default", False)
         if not isinstance(default, bool):
             self._wrong((*keys, "default"), f"must be true or false, not {_shown(default)}")

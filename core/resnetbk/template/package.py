@@ -11,8 +11,8 @@ from importlib.metadata import version
 from importlib.resources import files
 from pathlib import Path
 
+from resnetbk.files import accessing
 from resnetbk.kinds import KINDS
-from resnetbk.training.run_folder import accessing
 
 _MODEL = ("causal", "streaming", "any-length", "deterministic", "ragged")
 

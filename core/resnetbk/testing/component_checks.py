@@ -6,7 +6,7 @@ import inspect
 
 import attrs
 
-from resnetbk.spec.lock import plain
+from resnetbk.lock.lock import plain
 from resnetbk.testing.subject import Subject, require
 
 

@@ -16,11 +16,11 @@ from resnetbk.model.assemble import assemble
 from resnetbk.model.language_model import LanguageModel
 from resnetbk.registry.lookup import Registry
 from resnetbk.registry.manifest import Entry
+from resnetbk.runs import state
 from resnetbk.spec.problem import Problem, Refused
 from resnetbk.spec.spec import Data, Model, Part, Spec, Train
 from resnetbk.spec.structure import part
 from resnetbk.testing.parts import STAND_INS
-from resnetbk.training import state
 
 WIDTH, DEPTH, VOCABULARY = 16, 4, 256
 """Of the models that components are tested in."""

@@ -14,8 +14,8 @@ import torch
 from resnetbk.cache import kept
 from resnetbk.errors import UserError
 from resnetbk.kinds import Batch, Text, Tokenizer, Windows
+from resnetbk.lock.source import source_sha256
 from resnetbk.model.assemble import build
-from resnetbk.spec.source import source_sha256
 from resnetbk.spec.spec import Data as DataSpec
 from resnetbk.spec.spec import Part
 from resnetbk.texts import PIECE, pieces

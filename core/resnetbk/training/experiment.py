@@ -10,15 +10,15 @@ import attrs
 import torch
 
 from resnetbk.errors import UserError
+from resnetbk.lock.changes import differences
+from resnetbk.lock.drift import drift
+from resnetbk.lock.lock import facts, load_lock, lock, read_lock, resolved
 from resnetbk.model.assemble import build
 from resnetbk.registry.lookup import Registry
-from resnetbk.spec.changes import differences
-from resnetbk.spec.drift import drift
-from resnetbk.spec.lock import facts, load_lock, lock, read_lock, resolved
+from resnetbk.runs.run_folder import RunFolder
 from resnetbk.spec.spec import Spec
 from resnetbk.training.processes import Processes
 from resnetbk.training.run import Run
-from resnetbk.training.run_folder import RunFolder
 from resnetbk.training.signals import Signals
 from resnetbk.training.trainer import Trainer
 

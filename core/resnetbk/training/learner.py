@@ -14,6 +14,7 @@ import torch
 from resnetbk.errors import NumericError, UserError
 from resnetbk.hooks import StepReport
 from resnetbk.kinds import Batch, Objective, Turn, Windows
+from resnetbk.metering.meter import Meter
 from resnetbk.model.assemble import assemble, build
 from resnetbk.model.language_model import Output
 from resnetbk.spec.spec import Spec
@@ -21,7 +22,6 @@ from resnetbk.training.data import Data
 from resnetbk.training.device import at, exhausted, find_device
 from resnetbk.training.doubt import doubt
 from resnetbk.training.gradients import clip
-from resnetbk.training.meter import Meter
 from resnetbk.training.objective import Evaluation, evaluate, objective
 from resnetbk.training.processes import Processes
 

@@ -13,10 +13,10 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from resnetbk.kinds import Batch, Objective
+from resnetbk.metering.meter import Meter
 from resnetbk.model.depth import layers_run
 from resnetbk.model.language_model import LanguageModel, Output
 from resnetbk.training.data import Data
-from resnetbk.training.meter import Meter
 
 TOKENS_PER_PASS = 8192
 """Held-out tokens in one forward pass: fixed, so that a loss does not depend on the training batch."""

@@ -13,19 +13,19 @@ import attrs
 from resnetbk.errors import StorageError, UserError
 from resnetbk.hooks import RunReport
 from resnetbk.kinds import Tokenizer
+from resnetbk.lock.drift import drift
+from resnetbk.lock.lock import facts, load_lock, read_lock
+from resnetbk.metering.meter import STEP_PHASES
 from resnetbk.model.assemble import assemble
 from resnetbk.model.generate import generate
 from resnetbk.model.language_model import LanguageModel
 from resnetbk.registry.lookup import Registry
-from resnetbk.spec.drift import drift
-from resnetbk.spec.lock import facts, load_lock, read_lock
+from resnetbk.runs import checkpoint
+from resnetbk.runs.checkpoint import Checkpoint
+from resnetbk.runs.run_folder import RunFolder
 from resnetbk.spec.spec import Spec
-from resnetbk.training import checkpoint
-from resnetbk.training.checkpoint import Checkpoint
 from resnetbk.training.data import Data
-from resnetbk.training.meter import STEP_PHASES
 from resnetbk.training.objective import Evaluation, evaluate
-from resnetbk.training.run_folder import RunFolder
 from resnetbk.training.weights import load_weights
 
 MADE_OF = ("model.", "data.tokenizer")

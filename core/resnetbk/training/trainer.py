@@ -11,14 +11,14 @@ import torch
 from resnetbk.errors import NumericError, UserError
 from resnetbk.hooks import EvaluationReport, RunReport, manager
 from resnetbk.registry.lookup import Registry
+from resnetbk.runs import checkpoint
+from resnetbk.runs.checkpoint import Checkpoint
+from resnetbk.runs.run_folder import RunFolder
 from resnetbk.spec.spec import Spec
-from resnetbk.training import checkpoint
-from resnetbk.training.checkpoint import Checkpoint
 from resnetbk.training.learner import Learner
 from resnetbk.training.objective import Evaluation
 from resnetbk.training.observers import observers
 from resnetbk.training.processes import Processes
-from resnetbk.training.run_folder import RunFolder
 from resnetbk.training.signals import Interrupted, Signals
 from resnetbk.training.weights import load_weights
 

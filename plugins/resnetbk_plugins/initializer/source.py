@@ -13,12 +13,12 @@ from torch import Tensor
 
 from resnetbk.errors import StorageError, UserError
 from resnetbk.kinds import Sources, Tokenizer
+from resnetbk.lock.lock import read_lock
 from resnetbk.registry.lookup import Registry
-from resnetbk.spec.lock import read_lock
+from resnetbk.runs import checkpoint
+from resnetbk.runs.run_folder import RunFolder
 from resnetbk.spec.spec import Spec
-from resnetbk.training import checkpoint
 from resnetbk.training.run import training_cost
-from resnetbk.training.run_folder import RunFolder
 
 
 @attrs.frozen(eq=False)

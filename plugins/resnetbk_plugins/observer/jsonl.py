@@ -10,7 +10,7 @@ import attrs
 from resnetbk.hooks import EvaluationReport, RunReport, StepReport, hookimpl
 
 if TYPE_CHECKING:
-    from resnetbk.training.run_folder import RunFolder
+    from resnetbk.runs.run_folder import RunFolder
 
 
 @attrs.frozen(kw_only=True)
@@ -19,7 +19,7 @@ class JSONLines:
     `layers`."""
 
     def build(self, *, folder: Path, spec: Any) -> MetricsWriter:
-        from resnetbk.training.run_folder import RunFolder
+        from resnetbk.runs.run_folder import RunFolder
 
         return MetricsWriter(RunFolder(folder))
 

@@ -10,8 +10,8 @@ import pytest
 import tiny
 
 from resnetbk.errors import UserError
+from resnetbk.lock.lock import read_lock
 from resnetbk.registry.lookup import Registry
-from resnetbk.spec.lock import read_lock
 from resnetbk.spec.read import read
 from resnetbk.training.experiment import Experiment
 

@@ -9,10 +9,10 @@ import pytest
 import tiny
 
 from resnetbk.errors import StorageError, UserError
-from resnetbk.measure.journal import read_result
+from resnetbk.files import replace_file
 from resnetbk.registry.lookup import Registry
 from resnetbk.testing.subject import Subject
-from resnetbk.training.run_folder import replace_file
+from resnetbk_instrument.session.journal import read_result
 
 
 def refused(outcome, *words: str, code: int = 2) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from checkpoints import example
 
-from resnetbk.training.checkpoint import save
+from resnetbk.runs.checkpoint import save
 
 
 @pytest.fixture

@@ -16,10 +16,10 @@ import tiny
 from resnetbk.cli import _run
 from resnetbk.errors import NumericError, UserError
 from resnetbk.registry.lookup import Registry
+from resnetbk.runs import checkpoint
+from resnetbk.runs.run_folder import RunFolder
 from resnetbk.spec.read import read
-from resnetbk.training import checkpoint
 from resnetbk.training.experiment import Experiment
-from resnetbk.training.run_folder import RunFolder
 from resnetbk.training.signals import Signals
 from resnetbk.training.trainer import Trainer
 

@@ -14,10 +14,10 @@ import torch
 
 from resnetbk.errors import UserError
 from resnetbk.kinds import Objective, Windows
-from resnetbk.training import checkpoint
+from resnetbk.runs import checkpoint
+from resnetbk.runs.run_folder import RunFolder
 from resnetbk.training.processes import Processes
 from resnetbk.training.run import training_cost
-from resnetbk.training.run_folder import RunFolder
 
 needs_gloo = pytest.mark.skipif(
     not (torch.distributed.is_available() and torch.distributed.is_gloo_available()),

@@ -13,10 +13,10 @@ import torch
 
 import resnetbk
 from resnetbk.errors import NumericError, StorageError, UserError
-from resnetbk.training import checkpoint
+from resnetbk.runs import checkpoint
+from resnetbk.runs.run_folder import RunFolder
 from resnetbk.training.data import Data
 from resnetbk.training.experiment import Experiment
-from resnetbk.training.run_folder import RunFolder
 from resnetbk.training.signals import Interrupted, Signals
 from resnetbk.training.trainer import Trainer
 

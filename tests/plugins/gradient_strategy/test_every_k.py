@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from resnetbk.errors import UserError
-from resnetbk.training.flops import FlopCounter
+from resnetbk.metering.flops import FlopCounter
 from resnetbk_plugins.gradient_strategy.every_k import EveryK
 
 

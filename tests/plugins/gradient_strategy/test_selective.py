@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from resnetbk.kinds import Batch
-from resnetbk.training.flops import FlopCounter
+from resnetbk.metering.flops import FlopCounter
 from resnetbk_plugins.gradient_strategy.backprop import Backprop
 from resnetbk_plugins.gradient_strategy.selective import Selective
 

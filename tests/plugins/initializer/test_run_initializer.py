@@ -9,7 +9,7 @@ import torch
 
 from resnetbk.errors import StorageError, UserError
 from resnetbk.model.assemble import assemble
-from resnetbk.training import checkpoint
+from resnetbk.runs import checkpoint
 from resnetbk.training.learner import Learner
 from resnetbk_plugins.initializer.run import Run
 from resnetbk_plugins.tokenizer.bytes import ByteTokenizer

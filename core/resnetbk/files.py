@@ -1,0 +1,94 @@
+"""Files: written whole or not at all, locked by who writes, and refused in one line."""
+
+from __future__ import annotations
+
+import fcntl
+import math
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from resnetbk.errors import StorageError
+
+NOT_FINITE = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
+"""How JSON spells what it has no number for."""
+
+
+@contextmanager
+def accessing(path: Path, verb: str = "written") -> Iterator[None]:
+    """Makes one line of what the system refuses: `runs/x: cannot be written (No space left on device)`."""
+    try:
+        yield
+    except OSError as error:
+        raise StorageError(f"{path}: cannot be {verb} ({error.strerror or error})") from error
+
+
+def replace_file(path: Path, data: bytes, *, parents: bool = False) -> None:
+    """Writes a file so that at every moment either the old one or the new one stands there, on disk; with
+    `parents`, in folders that are made if need be. A link stays one. Raises StorageError, also for what is no
+    file, as a device or a pipe."""
+    path = Path(os.path.realpath(path))
+    if path.exists() and not path.is_file():
+        raise StorageError(f"{path}: cannot be written (it is no regular file)")
+    temporary = path.with_name(f".{path.name}.tmp")
+    with accessing(path):
+        if parents:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with open(temporary, "wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(temporary, path)
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
+        sync_folder(path.parent)
+
+
+def sync_folder(path: Path) -> None:
+    """Makes the names in a folder last through a power failure."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def acquire(path: Path, *, wait: bool) -> int:
+    """Locks a file, made if need be. Raises BlockingIOError when another has it and not `wait`."""
+    handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+    except BaseException:
+        os.close(handle)
+        raise
+    return handle
+
+
+def release(handle: int) -> None:
+    """Gives back what `acquire` got, also when a forked child still has the file open."""
+    fcntl.flock(handle, fcntl.LOCK_UN)
+    os.close(handle)
+
+
+def spelled(value: Any) -> Any:
+    """JSON values with what is not finite as a string; `numbers` reads it back, and so does `float`."""
+    if isinstance(value, Mapping):
+        return {str(key): spelled(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [spelled(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
+    return value
+
+
+def numbers(value: Any) -> Any:
+    """JSON values with what `spelled` made strings of as numbers again."""
+    if isinstance(value, dict):
+        return {key: numbers(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [numbers(item) for item in value]
+    return NOT_FINITE.get(value, value) if isinstance(value, str) else value

@@ -1,0 +1,1 @@
+"""What a run costs: seconds, memory and executed operations, by phase and by component."""

@@ -1,0 +1,1 @@
+"""The verbs that the instrument brings, and their tables in the terminal."""

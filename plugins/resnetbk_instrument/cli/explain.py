@@ -1,0 +1,47 @@
+"""`resnetbk explain RUN --text FILE [--out PAGE.html] [--json]`"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+
+from resnetbk.registry.lookup import Registry
+
+
+@click.command("explain")
+@click.argument("run")
+@click.option(
+    "--text", "source", required=True, metavar="FILE", help="What the run shall read.",
+    type=click.Path(exists=True, dir_okay=False),
+)  # fmt: skip
+@click.option(
+    "--out", metavar="PAGE.html", help="Otherwise explain.html in the run's folder.",
+    type=click.Path(dir_okay=False),
+)  # fmt: skip
+@click.option("--json", "as_json", is_flag=True, help="The numbers, for scripts; a page only with --out.")
+@click.pass_obj
+def command(registry: Registry, run: str, source: str, out: str | None, as_json: bool) -> None:
+    """Shows what the trained RUN spends where on a text: the layers that ran for each token, the rows that
+    each layer computed, and what that has to do with the loss."""
+    from resnetbk.files import accessing, replace_file
+    from resnetbk.training.run import Run
+    from resnetbk_instrument.pages.explain import explain_page
+    from resnetbk_instrument.profile import explain as numbers
+
+    with accessing(Path(source), "read"):
+        text = Path(source).read_bytes()
+    loaded = Run.open(run, registry)
+    found = numbers.explain(loaded, text, source)
+    if found.left_out:
+        count = len(found.pieces)
+        total = count + found.left_out
+        click.echo(f"{source}: only the first {count:,} of its {total:,} tokens are read", err=True)
+    if out or not as_json:
+        path = Path(out) if out else loaded.folder.path / "explain.html"
+        replace_file(path, explain_page(found).encode(), parents=True)
+        if not as_json:
+            click.echo(path)
+    if as_json:
+        click.echo(json.dumps(numbers.as_json(found)))

@@ -1,0 +1,48 @@
+"""`resnetbk report RUN|COMPARISON [--out FILE]`"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import click
+
+from resnetbk.errors import ResnetbkError, UserError
+from resnetbk.registry.lookup import Registry
+
+
+@click.command("report")
+@click.argument("folder", metavar="RUN|COMPARISON", type=click.Path(path_type=Path))
+@click.option("--out", metavar="FILE", type=click.Path(dir_okay=False), help="Otherwise report.html in it.")
+@click.pass_obj
+def command(registry: Registry, folder: Path, out: str | None) -> None:
+    """Makes the page of a run, a comparison or an ablation anew, from the numbers in its folder."""
+    from resnetbk.runs.run_folder import SPEC_LOCK, RunFolder
+    from resnetbk_instrument.pages.svg import need_matplotlib
+    from resnetbk_instrument.pages.write import write_report, write_run_report
+    from resnetbk_instrument.session.journal import PLAN, RESULT, read_result
+
+    need_matplotlib()
+    path = Path(out) if out else folder / "report.html"
+    if (folder / RESULT).is_file() or (folder / PLAN).is_file():
+        write_report(read_result(folder), path)
+    elif folder.is_dir() and not (folder / SPEC_LOCK).is_file():
+        raise UserError(f"{folder}: neither a run (no {SPEC_LOCK}) nor a comparison (no {RESULT})")
+    else:
+        run = RunFolder.open(folder)
+        write_run_report(run, path, _floors(registry, run.path))
+    click.echo(path)
+
+
+def _floors(registry: Registry, folder: Path) -> Mapping[int, float]:
+    """What counting reaches on the run's text; nothing where the text is not here any more."""
+    from resnetbk.training.run import Run
+    from resnetbk_instrument.results.ngram_baseline import floors
+
+    try:
+        data = Run.open(folder, registry).data()
+        return floors(data.train, data.valid, data.tokenizer.vocabulary).nats
+    except ResnetbkError as error:
+        reason = str(error).splitlines()[0]
+        click.echo(f"warning: the page has no floor of counting: {reason}", err=True)
+        return {}

@@ -1,0 +1,163 @@
+"""Comparisons and ablations as tables in the terminal."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+from datetime import timedelta
+
+import attrs
+import click
+from rich.console import Console
+from rich.markup import escape
+
+from resnetbk.cli.tables import table
+from resnetbk_instrument.results.comparison import Ablation, Arm, Comparison, Interval, Worth
+from resnetbk_instrument.results.ngram_baseline import gram_name
+from resnetbk_instrument.session.estimate import Expected
+from resnetbk_instrument.session.plan import Plan
+
+SHOWN = ("seconds", "flops", "tokens")
+INFERENCE = ("inference_seconds", "inference_flops")
+
+
+def print_comparison(found: Comparison) -> None:
+    """What each arm came to, with a row for each counting floor; what that is beside the first arm; and why
+    an arm has no numbers."""
+    goal, first = found.goal, found.arms[0]
+    console = Console(highlight=False)
+    at = f"to {goal.loss:g} {goal.unit}" if goal.loss is not None else f"at equal {goal.equal}"
+    console.print(f"[bold]{escape(found.name)}[/] {at}")
+    rows = table("", "parameters", goal.unit, *SHOWN)
+    for arm in found.arms:
+        costs = arm.reached or arm.spent
+        cells = [short(costs[cost].estimate) if cost in costs else "-" for cost in SHOWN]
+        rows.add_row(escape(arm.name), f"{arm.parameters:,}", f"{arm.loss.estimate:.4f}", *cells)
+    for order, loss in sorted(found.floors.items()):
+        rows.add_row(f"{gram_name(order)} counts", "", f"{loss:.4f}", style="dim")
+    console.print(rows)
+    used = [(arm, arm.reached or arm.spent) for arm in found.arms]
+    if any(cost in costs for _, costs in used for cost in INFERENCE):
+        rows = table("the trained model", "s/token", "flops/token")
+        for arm, costs in used:
+            cells = [short(costs[cost].estimate) if cost in costs else "-" for cost in INFERENCE]
+            rows.add_row(escape(arm.name), *cells)
+        console.print()
+        console.print(rows)
+    worths = [
+        (arm.name if not number else "", what, worth)
+        for arm in found.arms[1:]
+        for number, (what, worth) in enumerate(_worths(arm).items())
+    ]
+    if worths:
+        rows = table(f"beside {first.name}", "", "at least", "mean", "95 % interval", left=(0, 1))
+        for name, what, worth in worths:
+            rows.add_row(escape(name), what, *_cells(worth, goal.loss is not None))
+        console.print()
+        console.print(rows)
+    for arm in found.arms:
+        if arm.refused:
+            console.print(f"{escape(arm.name)}: unequal, so no number: {escape(arm.refused)}", soft_wrap=True)
+    if goal.loss is None and (built := ", ".join(found.building())):
+        console.print(f"not in the budget: what the sources of {escape(built)} cost", soft_wrap=True)
+    counted = max((arm.loss.n for arm in found.arms if not arm.refused), default=0)
+    thrown = f", {found.thrown_out} thrown out" if found.thrown_out else ""
+    console.print(f"[dim]{counted} rounds{thrown}[/]", soft_wrap=True)
+
+
+def _worths(arm: Arm) -> dict[str, Interval]:
+    """Beside the first arm: what is saved of each cost, also with a source's shared, or the loss gained."""
+    if arm.gained is not None:
+        return {"less loss": arm.gained}
+    shown = (*SHOWN, *INFERENCE)
+    worths = {f"less {cost.replace('_', ' ')}": arm.saved[cost] for cost in shown if cost in arm.saved}
+    for targets, saved in arm.amortised.items():
+        worths |= {f"less {cost}, {targets} targets": saved[cost] for cost in SHOWN if cost in saved}
+    return worths
+
+
+def _cells(worth: Interval, ratio: bool) -> tuple[str, str, str]:
+    """What is claimed, which of a ratio is its lower end; the estimate; the interval."""
+    if not math.isfinite(worth.high):
+        return ("?", f"{worth.estimate:.2f}" if ratio else f"{worth.estimate:+.4f}", "one pair has none")
+    if ratio:
+        return f"{worth.low:.2f}x", f"{worth.estimate:.2f}", f"{worth.low:.2f} to {worth.high:.2f}"
+    return f"{worth.low:+.4f}", f"{worth.estimate:+.4f}", f"{worth.low:+.4f} to {worth.high:+.4f}"
+
+
+def print_ablation(found: Ablation) -> None:
+    """The comparison, then a row a factor with 95 % intervals."""
+    print_comparison(found.comparison)
+    ratio = found.comparison.goal.loss is not None
+    what = "times less seconds" if ratio else "less loss"
+    rows = table(what, "alone", "in company", "interaction", "verdict", left=(0, 4))
+    styles = {"keep": "bold", "drop": "dim"}
+    for factor in found.factors:
+        style = styles.get(factor.verdict, "")
+        rows.add_row(escape(factor.name), *_ranges(factor.worth, ratio), factor.verdict, style=style)
+        for targets, worth in factor.amortised.items():
+            rows.add_row(f"  {targets} targets", *_ranges(worth, ratio), "", style=style)
+    console = Console(highlight=False)
+    console.print()
+    console.print(rows)
+    for factor in found.factors:
+        note = f"; {factor.note}" if factor.note else ""
+        console.print(f"{escape(factor.name)}: {escape(factor.what + note)}", soft_wrap=True)
+    for name, reason in found.left_out.items():
+        console.print(f"{escape(name)}: left out: {escape(reason)}", soft_wrap=True)
+
+
+def print_plan(plan: Plan, expected: Sequence[Expected], as_json: bool) -> None:
+    """What would be trained, and for about how long."""
+    seeds = [plan.seed(pair) for pair in (0, plan.pairs - 1)]
+    total = sum(each.seconds for each in expected)
+    if as_json:
+        tree = {
+            "name": plan.name,
+            "goal": attrs.asdict(plan.goal),
+            "pairs": plan.pairs,
+            "seeds": seeds,
+            "arms": [attrs.asdict(each) for each in expected],
+            "seconds": total,
+        }
+        click.echo(json.dumps(tree))
+        return
+    own = plan.goal.loss is not None  # else the budget says how many
+    rows = table("", "own steps" if own else "steps", "s/step", "s besides", "trainings", "time")
+    for each in expected:
+        rows.add_row(
+            escape(each.arm), f"{each.steps:,}", f"{each.each:.4f}",
+            f"{each.besides:.1f}", str(each.trainings), str(timedelta(seconds=round(each.seconds))),
+        )  # fmt: skip
+    needs = "arms need about their own steps, and " if own else ""
+    search = "" if own else "after two short trainings of each, from which its steps are known; "
+    console = Console(highlight=False)
+    console.print(rows)
+    console.print(
+        f"\n{search}{plan.pairs} rounds with seeds {seeds[0]} to {seeds[1]}, in turns; about "
+        f"{timedelta(seconds=round(total))} if {needs}no round is repeated",
+        soft_wrap=True,
+    )
+
+
+def short(number: float) -> str:
+    """1234567 -> `1.23M`."""
+    for size, letter in ((1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if number >= size:
+            return f"{number / size:.3g}{letter}"
+    return f"{number:.3g}"
+
+
+def _ranges(worth: Worth, ratio: bool) -> list[str]:
+    return [_range(each, ratio) for each in (worth.alone, worth.company, worth.interaction)]
+
+
+def _range(worth: Interval | None, ratio: bool) -> str:
+    """`1.12 to 1.30`, or the estimate alone with a question mark where there is no interval."""
+    if worth is None:
+        return "-"
+    shown = "{:.2f}" if ratio else "{:+.4f}"
+    if not math.isfinite(worth.high):
+        return f"{shown.format(worth.estimate)}?"
+    return f"{shown.format(worth.low)} to {shown.format(worth.high)}"

@@ -1,0 +1,134 @@
+"""`resnetbk tune SPEC... --range KEY=LO:HI[:log] --trials n`"""
+
+from __future__ import annotations
+
+import json
+import shlex
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from resnetbk.errors import NumericError
+from resnetbk.registry.lookup import Registry
+from resnetbk_instrument.tuning.ranges import Span
+
+if TYPE_CHECKING:
+    from resnetbk_instrument.tuning.ranges import Arm
+    from resnetbk_instrument.tuning.tuned import Tuned
+
+
+@click.command("tune")
+@click.argument("specs", nargs=-1, required=True, metavar="SPEC...")
+@click.option(
+    "--range", "ranges", multiple=True, required=True, metavar="[SPEC:]KEY=RANGE",
+    help="LO:HI, LO:HI:log or a,b,c; of every SPEC with that key, or of one; repeatable.",
+)  # fmt: skip
+@click.option("--trials", type=click.IntRange(1), default=20, show_default=True, help="For each SPEC.")
+@click.option(
+    "--seeds", type=click.IntRange(1), default=1, show_default=True,
+    help="Trainings in a trial, whose losses are averaged.",
+)  # fmt: skip
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of the search.")
+@click.option("--set", "sets", multiple=True, metavar="KEY=VALUE", help="Override a key; repeatable.")
+@click.option("--storage", metavar="URL", help="A database that several machines share; else SQLite in DIR.")
+@click.option("--out", metavar="DIR", help="Otherwise tuned/ and the name of the first SPEC.")
+@click.option("--json", "as_json", is_flag=True, help="For scripts.")
+@click.pass_obj
+def command(
+    registry: Registry,
+    specs: tuple[str, ...],
+    ranges: tuple[str, ...],
+    trials: int,
+    seeds: int,
+    seed: int,
+    sets: tuple[str, ...],
+    storage: str | None,
+    out: str | None,
+    as_json: bool,
+) -> None:
+    """Searches settings of each SPEC, all with the same number of trials, and writes the best as specs.
+
+    Each trial is a training as SPEC describes it, judged by its held-out loss. The same command again goes on
+    where it was interrupted, with more --trials beyond; run at the same time, it shares the work.
+    """
+    from resnetbk_instrument.tuning.ranges import arms
+
+    found = arms(specs, ranges, registry, sets)  # before torch is imported: mistakes answer at once
+
+    from resnetbk_instrument.tuning.tune import Search, tune
+
+    options = [("--range", text) for text in ranges] + [("--set", text) for text in sets]
+    options += [("--trials", str(trials)), ("--seeds", str(seeds)), ("--seed", str(seed))]
+    words = ["resnetbk", "tune", *specs, *(word for option in options for word in option)]
+    folder = Path(out) if out else Path("tuned", found[0].name)
+    results = tune(
+        found,
+        Search(trials=trials, seeds=seeds, seed=seed),
+        registry,
+        folder,
+        storage=storage,
+        command=shlex.join(words),
+        say=lambda line: click.echo(line, err=True),
+    )
+    if as_json:
+        click.echo(json.dumps([_plain(result) for result in results]))
+    else:
+        _print(found, results)
+    lost = [result for result in results if result.loss is None and not result.elsewhere]
+    if lost:
+        said = (
+            f"{r.name}: none of {r.trials} trials came to a loss; see {folder}/trials.jsonl" for r in lost
+        )
+        raise NumericError("\n".join(said))
+
+
+def _plain(result: Tuned) -> dict[str, Any]:
+    import attrs
+
+    plain = attrs.asdict(result)
+    return {**plain, "spec": str(result.spec), "tuned": result.tuned and str(result.tuned)}
+
+
+def _print(arms: tuple[Arm, ...], results: list[Tuned]) -> None:
+    from rich.console import Console
+
+    from resnetbk.cli.tables import table
+
+    console = Console(highlight=False)
+    summary = table("arm", "loss", "as written", "trials", "failed", "seconds")
+    settings = table("arm", "key", "best", "best quarter", "searched", left=range(5), whole=(1,))
+    for arm, result in zip(arms, results, strict=True):
+        counts = (str(result.trials), str(result.failed), f"{result.seconds:.0f}")
+        summary.add_row(result.name, _loss(result.loss), _loss(result.own), *counts)
+        name = result.name
+        for key, span in arm.ranges.items():
+            best = _shown(result.values.get(key)) + ", at the end" * (key in result.edges)
+            quarter = (" to " if isinstance(span, Span) else ", ").join(
+                map(_shown, result.quarter.get(key, ()))
+            )
+            settings.add_row(name, key, best, quarter, str(span))
+            name = ""
+    console.print(summary)
+    console.print()
+    console.print(settings)
+    for result in results:
+        if result.elsewhere:
+            wait = "the same command takes them in when they are done"
+            click.echo(
+                f"\n{result.name}: trials still running in other processes: {result.elsewhere}; {wait}"
+            )
+        if result.tuned:
+            click.echo(f"\n{result.name}: its best settings are in {result.tuned}")
+
+
+def _loss(loss: float | None) -> str:
+    return "-" if loss is None else f"{loss:.4f}"
+
+
+def _shown(value: Any) -> str:
+    from resnetbk import toml_write
+
+    if value is None:
+        return "-"
+    return f"{value:.4g}" if isinstance(value, float) else toml_write.inline(value)

@@ -1,0 +1,37 @@
+"""What the instrument adds to `train` and `eval`: the n-gram baseline, and the page of a run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import click
+
+from resnetbk.errors import ResnetbkError
+from resnetbk.hooks import hookimpl
+from resnetbk.training.data import Data
+from resnetbk.training.run import Run
+from resnetbk_instrument.pages.svg import has_matplotlib
+from resnetbk_instrument.results.ngram_baseline import floors, gram_name
+
+
+@hookimpl
+def resnetbk_baselines(data: Data) -> Mapping[str, float]:
+    counted = floors(data.train, data.valid, data.tokenizer.vocabulary)
+    return {f"{gram_name(order)} counts": nats for order, nats in counted.nats.items()}
+
+
+@hookimpl
+def resnetbk_trained(run: Run, data: Data) -> str | None:
+    """Writes report.html, where matplotlib is installed. It matters less than the run."""
+    if not has_matplotlib():
+        return None
+    from resnetbk_instrument.pages.write import write_run_report
+
+    page = run.folder.path / "report.html"
+    counted = floors(data.train, data.valid, data.tokenizer.vocabulary)  # remembered since the table
+    try:
+        write_run_report(run.folder, page, counted.nats)
+    except ResnetbkError as error:
+        click.echo(f"\nwarning: there is no report: {error}", err=True)
+        return None
+    return f"Report: {page}"

@@ -1,0 +1,1 @@
+"""HTML pages of runs, comparisons, ablations and explained texts."""

@@ -1,0 +1,164 @@
+"""Pictures of a line a thing: estimates with their intervals, and what costs are made of."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import attrs
+
+from resnetbk_instrument.pages import svg as report_svg
+from resnetbk_instrument.pages.html import Rounding, Unit, certain, digits, ends
+from resnetbk_instrument.pages.svg import INK, MUTED, PAPER, WIDTH, cut, hue
+from resnetbk_instrument.results.comparison import Interval
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+TINTS = (1.0, 0.76, 0.56, 0.4, 0.28, 0.18)
+"""Opacities of the phases of a cost, in their order."""
+
+_ROW, _GAP, _BAR = 21.0, 10.0, 52.0
+
+
+@attrs.frozen
+class Estimate:
+    """One line of a forest plot."""
+
+    text: str
+    interval: Interval
+    hollow: bool = False
+
+
+@attrs.frozen
+class Group:
+    """Lines of a forest plot under one heading, and what to say of them beside it."""
+
+    heading: str
+    hue: int
+    estimates: Sequence[Estimate]
+    note: str = ""
+
+
+def forest(
+    name: str,
+    label: str,
+    groups: Sequence[Group],
+    *,
+    ratio: bool,
+    shown: Callable[[float, Rounding], str] = digits,
+) -> str:
+    """Estimates with their intervals about the line of no difference: 1 for ratios, on a logarithmic axis,
+    else 0. "" when there is no estimate."""
+    kept = [
+        attrs.evolve(group, estimates=tuple(e for e in group.estimates if _sound(e.interval, ratio)))
+        for group in groups
+    ]
+    kept = [group for group in kept if group.estimates]
+    if not kept:
+        return ""
+    middle = 1.0 if ratio else 0.0
+    height = _ROW * sum(1 + len(group.estimates) for group in kept) + _GAP * (len(kept) - 1) + 40.0
+    reach = [middle]
+    for found in (estimate.interval for group in kept for estimate in group.estimates):
+        reach += [found.estimate, *((found.low, found.high) if certain(found) else ())]
+    reach = [end for end in reach if not ratio or end > 0]
+
+    def draw(figure: Figure) -> None:
+        letters = max(len(estimate.text) for group in kept for estimate in group.estimates)
+        made = report_svg.axes(figure, 6.0 + 6.3 * letters, 148.0, 32.0, 2.0)
+        if ratio:
+            low, high = report_svg.widened(min(reach), max(reach), 0.09)
+            made.set_xscale("log")
+            ticks = report_svg.log_ticks(low, high, fewest=2)[:6]
+        else:
+            room = 0.09 * (max(reach) - min(reach)) or 0.01
+            low, high = min(reach) - room, max(reach) + room
+            ticks = report_svg.even_ticks(low, high, most=3)  # words like +0.250 are wide
+        made.set_xlim(low, high)
+        made.set_ylim(height - 34.0, 0.0)
+        report_svg.set_ticks(made.xaxis, ticks, lambda tick: f"{tick:g}×" if ratio else shown(tick, round))
+        made.set_yticks([])
+        made.grid(axis="x")
+        top = 0.0
+        for group in kept:
+            place = 1 - (top + _ROW / 2 + 2) / height
+            color, said = hue(group.hue), cut(group.heading)
+            heading = figure.text(2 / WIDTH, place, said, color=color, weight="bold", va="center")
+            report_svg.halo(heading)
+            figure.text(1 - 2 / WIDTH, place, group.note, color=MUTED, ha="right", va="center")
+            made.vlines(middle, top + _ROW, top + _ROW * (1 + len(group.estimates)), color=INK, linewidth=1.2)
+            for estimate in group.estimates:
+                top += _ROW
+                _estimate(figure, made, height, top + _ROW / 2, color, estimate, shown)
+            top += _ROW + _GAP
+
+    return report_svg.svg(name, label, height, draw)
+
+
+def bars(name: str, label: str, what: str, rows: Sequence[tuple[str, int, Mapping[str, float]]]) -> str:
+    """What each total is made of: name, hue of the name and parts, for each row; parts have one order."""
+    names = list(dict.fromkeys(part for _, _, parts in rows for part in parts))
+    sound = [
+        (text, number, {k: v for k, v in parts.items() if 0 < v < math.inf}) for text, number, parts in rows
+    ]
+    sound = [row for row in sound if row[2]]
+    if not sound:
+        return ""
+    totals = [sum(parts.values()) for _, _, parts in sound]
+    unit, height = Unit.of(what, totals), _BAR * len(sound) + 4.0
+
+    def draw(figure: Figure) -> None:
+        made = report_svg.axes(figure, 2.0, 2.0, 2.0, 2.0)
+        made.set_xlim(0.0, max(totals))
+        made.set_ylim(height - 4.0, 0.0)
+        made.axis("off")
+        for number, ((text, color, parts), total) in enumerate(zip(sound, totals, strict=True)):
+            top, place = _BAR * number, 1 - (_BAR * number + 13) / height
+            figure.text(2 / WIDTH, place, cut(text), color=hue(color), weight="bold", va="center")
+            figure.text(1 - 2 / WIDTH, place, unit.full(total), ha="right", va="center")
+            at = 0.0
+            for part, value in parts.items():
+                tint = TINTS[min(names.index(part), len(TINTS) - 1)]
+                made.barh(top + 34.0, value, height=22.0, left=at, color=hue(1), alpha=tint)
+                share, wide = f"{100 * value / total:.0f} %", (WIDTH - 4.0) * value / max(totals)
+                said = next((s for s in (f"{part} {share}", share) if 6.6 * len(s) + 8 < wide), "")
+                made.text(
+                    at + value / 2, top + 34.0, said, ha="center", va="center", fontsize=10,
+                    color=PAPER if tint > 0.6 else INK,
+                )  # fmt: skip
+                at += value
+
+    return report_svg.svg(name, label, height, draw)
+
+
+def _estimate(
+    figure: Figure,
+    made: Axes,
+    height: float,
+    y: float,
+    color: str,
+    estimate: Estimate,
+    shown: Callable[[float, Rounding], str],
+) -> None:
+    """One line of a forest plot, its middle `y` below the top of the axes."""
+    found, place = estimate.interval, 1 - (y + 2) / height
+    figure.text(2 / WIDTH, place, estimate.text, color=MUTED, va="center")
+    if certain(found):
+        made.plot([max(found.low, made.get_xlim()[0]), found.high], [y, y], color=color, linewidth=2.2)
+        words = ends(found, shown)
+    else:
+        words = "one pair" if found.n == 1 else "no interval"
+    face = PAPER if estimate.hollow else color
+    made.plot(
+        [found.estimate], [y], "o", markersize=7.5, markerfacecolor=face, markeredgecolor=color,
+        markeredgewidth=1.8,
+    )  # fmt: skip
+    figure.text(1 - 104 / WIDTH, place, shown(found.estimate, round), ha="right", va="center", weight="bold")
+    figure.text(1 - 2 / WIDTH, place, words, ha="right", va="center", color=MUTED)
+
+
+def _sound(interval: Interval, ratio: bool) -> bool:
+    return math.isfinite(interval.estimate) and (interval.estimate > 0 or not ratio)

@@ -1,0 +1,253 @@
+"""The page of a run, from its folder alone: finished or not, and of older versions too."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from html import escape
+from typing import Any
+
+import attrs
+
+from resnetbk.errors import StorageError, UserError
+from resnetbk.lock.lock import load_lock
+from resnetbk.runs.run_folder import RunFolder
+from resnetbk_instrument.pages import html
+from resnetbk_instrument.pages.comparison import floor_rules, phases, spec_text
+from resnetbk_instrument.pages.curves import Curve, Rule, curves
+from resnetbk_instrument.pages.sentences import floor_words
+
+Line = Mapping[str, Any]
+
+POINTS = 160
+"""Of a curve, at most: neighbouring steps are put together."""
+
+_WHY = {"steps": "all steps done", "seconds": "time was up", "target": "target reached"}
+
+
+def run_page(folder: RunFolder, floors: Mapping[int, float]) -> str:
+    """Raises UserError where there is no run, StorageError when it is damaged."""
+    lock = _lock(RunFolder.open(folder.path))
+    lines = [line for line in folder.metrics() if "step" in line]
+    steps = [line for line in lines if line.get("event") == "step"]
+    held_out = [line for line in lines if line.get("event") == "evaluation"]
+    end = next((line for line in reversed(lines) if line.get("event") == "finished"), None)
+    return html.page(
+        str(lock["spec"].get("name", folder.path.name)),
+        "run",
+        _lead(steps, held_out, end, floors),
+        _loss_section(steps, held_out, end, floors),
+        _phase_section(end),
+        _training_section(steps),
+        _number_section(steps, end),
+        _spec_section(lock),
+    )
+
+
+def _lock(folder: RunFolder) -> dict[str, Any]:
+    try:
+        return load_lock(folder.spec_lock)
+    except UserError as error:  # it was we who wrote it
+        raise StorageError(f"{folder.spec_lock}: damaged ({error.mistakes[0].message})") from None
+
+
+def _lead(
+    steps: Sequence[Line], held_out: Sequence[Line], end: Line | None, floors: Mapping[int, float]
+) -> str:
+    last = steps[-1] if steps else {}
+    found = end or (held_out[-1] if held_out else None)
+    if found is None:
+        head = "Nothing was measured on held-out text yet."
+    else:
+        bits = f", {_number(found, 'bits_per_byte'):.3f} bits a byte" if "bits_per_byte" in found else ""
+        head = f"Held-out loss <b>{html.nats(_number(found, 'loss'))} nats a token</b>{bits}"
+        head += f", after {html.amount('seconds', _number(end, 'seconds'))} of training." if end else "."
+    said = []
+    if floors and found is not None:
+        order = max(floors)
+        below = floors[order] - _number(found, "loss")
+        if math.isfinite(below):
+            side = "below" if below >= 0 else "above"
+            said.append(f"That is {html.nats(abs(below))} nats {side} what counting {order}-grams reaches.")
+    if end is not None:
+        said.append(f"It ended with {_WHY.get(str(end.get('stopped')), str(end.get('stopped')))}.")
+    else:
+        said.append(f"The run is not finished; {last.get('step', 0):,} steps are done.")
+    return f'<p class="verdict">{head}</p><p class="aside">{escape(" ".join(said))}</p>'
+
+
+# ---------------------------------------------------------------- pictures
+
+
+def _loss_section(
+    steps: Sequence[Line], held_out: Sequence[Line], end: Line | None, floors: Mapping[int, float]
+) -> str:
+    at = {line["step"]: line for line in steps}
+    measured = {line["step"]: line for line in (*held_out, *([end] if end else []))}
+    drawn = []
+    for what in ("seconds", "tokens", "flops"):
+        points = [
+            (_number(at[step], what), _number(line, "loss"))
+            for step, line in sorted(measured.items())
+            if step in at
+        ]
+        lines = [
+            _curve(steps, what, lambda line: _number(line, "loss"), 0, band=True, strong=False),
+            Curve(hue=1, x=[x for x, _ in points], y=[y for _, y in points]),
+        ]
+        rules = [Rule(rule.value, rule.text) for rule in floor_rules(floors)]
+        picture = curves(f"loss-{what}", what, "Loss in nats a token", lines, rules)
+        if picture:
+            drawn.append(html.figure(picture, f"Against {html.COST_NAMES[what]}"))
+    if not drawn:
+        return html.section(
+            "Loss", html.element("p", "No step was recorded: no observer wrote metrics.jsonl.", "note")
+        )
+    note = "Training loss is a mean over neighbouring steps, with a band from their lowest to their highest."
+    return html.section(
+        "Loss, nats a token",
+        html.element("p", f"{note} {floor_words(floors)}", "note"),
+        html.key(["training", "held-out"]),
+        html.panels(*drawn),
+    )
+
+
+def _training_section(steps: Sequence[Line]) -> str:
+    """How training went: learning rate, gradient, penalties, and the share of rows that layers computed."""
+    drawn: list[tuple[str, list[Curve], Callable[[float], str]]] = [
+        ("Learning rate", [_curve(steps, "steps", lambda line: _number(line, "rate"), 1)], _plain),
+        (
+            "Norm of the gradient",
+            [_curve(steps, "steps", lambda line: _number(line, "gradient_norm"), 1, band=True)],
+            _plain,
+        ),
+    ]
+    names = dict.fromkeys(name for line in steps for name in line.get("penalties", {}))
+    for name in names:
+        drawn.append((f"Penalty: {name}", [_curve(steps, "steps", partial(_penalty, name), 1)], _plain))
+    shares = [line["rows"] for line in steps if line.get("rows")]
+    depth = max(map(len, shares), default=0)
+    if any(share < 1 for row in shares for share in row):
+        layers = [
+            _curve(steps, "steps", partial(_share, layer), layer + 1, label=_layer(layer, depth))
+            for layer in range(depth)
+        ]
+        drawn.append(("Share of rows computed", layers, lambda share: f"{100 * share:.0f} %"))
+    figures = [
+        html.figure(picture, title)
+        for number, (title, lines, shown) in enumerate(drawn)
+        if (picture := curves(f"course-{number}", "steps", title, lines, shown=shown, height=200.0))
+    ]
+    return html.section("How training went", html.panels(*figures)) if figures else ""
+
+
+def _layer(layer: int, depth: int) -> str:
+    """The label of a layer; of many, the first and the last have one."""
+    return f"layer {layer + 1}" if depth <= 6 or layer in (0, depth - 1) else ""
+
+
+def _curve(
+    steps: Sequence[Line],
+    what: str,
+    value: Callable[[Line], float],
+    hue: int,
+    *,
+    band: bool = False,
+    strong: bool = True,
+    label: str = "",
+) -> Curve:
+    """`value` of the steps against a cost, put together to POINTS at most, evenly along the axis."""
+    place: Callable[[float], float] = float if what == "steps" else math.log
+    key = "step" if what == "steps" else what
+    points = [(_number(line, key), value(line)) for line in steps]
+    sound = [(x, y) for x, y in points if x > 0 and math.isfinite(x) and math.isfinite(y)]
+    groups: dict[int, list[tuple[float, float]]] = {}
+    if sound:
+        first, last = place(sound[0][0]), place(max(x for x, _ in sound))
+        for x, y in sound:
+            share = (place(x) - first) / (last - first) if last > first else 0.0
+            groups.setdefault(round(share * (POINTS - 1)), []).append((x, y))
+    columns = [
+        (group[-1][0], sum(values) / len(values), min(values), max(values))
+        for _, group in sorted(groups.items())
+        for values in [[y for _, y in group]]
+    ]
+    xs, ys, low, high = ([column[i] for column in columns] for i in range(4))
+    made = Curve(hue=hue, x=xs, y=ys, marked=len(xs) == 1, strong=strong, label=label)
+    return attrs.evolve(made, low=low, high=high) if band else made
+
+
+def _phase_section(end: Line | None) -> str:
+    found = (end or {}).get("phases") or {}
+    parts = {
+        str(name): _number(cost, "seconds") if isinstance(cost, Mapping) else _number(found, name)
+        for name, cost in found.items()
+    }
+    return phases([("wall time", 0, parts)], "Evaluation is the instrument's own, and no cost of the spec.")
+
+
+# ---------------------------------------------------------------- numbers
+
+
+def _number_section(steps: Sequence[Line], end: Line | None) -> str:
+    last = {**(steps[-1] if steps else {}), **(end or {})}
+    seconds, tokens = _number(last, "seconds"), _number(last, "tokens")
+    found = {
+        "parameters": _whole(last, "parameters"),
+        "steps": _whole(last, "step"),
+        "tokens": _whole(last, "tokens"),
+        "time of steps": html.amount("seconds", seconds),
+        "CPU time": html.amount("cpu_seconds", _number(last, "cpu_seconds")),
+        "FLOPs": html.amount("flops", _number(last, "flops")),
+        "peak memory": html.amount("bytes", _number(last, "peak_memory")),
+        "tokens a second": html.digits(tokens / seconds if seconds > 0 else math.nan),
+    }
+    return html.section("Numbers", html.facts({k: v for k, v in found.items() if v != html.NOTHING}))
+
+
+def _spec_section(lock: Mapping[str, Any]) -> str:
+    rows = [
+        [
+            escape(key),
+            escape(str(found.get("plugin", html.NOTHING))),
+            escape(str(found.get("version", html.NOTHING))),
+            escape(str(found.get("sha256", html.NOTHING))[:16]),
+        ]
+        for key, found in lock["components"].items()
+        if isinstance(found, Mapping)
+    ]
+    head = ["key", "plugin", "version", "sha256 of the source"]
+    table = f'<div class="code">{html.grid(head, rows, words=4)}</div>' if rows else ""
+    machine = {str(name): str(said) for name, said in lock["environment"].items()}
+    return html.section(
+        "Spec, machine and versions",
+        html.facts(machine) if machine else "",
+        spec_text(lock["spec"]),
+        html.folded("Where each component came from", table) if table else "",
+    )
+
+
+def _plain(value: float) -> str:
+    return html.signed(f"{value:g}")
+
+
+def _number(line: Mapping[str, Any], name: str) -> float:
+    """A number of a line; NaN where it is missing, as in lines of older versions, or no number."""
+    found = line.get(name)
+    return float(found) if isinstance(found, (int, float)) and not isinstance(found, bool) else math.nan
+
+
+def _penalty(name: str, line: Line) -> float:
+    return _number(line.get("penalties", {}), name)
+
+
+def _share(layer: int, line: Line) -> float:
+    """Of the rows of a layer, those that it computed."""
+    rows = line.get("rows") or ()
+    return float(rows[layer]) if layer < len(rows) else math.nan
+
+
+def _whole(line: Line, name: str) -> str:
+    value = _number(line, name)
+    return f"{value:,.0f}" if math.isfinite(value) else html.NOTHING

@@ -1,0 +1,39 @@
+"""Reports: one HTML file that says all there is to say, and needs nothing else to be read."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from resnetbk.files import replace_file
+from resnetbk.runs.run_folder import RunFolder
+from resnetbk_instrument.pages.svg import need_matplotlib
+from resnetbk_instrument.results.comparison import Ablation, Comparison
+
+
+def write_report(found: Comparison | Ablation, path: Path) -> None:
+    """The page of a comparison or an ablation: the same bytes for the same numbers.
+
+    Raises UserError without matplotlib, StorageError when `path` cannot be written.
+    """
+    need_matplotlib()
+    from resnetbk_instrument.pages.ablation import ablation_page
+    from resnetbk_instrument.pages.comparison import comparison_page
+
+    _write(ablation_page(found) if isinstance(found, Ablation) else comparison_page(found), path)
+
+
+def write_run_report(folder: RunFolder, path: Path, floors: Mapping[int, float] | None = None) -> None:
+    """The page of a run from what its folder says, finished or not.
+
+    floors  nats a token of n-gram counts by order, where they are known
+    Raises UserError without matplotlib or where there is no run, StorageError for a damaged one.
+    """
+    need_matplotlib()
+    from resnetbk_instrument.pages.run import run_page
+
+    _write(run_page(folder, floors or {}), path)
+
+
+def _write(text: str, path: Path) -> None:
+    replace_file(path, text.encode(), parents=True)

@@ -1,0 +1,1 @@
+"""What one spec or one run costs, part by part."""

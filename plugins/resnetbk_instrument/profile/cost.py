@@ -1,0 +1,195 @@
+"""What a spec will cost, measured on a few of its own steps before it is trained."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import attrs
+import torch
+from torch import Tensor
+
+from resnetbk.metering.flops import FlopCounter, by_component
+from resnetbk.metering.meter import STEP_PHASES
+from resnetbk.model.language_model import LanguageModel
+from resnetbk.spec.spec import Spec
+from resnetbk.training.learner import Learner
+from resnetbk.training.objective import TOKENS_PER_PASS, objective
+
+STEPS = 5
+WARM_UP = 2
+STREAMED = 16
+"""Tokens read one by one to see how the state grows."""
+
+
+@attrs.frozen(kw_only=True)
+class StreamState:
+    """What one sequence carries on, in bytes: after its first token, and more with each further one."""
+
+    bytes: int
+    growth: float
+
+
+@attrs.frozen(kw_only=True)
+class Cost:
+    """What a spec costs as its first steps show it; a policy that learns to skip will change it.
+
+    parameters      trainable ones by component, shared ones once
+    forward_flops   operations a token by component; `loss` for what follows the model
+    training_flops  operations a token: forward, backward, optimizer and scoring
+    state           None when a component does not provide streaming
+    peak_memory     bytes (see `training.meter`)
+    tokens          in a step
+    seconds         of a step, the median of `measured` steps, and `phases` the same by phase
+    setup_seconds   before the first step, without reading the corpus
+    steps           that the whole run takes: those asked for, or those that fit in its seconds
+    evaluations, evaluation_seconds  how many the run makes, and one of them
+    total_seconds, total_flops       of the whole run: seconds with evaluations, without writing checkpoints;
+                    operations without them
+    """
+
+    name: str
+    device: str
+    parameters: Mapping[str, int]
+    forward_flops: Mapping[str, float]
+    training_flops: float
+    state: StreamState | None
+    peak_memory: int
+    tokens: int
+    measured: int
+    seconds: float
+    phases: Mapping[str, float]
+    setup_seconds: float
+    steps: int
+    evaluations: int
+    evaluation_seconds: float
+    total_seconds: float
+    total_flops: float
+
+
+def cost(spec: Spec, *, steps: int = STEPS, device: str = "") -> Cost:
+    """Builds the spec, takes two steps to warm up and `steps` (at least one) to measure; writes nothing.
+
+    Raises UserError, also when operations cannot be counted, and NumericError.
+    """
+    learner = Learner(spec, device=device)
+    meter = learner.meter
+    setup_seconds, setup_flops = meter.costs["setup"].seconds, meter.costs["setup"].flops
+    for _ in range(WARM_UP):
+        learner.learn()
+    meter.warm()
+    tokens_before, flops_before = learner.tokens, meter.flops
+    taken: list[dict[str, float]] = []
+    while len(taken) < steps:
+        before = {phase: meter.costs[phase].seconds for phase in STEP_PHASES}
+        counted = meter.counter.seconds
+        learner.learn()
+        if meter.counter.seconds == counted:  # counting takes time that training does not
+            taken.append({phase: meter.costs[phase].seconds - before[phase] for phase in STEP_PHASES})
+    steps_taken = learner.step - WARM_UP
+    tokens = learner.tokens - tokens_before
+    training_flops = (meter.flops - flops_before) / tokens
+    forward_flops = _forward_flops(learner)
+    seconds = statistics.median(sum(step.values()) for step in taken)
+    meter.check()
+    whole = _steps(spec, seconds)
+    evaluations = _evaluations(spec, whole)
+    evaluation_seconds = _evaluation_seconds(learner)
+    return Cost(
+        name=spec.name,
+        device=str(learner.device),
+        parameters=_parameters(learner.model),
+        forward_flops=forward_flops,
+        training_flops=training_flops,
+        state=_state(learner),
+        peak_memory=meter.peak_memory,
+        tokens=tokens // steps_taken,
+        measured=steps,
+        seconds=seconds,
+        phases={phase: statistics.median(step[phase] for step in taken) for phase in STEP_PHASES},
+        setup_seconds=setup_seconds,
+        steps=whole,
+        evaluations=evaluations,
+        evaluation_seconds=evaluation_seconds,
+        total_seconds=setup_seconds + whole * seconds + evaluations * evaluation_seconds,
+        total_flops=setup_flops + whole * training_flops * (tokens / steps_taken),
+    )
+
+
+def _steps(spec: Spec, seconds: float) -> int:
+    limits = [spec.train.steps] if spec.train.steps else []
+    if spec.train.seconds:
+        limits.append(max(1, round(spec.train.seconds / seconds)))
+    return min(limits)
+
+
+def _evaluations(spec: Spec, steps: int) -> int:
+    """One every `evaluate` steps, and one at the end."""
+    return -(-steps // spec.train.evaluate) if spec.train.evaluate else 1
+
+
+def _evaluation_seconds(learner: Learner) -> float:
+    """Measured on one pass and scaled to the whole held-out text."""
+    spec, data = learner.spec, learner.data
+    window = spec.data.window
+    batch = next(data.held_out(window, max(1, TOKENS_PER_PASS // window), learner.device))
+    learner.model.eval()
+    with torch.inference_mode():
+        objective(learner.model, batch, spec.train.precision)
+        started = time.perf_counter()
+        float(objective(learner.model, batch, spec.train.precision)[0].cross_entropy)
+        spent = time.perf_counter() - started
+    learner.model.train()
+    return spent * (len(data.valid) - 1) / batch.inputs.numel()
+
+
+def _forward_flops(learner: Learner) -> dict[str, float]:
+    counter, batch = FlopCounter(), learner.choose()[2]
+    with by_component(learner.model, counter), counter:
+        objective(learner.model, batch, learner.spec.train.precision)
+    tokens = batch.inputs.numel()
+    return {name or "loss": flops / tokens for name, flops in counter.components.items() if flops}
+
+
+def _parameters(model: LanguageModel) -> dict[str, int]:
+    found: dict[str, int] = {}
+    for weight in model.weights():
+        component = _component(weight.name.split("."))
+        found[component] = found.get(component, 0) + weight.parameter.numel()
+    return found
+
+
+def _component(place: list[str]) -> str:
+    """`trunk.layers.0.mixer_norm.weight` -> `norm`, `trunk.gate.bias` -> `gate`."""
+    if place[0] != "trunk":
+        return place[0]
+    name = place[3] if place[1] == "layers" else place[1]
+    return "norm" if name.endswith("norm") else name
+
+
+def _state(learner: Learner) -> StreamState | None:
+    model = learner.model
+    if "streaming" not in model.provides:
+        return None
+    tokens = torch.from_numpy(learner.data.valid[:STREAMED].astype("int64")).to(learner.device)
+    model.eval()
+    with torch.inference_mode():
+        state, sizes = model.initial_state(1), []
+        for token in tokens[:, None]:
+            _, state = model.step(token, state)
+            sizes.append(sum(tensor.numel() * tensor.element_size() for tensor in _tensors(state)))
+    model.train()
+    return StreamState(bytes=sizes[0], growth=(sizes[-1] - sizes[0]) / max(1, len(sizes) - 1))
+
+
+def _tensors(tree: Any) -> Iterator[Tensor]:
+    if isinstance(tree, Tensor):
+        yield tree
+    elif isinstance(tree, dict):
+        for item in tree.values():
+            yield from _tensors(item)
+    elif isinstance(tree, (list, tuple)):
+        for item in tree:
+            yield from _tensors(item)

@@ -1,0 +1,112 @@
+"""What each factor of a spec is worth: added alone, and added last to all the others.
+
+Worths are never multiplied: what factors do together is measured, as the arm that has all of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Literal
+
+from resnetbk_instrument.results.comparison import (
+    TARGETS,
+    Ablation,
+    Comparison,
+    Factor,
+    Interval,
+    Trial,
+    Worth,
+)
+from resnetbk_instrument.results.conclude import Rounds, gains, measures, ratios
+from resnetbk_instrument.results.factors import Design, Difference
+from resnetbk_instrument.results.statistics import mean_interval, ratio_interval
+
+COST = "seconds"
+"""What factors save, where all arms reach the same loss."""
+
+Verdict = Literal["keep", "drop", "undecided"]
+
+
+def ablation(comparison: Comparison, made: Design, trials: Sequence[Trial]) -> Ablation:
+    """The factors' worths from a comparison of the design's arms."""
+    refused = {arm.name: arm.refused for arm in comparison.arms if arm.refused}
+    measured = {
+        targets: {name: measures(comparison.goal, trials, name, refused, targets) for name in made.arms}
+        for targets in (1, *TARGETS)
+    }
+    missing = {name: f"{name}: {reason}" for name, reason in refused.items()}
+    missing |= {name: f"{name} cannot be made: {reason}" for name, reason in made.left_out.items()}
+    return Ablation(
+        comparison=comparison,
+        factors=tuple(_factor(each, made, measured, missing, comparison) for each in made.factors),
+        whole=made.holds.get(frozenset(each.name for each in made.factors), ""),
+        left_out=made.left_out,
+    )
+
+
+def _factor(
+    factor: Difference,
+    made: Design,
+    measured: Mapping[int, Mapping[str, Rounds]],
+    missing: Mapping[str, str],
+    of: Comparison,
+) -> Factor:
+    to_loss = of.goal.loss is not None
+    everything = frozenset(each.name for each in made.factors)
+    sets = (frozenset[str](), frozenset({factor.name}), everything - {factor.name}, everything)
+    said = ("base", f"only {factor.name}", f"all but {factor.name}", "all")
+    names = [made.holds.get(held, name) for held, name in zip(sets, said, strict=True)]
+    worths = {
+        targets: _worth([arms.get(name, {}) for name in names], to_loss, len(everything) > 1)
+        for targets, arms in measured.items()
+    }
+    worth = worths.pop(1)
+    verdict = judged(worth.company, 1.0 if to_loss else 0.0)
+    whole = measured[1].get(names[3])
+    if worth.company is None and to_loss and names[2] in missing and whole and names[2] not in made.left_out:
+        verdict = "keep"  # without it the others do not get there
+    return Factor(
+        name=factor.name,
+        what=factor.what,
+        worth=worth,
+        amortised=worths if any(each != worth for each in worths.values()) else {},
+        verdict=verdict,
+        note="; ".join(dict.fromkeys(missing[name] for name in names if name in missing)),
+    )
+
+
+def _worth(arms: Sequence[Rounds], to_loss: bool, several: bool) -> Worth:
+    """From the arms without any factor, with this one alone, without it, and with all."""
+    base, only, without, whole = arms
+    return Worth(
+        alone=_step(base, only, to_loss),
+        company=_step(without, whole, to_loss),
+        interaction=_interaction(base, only, without, whole, to_loss) if several else None,
+    )
+
+
+def judged(company: Interval | None, nothing: float) -> Verdict:
+    """By which side of `nothing` the whole interval of the worth in company lies."""
+    if company is None or company.low <= nothing <= company.high:
+        return "undecided"
+    return "keep" if company.low > nothing else "drop"
+
+
+def _step(before: Rounds, after: Rounds, to_loss: bool) -> Interval | None:
+    return ratios(before, after, COST) if to_loss else gains(before, after)
+
+
+def _interaction(
+    base: Rounds, only: Rounds, without: Rounds, whole: Rounds, to_loss: bool
+) -> Interval | None:
+    """The worth in company divided by the worth alone, or less it, over rounds that have all four arms."""
+    key = COST if to_loss else "loss"
+    four = (base, only, without, whole)
+    pairs = [pair for pair in base if all(key in arm.get(pair, {}) for arm in four)]
+    if not pairs:
+        return None
+    a, b, c, d = ([arm[pair][key] for pair in pairs] for arm in four)
+    if to_loss:
+        company = [x / y for x, y in zip(c, d, strict=True)]
+        return ratio_interval(company, [x / y for x, y in zip(a, b, strict=True)])
+    return mean_interval([(z - w) - (x - y) for x, y, z, w in zip(a, b, c, d, strict=True)])

@@ -1,0 +1,156 @@
+"""From trainings to numbers: what each arm reached, spent, saved and gained."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+import attrs
+
+from resnetbk.lock.lock import resolved
+from resnetbk_instrument.results.comparison import COSTS, TARGETS, Arm, Comparison, Goal, Interval, Trial
+from resnetbk_instrument.results.statistics import (
+    difference_interval,
+    geometric_interval,
+    mean_interval,
+    ratio_interval,
+)
+from resnetbk_instrument.session.journal import Journal
+from resnetbk_instrument.session.plan import Plan
+from resnetbk_instrument.session.search import quality, reached, rounds
+from resnetbk_instrument.session.session import thrown_out
+
+Rounds = dict[int, dict[str, float]]
+"""By round: each cost, and, at equal budgets, `loss`."""
+
+
+def conclude(
+    plan: Plan,
+    journal: Journal,
+    refused: Mapping[str, str],
+    *,
+    floors: Mapping[int, float] | None = None,
+    machine: Mapping[str, str] | None = None,
+    command: str = "",
+) -> Comparison:
+    """The comparison that the journal holds all trainings of. It may hold more rounds than the plan has by
+    now, the last of them unfinished; they are left out."""
+    trials = tuple(trial for trial in journal.trials if trial.pair < plan.pairs)
+    measured = {arm: measures(plan.goal, trials, arm, refused) for arm in plan.arms}
+    first = next(iter(plan.arms))
+    goal = plan.goal
+    if goal.equal and goal.budget is None and measured[first]:
+        spent = [each[goal.equal] for each in measured[first].values()]
+        goal = attrs.evolve(goal, budget=geometric_interval(spent).estimate)
+    return Comparison(
+        name=plan.name,
+        goal=goal,
+        arms=tuple(_arm(plan, trials, arm, measured, refused) for arm in plan.arms),
+        trials=trials,
+        floors=floors or {},
+        machine=machine or {},
+        command=command,
+        thrown_out=thrown_out(trials),
+    )
+
+
+def measures(
+    goal: Goal, trials: Sequence[Trial], arm: str, refused: Mapping[str, str], targets: int = 1
+) -> Rounds:
+    """What an arm came to in each round that counts, with what its sources cost, shared among `targets`;
+    nothing when it was refused."""
+    if arm in refused:
+        return {}
+    if goal.loss is not None:
+        found = reached(trials, arm, goal)
+    else:
+        found = {
+            pair: {**_costs(trial), "loss": quality(trial, goal)}
+            for pair, (trial, *_) in rounds(trials, arm).items()
+        }
+    source = _source(trials, arm)
+    return {
+        pair: {cost: value + source.get(cost, 0.0) / targets for cost, value in each.items()}
+        for pair, each in found.items()
+    }
+
+
+def ratios(above: Rounds, below: Rounds, cost: str) -> Interval | None:
+    """Of one cost over the rounds that both have; None without any."""
+    pairs = [pair for pair in above if cost in above[pair] and cost in below.get(pair, {})]
+    return ratio_interval([above[p][cost] for p in pairs], [below[p][cost] for p in pairs]) if pairs else None
+
+
+def gains(minuend: Rounds, subtrahend: Rounds) -> Interval | None:
+    """Of the loss, over the rounds that both have; None without any."""
+    pairs = [pair for pair in minuend if pair in subtrahend]
+    if not pairs:
+        return None
+    return difference_interval([minuend[p]["loss"] for p in pairs], [subtrahend[p]["loss"] for p in pairs])
+
+
+def _arm(
+    plan: Plan,
+    trials: Sequence[Trial],
+    arm: str,
+    measured: Mapping[str, Rounds],
+    refused: Mapping[str, str],
+) -> Arm:
+    first, to_loss = next(iter(plan.arms)), plan.goal.loss is not None
+    mine = measured[arm]
+    sizes = [trial.parameters for trial in trials if trial.arm == arm and not trial.failed]
+    means = {cost: geometric_interval(values) for cost in COSTS if (values := _column(mine, cost))}
+    amortised = {}
+    if to_loss and any(_source(trials, each) for each in (first, arm)):
+        for targets in TARGETS:
+            base, shared = (measures(plan.goal, trials, each, refused, targets) for each in (first, arm))
+            amortised[targets] = _saved(base, shared)
+    return Arm(
+        name=arm,
+        spec=resolved(plan.arms[arm]),
+        parameters=max(sizes, default=0),
+        loss=_loss(plan.goal, trials, arm),
+        reached=means if to_loss else {},
+        spent=means if not to_loss else {},
+        saved=_saved(measured[first], mine) if to_loss else {},
+        amortised=amortised,
+        gained=None if to_loss else gains(measured[first], mine),
+        refused=refused.get(arm, ""),
+    )
+
+
+def _saved(first: Rounds, mine: Rounds) -> dict[str, Interval]:
+    return {cost: ratio for cost in COSTS if (ratio := ratios(first, mine, cost))}
+
+
+def _source(trials: Sequence[Trial], arm: str) -> Mapping[str, float]:
+    """What the sources of an arm cost, which is the same in all its trainings."""
+    return next((trial.source for trial in trials if trial.arm == arm and trial.source), {})
+
+
+def _costs(trial: Trial) -> dict[str, float]:
+    """Those that were measured."""
+    return {cost: float(value) for cost in COSTS if (value := getattr(trial, cost)) > 0}
+
+
+def _column(mine: Rounds, cost: str) -> list[float]:
+    """One cost in every round, or nothing when a round lacks it."""
+    values = [each[cost] for each in mine.values() if cost in each]
+    return values if len(values) == len(mine) else []
+
+
+def _loss(goal: Goal, trials: Sequence[Trial], arm: str) -> Interval:
+    """At the largest budget that every round has; without any round, of the search."""
+    done = [trial for trial in trials if not trial.failed]
+    found = list(rounds(done, arm).values())
+    if found:
+        common = set.intersection(*({trial.steps for trial in each} for each in found))
+        largest = [
+            next(trial for trial in each if trial.steps == max(common)) if common else each[-1]
+            for each in found
+        ]
+        return mean_interval([quality(trial, goal) for trial in largest])
+    searched = [trial for trial in done if trial.arm == arm]
+    if not searched:
+        return Interval(math.nan, -math.inf, math.inf, 0)
+    return mean_interval([quality(max(searched, key=lambda trial: trial.steps), goal)])

@@ -1,0 +1,228 @@
+"""What an ablation takes apart: the parts in which a spec differs from plain, and the specs between."""
+
+from __future__ import annotations
+
+import copy
+import tomllib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import attrs
+
+from resnetbk import toml_write
+from resnetbk.errors import UserError, nearest
+from resnetbk.kinds import KINDS
+from resnetbk.lock.lock import dump
+from resnetbk.registry.lookup import Registry
+from resnetbk.spec.read import read_text
+from resnetbk.spec.spec import Part, Spec
+
+Tree = dict[str, Any]
+
+GROUPS = {"model.wiring": "layout", "model.norm": "layout", "model.tie": "layout"}
+"""Keys that make one factor together; every other key is one of its own."""
+
+SAME = {"data.corpus", "data.tokenizer"}
+"""What must not differ: another text or tokenizer would be another task."""
+
+ASIDE = {"evaluate", "save", "keep", "steps", "seconds", "target", "nonfinite", "observe"}
+"""Keys of [train] that a comparison sets itself, or that change no number."""
+
+SECTIONS = ("data", "model", "train")
+
+_PARTS = {kind.key for kind in KINDS.values()}
+
+
+@attrs.frozen
+class Difference:
+    """A factor: its keys, and their values without it and with it, in words."""
+
+    name: str
+    keys: tuple[str, ...]
+    what: str
+
+
+@attrs.frozen
+class Design:
+    """Which arms an ablation has, and which factors each of them holds.
+
+    arms      specs by name: "base", "only X", "all but X", "all"; one of two equal ones is left out
+    holds     for each set of factors the name of its arm
+    left_out  combinations that were refused, and why
+    """
+
+    factors: tuple[Difference, ...]
+    arms: Mapping[str, Spec]
+    holds: Mapping[frozenset[str], str]
+    left_out: Mapping[str, str]
+
+
+def design(spec: Spec, base: Spec | None, registry: Registry, sets: Sequence[tuple[str, str]] = ()) -> Design:
+    """Everything that is in `spec` and not in `base`; or, without one, that is no default of the registry.
+
+    sets  settings of single arms, ("all but gate", "train.optimizer.lr=0.02"): of what an arm has, not what
+          it has
+
+    Raises UserError when there is nothing, when text or tokenizer differ, or for a set that cannot be.
+    """
+    full = _tree(spec, registry)
+    if base is None:
+        keys = [key for key in _PARTS - SAME if _chosen(spec, key, registry)]
+        bare = copy.deepcopy(full)
+        for key in (*keys, "train.precision"):
+            _set(bare, key, None)  # the default is filled in
+        plain = _tree(_spec(bare, registry), registry)
+    else:
+        plain = _tree(base, registry)
+    factors = _differences(plain, full)
+    if not factors:
+        against = "the other spec" if base else "the defaults: name another spec with --against"
+        raise UserError(f"{spec.name}: nothing to take apart, it does not differ from {against}")
+    names = [factor.name for factor in factors]
+    combinations = [("base", frozenset[str]())]
+    combinations += [(f"only {name}", frozenset({name})) for name in names]
+    combinations += [(f"all but {name}", frozenset(names) - {name}) for name in names]
+    combinations += [("all", frozenset(names))]
+    if len(names) == 1:
+        combinations = [combinations[0], combinations[-1]]
+    arms: dict[str, Spec] = {}
+    holds: dict[frozenset[str], str] = {}
+    left_out: dict[str, str] = {}
+    tried: set[frozenset[str]] = set()
+    for name, held in combinations:
+        if held in tried:
+            continue
+        tried.add(held)
+        try:
+            found = spec if name == "all" else _spec(_mixed(plain, full, factors, held), registry)
+        except UserError as error:
+            if not held:
+                raise UserError(
+                    f"the spec without all of {', '.join(names)} is refused: {_reason(error)}"
+                ) from None
+            left_out[name] = _reason(error)
+            continue
+        arms[name] = found
+        holds[held] = name
+    return Design(factors, _set_in(arms, sets, factors, registry), holds, left_out)
+
+
+def _set_in(
+    arms: Mapping[str, Spec],
+    sets: Sequence[tuple[str, str]],
+    factors: tuple[Difference, ...],
+    registry: Registry,
+) -> dict[str, Spec]:
+    """The arms with what is set in single ones of them. All mistakes at once."""
+    mistakes: list[str] = []
+    changed = dict(arms)
+    fixed = {key for factor in factors for key in factor.keys}
+    for name in dict.fromkeys(name for name, _ in sets):
+        if name not in arms:
+            mistakes.append(f"--set-in: there is no arm {name!r}{nearest(name, arms)}")
+            continue
+        before = _tree(arms[name], registry)
+        try:
+            own = [assignment for arm, assignment in sets if arm == name]
+            changed[name] = _spec(before, registry, own)
+        except UserError as error:
+            mistakes += [f"--set-in: {name}: {mistake}" for mistake in error.mistakes]
+            continue
+        after = _tree(changed[name], registry)
+        mistakes += [
+            f"--set-in: {name}: {key} is no setting of what this arm has: it would be another factor"
+            for key in (f"{section}.{field}" for section in SECTIONS for field in after[section])
+            if _get(before, key) != _get(after, key) and not _is_setting(before, after, key, fixed)
+        ]
+    if mistakes:
+        raise UserError(*mistakes)
+    return changed
+
+
+def _is_setting(before: Tree, after: Tree, key: str, fixed: set[str]) -> bool:
+    """Whether what changed at a key leaves the arm what it is: the settings of a component that stays, or how
+    it is trained, where that is no factor."""
+    was, now = _get(before, key), _get(after, key)
+    if isinstance(was, dict) and key in _PARTS:
+        return key not in SAME and was["use"] == now["use"]
+    return key.startswith("train.") and key not in fixed
+
+
+def _chosen(spec: Spec, key: str, registry: Registry) -> bool:
+    """Whether a spec has another component than the default of its kind, where there is one."""
+    section, field = key.split(".")
+    part = getattr(getattr(spec, section), field)
+    if not isinstance(part, Part):
+        return False
+    defaults = registry.defaults(part.entry.kind)
+    return len(defaults) == 1 and part.entry != defaults[0]
+
+
+def _differences(plain: Tree, full: Tree) -> tuple[Difference, ...]:
+    keys: dict[str, list[str]] = {}
+    for section in SECTIONS:
+        for field in dict.fromkeys([*full[section], *plain[section]]):
+            key = f"{section}.{field}"
+            if _get(plain, key) == _get(full, key) or (section == "train" and field in ASIDE):
+                continue
+            if key in SAME:
+                raise UserError(f"{key}: differs, and another text or tokenizer is another task")
+            keys.setdefault(GROUPS.get(key, field), []).append(key)
+    return tuple(
+        Difference(name, tuple(group), f"{_words(plain, full, group)} -> {_words(full, plain, group)}")
+        for name, group in keys.items()
+    )
+
+
+def _words(tree: Tree, other: Tree, keys: list[str]) -> str:
+    """What `tree` has at `keys`: a component by name, with the settings that the other has otherwise."""
+    said = []
+    for key in keys:
+        value, beside = _get(tree, key), _get(other, key)
+        if isinstance(value, dict) and key in _PARTS:
+            same = isinstance(beside, dict) and beside["use"] == value["use"]
+            changed = [f"{k}={_plain(v)}" for k, v in value.items() if same and beside.get(k) != v]
+            said.append(" ".join([value["use"], *changed]))
+        else:
+            said.append(f"{key.split('.')[1]}={_plain(value)}" if len(keys) > 1 else _plain(value))
+    return " ".join(said)
+
+
+def _plain(value: Any) -> str:
+    return "nothing" if value is None else value if isinstance(value, str) else toml_write.inline(value)
+
+
+def _mixed(plain: Tree, full: Tree, factors: tuple[Difference, ...], held: frozenset[str]) -> Tree:
+    """The spec with the factors that it holds. What is no factor, its steps above all, is of the spec that it
+    is closer to."""
+    near_plain = not held or (len(held) == 1 and len(factors) > 1)
+    tree = copy.deepcopy(plain if near_plain else full)
+    for factor in factors:
+        for key in factor.keys:
+            _set(tree, key, copy.deepcopy(_get(full if factor.name in held else plain, key)))
+    return tree
+
+
+def _tree(spec: Spec, registry: Registry) -> Tree:
+    return tomllib.loads(dump(spec, registry))
+
+
+def _spec(tree: Tree, registry: Registry, sets: Sequence[str] = ()) -> Spec:
+    return read_text(toml_write.dumps(tree), registry, sets=sets)
+
+
+def _get(tree: Tree, key: str) -> Any:
+    section, field = key.split(".")
+    return tree[section].get(field)
+
+
+def _set(tree: Tree, key: str, value: Any) -> None:
+    """Sets a key, or takes it away for None."""
+    section, field = key.split(".")
+    tree[section].pop(field, None)
+    if value is not None:
+        tree[section][field] = value
+
+
+def _reason(error: UserError) -> str:
+    return "; ".join(mistake.message for mistake in error.mistakes)

@@ -1,0 +1,67 @@
+"""How long a comparison will take, from a few steps of each arm."""
+
+from __future__ import annotations
+
+import time
+
+import attrs
+
+from resnetbk.errors import NumericError
+from resnetbk_instrument.session.budget import PROBES, Line, enough
+from resnetbk_instrument.session.plan import Outcome, Plan, Train
+from resnetbk_instrument.session.session import WARM_UP
+
+SEARCHED = 3
+"""Trainings that a search for a loss takes when the arm's own steps are about right."""
+
+
+@attrs.frozen(kw_only=True)
+class Expected:
+    """For one arm: the steps of a training, which are its own or, at equal budgets, those that the budget
+    buys; wall seconds a step and for each training besides (reading the text, set-up, evaluation); trainings,
+    and seconds for all of them."""
+
+    arm: str
+    steps: int
+    each: float
+    besides: float
+    trainings: int
+    seconds: float
+
+
+def estimate(plan: Plan, train: Train) -> list[Expected]:
+    """Trains each arm for a moment. Raises UserError for a budget too small to say anything, NumericError for
+    an arm that diverges at once."""
+    found: list[Expected] = []
+    trainings = plan.pairs * 2 + SEARCHED if plan.goal.loss is not None else plan.pairs
+    goal, budget = plan.goal, plan.goal.budget
+    for arm, spec in plan.arms.items():
+        _trained(arm, plan, train, WARM_UP)
+        walls, outcomes = [], []
+        for probe in PROBES:
+            start = time.perf_counter()
+            outcomes.append(_trained(arm, plan, train, probe))
+            walls.append(time.perf_counter() - start)
+        seconds = spec.train.seconds or 0.0
+        steps = spec.train.steps or max(1, round(PROBES[-1] * seconds / outcomes[-1].seconds))
+        if goal.equal:
+            line = Line.through(*(float(getattr(outcome, goal.equal)) for outcome in outcomes))
+            budget = line.cost(steps) if budget is None else budget
+            steps = line.steps(budget)
+            enough(goal, tuple(plan.arms), arm, steps)
+        wall = Line.through(*walls)
+        found.append(
+            Expected(
+                arm=arm, steps=steps, each=wall.each, besides=wall.set_up, trainings=trainings,
+                seconds=trainings * wall.cost(steps),
+            )
+        )  # fmt: skip
+    return found
+
+
+def _trained(arm: str, plan: Plan, train: Train, steps: int) -> Outcome:
+    try:
+        return train(plan.arms[arm], plan.seed(-1), steps)
+    except NumericError as error:
+        reason = str(error).partition(";")[0]  # then comes where the weights are, which go
+        raise NumericError(f"{arm}: diverges within {steps} steps: {reason}") from None

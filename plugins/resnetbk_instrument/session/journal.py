@@ -1,0 +1,171 @@
+"""The folder of a comparison: `plan.json`, `trials.jsonl` with a line a training, and `result.json`.
+
+A line is on disk before the next training begins, so that whatever ends a comparison, it can go on.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+import attrs
+import cattrs
+
+from resnetbk.errors import StorageError, UserError
+from resnetbk.files import accessing, replace_file, spelled
+from resnetbk.lock.changes import differences
+from resnetbk_instrument.results.comparison import Ablation, Comparison, Trial
+
+PLAN, TRIALS, RESULT = "plan.json", "trials.jsonl", "result.json"
+SCHEMA = 1
+
+_CONVERTER = cattrs.Converter()
+T = TypeVar("T")
+
+
+class Journal:
+    """What was measured so far. Without a folder it is kept in memory alone."""
+
+    def __init__(self, folder: Path | None = None) -> None:
+        """Raises StorageError when what is there is damaged."""
+        self.folder = folder
+        self.trials: list[Trial] = [] if folder is None else _read_trials(folder / TRIALS)
+
+    def add(self, trial: Trial) -> None:
+        """Writes a line, and waits until it is on disk."""
+        self.trials.append(trial)
+        if self.folder is None:
+            return
+        path = self.folder / TRIALS
+        with accessing(path), open(path, "ab") as file:
+            file.write(_line(trial))
+            file.flush()
+            os.fsync(file.fileno())
+
+    def kept(self, pair: int) -> list[Trial]:
+        """The trainings of a round, but for those of rounds thrown out."""
+        return [trial for trial in self.trials if trial.pair == pair and trial.kept]
+
+    def of(self, arm: str, pair: int) -> list[Trial]:
+        """Those of one arm."""
+        return [trial for trial in self.kept(pair) if trial.arm == arm]
+
+    def throw_out(self, pair: int) -> None:
+        """The round does not count; its lines stay, marked."""
+        self.trials = [
+            attrs.evolve(trial, kept=False) if trial.pair == pair else trial for trial in self.trials
+        ]
+        if self.folder is not None:
+            replace_file(self.folder / TRIALS, b"".join(map(_line, self.trials)))
+
+    def begin(self, plan: Mapping[str, Any], *, resume: bool) -> None:
+        """Writes `plan`, plain JSON values; with `resume` compares it with the one that is there.
+
+        Raises UserError with all that has changed since, a line each.
+        """
+        assert self.folder is not None
+        path = self.folder / PLAN
+        if resume:
+            if not path.is_file():
+                raise UserError(f"{self.folder}: no comparison to resume (it has no {PLAN})")
+            changed = differences(_read(path), json.loads(json.dumps(plan)))
+            if changed:
+                start = f"{self.folder}: the comparison has changed since it began: "
+                raise UserError(*(start + line for line in changed))
+        else:
+            replace_file(path, _dumped(plan))
+
+    def discard(self) -> None:
+        """Removes what it has written, of a comparison that came to nothing."""
+        assert self.folder is not None
+        with accessing(self.folder):
+            for name in (PLAN, TRIALS):
+                (self.folder / name).unlink(missing_ok=True)
+
+    def finish(self, found: Comparison | Ablation) -> Path:
+        """Writes `result.json`, whole or not at all."""
+        assert self.folder is not None
+        path = self.folder / RESULT
+        replace_file(path, _dumped(as_json(found)))
+        return path
+
+
+def as_json(found: Comparison | Ablation) -> dict[str, Any]:
+    """As JSON values: `kind` says what it is; numbers that are not finite are spelled as strings."""
+    kind = "ablation" if isinstance(found, Ablation) else "comparison"
+    tree: dict[str, Any] = spelled(attrs.asdict(found))
+    return {"schema": SCHEMA, "kind": kind, **tree}
+
+
+def read_result(path: Path) -> Comparison | Ablation:
+    """What came of a comparison, from its folder or its `result.json`.
+
+    Raises UserError when there is none, StorageError when it is damaged.
+    """
+    file = path / RESULT if path.is_dir() else path
+    if not file.is_file():
+        more = "; it is unfinished, go on with --resume" if (path / PLAN).is_file() else ""
+        raise UserError(f"{path}: no result of a comparison (no {file.name}){more}")
+    tree = _read(file)
+    if tree.pop("schema", None) != SCHEMA:
+        raise StorageError(f"{file}: not of schema {SCHEMA}, which this version reads")
+    found: Comparison | Ablation
+    if tree.pop("kind", None) == "ablation":
+        found = _structured(tree, Ablation, str(file))
+        comparison = found.comparison
+    else:
+        found = comparison = _structured(tree, Comparison, str(file))
+    names = {arm.name for arm in comparison.arms}
+    if not names or any(trial.arm not in names for trial in comparison.trials):
+        raise StorageError(f"{file}: damaged (its trainings are not of its arms)")
+    return found
+
+
+def _structured(tree: Any, kind: type[T], place: str) -> T:
+    try:
+        return _CONVERTER.structure(tree, kind)
+    except Exception as error:  # cattrs raises groups of whatever its hooks raise
+        raise StorageError(f"{place}: damaged (no {kind.__name__})") from error
+
+
+def _read(path: Path) -> dict[str, Any]:
+    with accessing(path, "read"):
+        data = path.read_bytes()
+    try:
+        tree = json.loads(data)
+    except (ValueError, RecursionError):
+        tree = None
+    if not isinstance(tree, dict):
+        raise StorageError(f"{path}: damaged (no JSON object)")
+    return tree
+
+
+def _read_trials(path: Path) -> list[Trial]:
+    """All whole lines. A last one without its end was cut off by a crash: it is dropped from the file too."""
+    if not path.is_file():
+        return []
+    with accessing(path, "read"):
+        data = path.read_bytes()
+    *lines, rest = data.split(b"\n")
+    if rest:
+        replace_file(path, data[: len(data) - len(rest)])
+    trials = []
+    for number, line in enumerate(lines, 1):
+        place = f"{path}:{number}"
+        try:
+            tree = json.loads(line)
+        except (ValueError, RecursionError):
+            raise StorageError(f"{place}: damaged (no JSON object)") from None
+        trials.append(_structured(tree, Trial, place))
+    return trials
+
+
+def _line(trial: Trial) -> bytes:
+    return json.dumps(spelled(attrs.asdict(trial)), allow_nan=False).encode() + b"\n"
+
+
+def _dumped(tree: Mapping[str, Any]) -> bytes:
+    return json.dumps(spelled(tree), indent=1, allow_nan=False).encode() + b"\n"

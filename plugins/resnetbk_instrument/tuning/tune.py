@@ -1,0 +1,196 @@
+"""Searching settings: each arm gets as many trials as every other, each trial the spec's own training.
+
+The trials are kept in a database (see `studies`), so that a search can be interrupted, repeated to go on, and
+joined by other processes and machines. What a trial tries depends on the seed of the search, on
+how many trials were before it, and on what those came to: an interrupted search goes on as if it had not
+been. The first trial is the spec as it is, so that what comes out is no worse than what went in. A training
+that diverges counts as a trial, and so do values that do not go together.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import socket
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import attrs
+import numpy as np
+
+from resnetbk.errors import NumericError, UserError
+from resnetbk.files import accessing, acquire, release, replace_file
+from resnetbk.lock.lock import facts
+from resnetbk.model.assemble import build
+from resnetbk.registry.lookup import Registry
+from resnetbk.spec.spec import Spec
+from resnetbk.training.experiment import Experiment
+from resnetbk.training.signals import Interrupted
+from resnetbk_instrument.tuning.ranges import Arm
+from resnetbk_instrument.tuning.studies import database, dead, join, place, require_optuna, suggest, tell
+from resnetbk_instrument.tuning.tuned import Tuned, ended, result
+
+if TYPE_CHECKING:
+    from optuna import Study
+
+TRIALS, DATABASE, LOCK = "trials.jsonl", "study.db", ".lock"
+
+
+@attrs.frozen(kw_only=True)
+class Search:
+    """How to search: trials an arm in all, trainings a trial (seeds seed, seed + 1, ... of the spec), and the
+    seed of the search."""
+
+    trials: int
+    seeds: int = 1
+    seed: int = 0
+
+
+def tune(
+    arms: Sequence[Arm],
+    search: Search,
+    registry: Registry,
+    out: Path,
+    *,
+    storage: str | None = None,
+    command: str = "",
+    say: Callable[[str], None] = lambda _: None,
+) -> list[Tuned]:
+    """Searches each arm until it has `search.trials`, in turns, and writes `<name>-tuned.toml` into `out`.
+
+    storage  of the studies, a URL of SQLAlchemy's; otherwise SQLite in `out`
+    command  what to write into the files as their origin
+    say      is told a line after each trial
+
+    Raises UserError when the studies there were begun with other specs, corpora, components or ranges;
+    StorageError, Interrupted.
+    """
+    require_optuna()
+    origins = [_origin(arm, search, registry) for arm in arms]
+    _prepare(out)
+    with database(storage or f"sqlite:///{out / DATABASE}") as store:
+        begun = [(arm, join(store, arm, origin, out)) for arm, origin in zip(arms, origins, strict=True)]
+        _write_trials(out, begun)
+        waiting = begun
+        while waiting:
+            went_on = []
+            for arm, study in waiting:
+                if line := _one(arm, study, search, registry, out):
+                    _write_trials(out, begun)
+                    say(line)
+                    went_on.append((arm, study))
+            waiting = went_on
+        with _alone(out):
+            return [result(arm, study, registry, out, command) for arm, study in begun]
+
+
+def _one(arm: Arm, study: Study, search: Search, registry: Registry, out: Path) -> str:
+    """One more trial of an arm, and what to say of it; "" when all it gets are done or under way."""
+    with place(study, search.trials) as given:
+        if given is None:
+            return ""
+        trial, before = given
+        values = suggest(arm, study, trial, before, search.seed)
+        try:
+            record = _trained(arm, values, search.seeds, registry, out)
+        except Interrupted as error:
+            kept = "the trials before it are kept, and the same command goes on"
+            raise Interrupted(
+                error.exit_code - 128, f"interrupted in a trial of {arm.name}; {kept}"
+            ) from None
+        tell(study, trial, record)
+    came_to = f"loss {record['loss']:.4f}" if "loss" in record else record["reason"]
+    settings = " ".join(arm.assignments(values))
+    count = f"trial {before + 1} of {search.trials}, {record['seconds']:.0f} s"
+    return f"{arm.name}: {count}: {came_to}  ({settings})"
+
+
+def _trained(
+    arm: Arm, values: Mapping[str, Any], seeds: int, registry: Registry, out: Path
+) -> dict[str, Any]:
+    """What the values come to, all costs summed over seeds; with a `reason` in place of a loss when they
+    come to nothing."""
+    started = time.perf_counter()
+    reports = []
+    folder = out / f".trial-{socket.gethostname()}-{os.getpid()}"
+    try:
+        spec = _unwatched(arm.at(values, registry))
+        for i in range(seeds):
+            experiment = Experiment(attrs.evolve(spec, seed=spec.seed + i), registry)
+            reports.append(experiment.train(folder).report)
+            shutil.rmtree(folder)
+    except NumericError as error:
+        reason = {"reason": str(error).partition(";")[0]}  # then comes where the weights are, which go
+    except UserError as error:
+        reason = {"reason": error.mistakes[0].message}
+    else:
+        reason = {}
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+    done = [report for report in reports if report is not None]
+    return {
+        "seconds": time.perf_counter() - started,
+        **{name: sum(getattr(r, name) for r in done) for name in ("cpu_seconds", "flops", "tokens")},
+        "losses": [report.loss for report in done],
+        **(reason or {
+            "loss": float(np.mean([report.loss for report in done])),
+            "bits_per_byte": float(np.mean([report.bits_per_byte for report in done])),
+            "parameters": done[0].parameters,
+        }),
+    }  # fmt: skip
+
+
+def _unwatched(spec: Spec) -> Spec:
+    return attrs.evolve(spec, train=attrs.evolve(spec.train, observe=()))
+
+
+def _origin(arm: Arm, search: Search, registry: Registry) -> dict[str, Any]:
+    """What the trials of a study must have in common. Reads the corpus."""
+    sha256 = build("data.corpus", arm.spec.data.corpus).sha256
+    locked = facts(_unwatched(arm.spec), registry, corpus_sha256=sha256)
+    return {
+        "spec": locked["spec"],
+        "components": locked["components"],
+        "corpus_sha256": sha256,
+        "ranges": {key: str(span) for key, span in arm.ranges.items()},
+        "seeds": search.seeds,
+        "seed": search.seed,
+    }
+
+
+def _prepare(out: Path) -> None:
+    """Makes the folder. Raises UserError when something else is in it."""
+    with accessing(out):
+        try:
+            out.mkdir(parents=True, exist_ok=True)
+        except (FileExistsError, NotADirectoryError):
+            raise UserError(f"{out}: is, or lies under, a file; choose another --out") from None
+        names = {path.name for path in out.iterdir()}
+        if names - {LOCK, DATABASE, f"{DATABASE}-journal"} and TRIALS not in names:
+            raise UserError(f"{out}: holds something else than a search; choose another --out")
+        for path in out.glob(".trial-*"):
+            host, _, process = path.name.removeprefix(".trial-").rpartition("-")
+            if process.isdecimal() and dead(host, int(process)):
+                shutil.rmtree(path, ignore_errors=True)
+
+
+def _write_trials(out: Path, begun: Sequence[tuple[Arm, Study]]) -> None:
+    """The database's trials as JSON lines."""
+    with _alone(out):
+        records = [record for arm, study in begun for record in ended(arm, study)]
+        replace_file(out / TRIALS, "".join(f"{json.dumps(record)}\n" for record in records).encode())
+
+
+@contextmanager
+def _alone(out: Path) -> Iterator[None]:
+    """Waits until no other process writes into the folder, and keeps others waiting."""
+    with accessing(out):
+        handle = acquire(out / LOCK, wait=True)
+    try:
+        yield
+    finally:
+        release(handle)

@@ -1,0 +1,134 @@
+"""What a search came to: the best values of each arm, as a spec."""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import attrs
+import numpy as np
+
+from resnetbk import toml_write
+from resnetbk.errors import StorageError
+from resnetbk.files import replace_file
+from resnetbk.registry.lookup import Registry
+from resnetbk.spec.document import from_set, merged
+from resnetbk.spec.read import finish, read
+from resnetbk.toml_places import printable
+from resnetbk_instrument.tuning.ranges import Arm, Choices, Span
+from resnetbk_instrument.tuning.studies import OWN, counted
+
+if TYPE_CHECKING:
+    from optuna import Study
+
+
+@attrs.frozen(kw_only=True)
+class Tuned:
+    """What an arm's search came to.
+
+    tuned    the spec file with the best values; None when no trial came to a loss
+    values   the best, by key
+    loss     held-out, in nats a token: mean over the seeds of the best trial; None when there is none
+    own      the same of the spec's own values; None where they were outside of the ranges, or diverged
+    quarter  by key, what the best quarter of the trials have: least and largest, or the values
+    edges    keys whose best value lies at an end of their range
+    trials   that ended; `failed` of them without a loss; `elsewhere` are still running in other processes
+    seconds  of wall time in all trials, set-up and evaluation included
+    """
+
+    name: str
+    spec: Path
+    tuned: Path | None
+    values: Mapping[str, Any]
+    loss: float | None
+    own: float | None
+    quarter: Mapping[str, tuple[Any, ...]]
+    edges: tuple[str, ...]
+    trials: int
+    failed: int
+    elsewhere: int
+    seconds: float
+
+
+def ended(arm: Arm, study: Study) -> list[dict[str, Any]]:
+    """The trials that ended, in order."""
+    records = []
+    for number, trial in enumerate(counted(study), 1):
+        if trial.state.is_finished():
+            values = {key: _plain(arm.ranges[key], value) for key, value in trial.params.items()}
+            attributes = {k: v for k, v in trial.user_attrs.items() if k not in OWN}
+            records.append({"arm": arm.name, "trial": number, "values": values, **attributes})
+    return records
+
+
+def _plain(span: Span | Choices, value: Any) -> Any:
+    return tomllib.loads(f"value = {value}")["value"] if isinstance(span, Choices) else value
+
+
+def result(arm: Arm, study: Study, registry: Registry, out: Path, command: str) -> Tuned:
+    records = ended(arm, study)
+    good = sorted((r for r in records if "loss" in r), key=lambda record: float(record["loss"]))
+    own = {key: _plain(arm.ranges[key], value) for key, value in arm.own().items()}
+    best = good[0] if good else None
+    failed, seconds = len(records) - len(good), sum(record["seconds"] for record in records)
+    path = None
+    if best:
+        origin = (
+            f"held-out loss {best['loss']:.4f} nats a token, the best of {len(records)} trials "
+            f"({failed} failed), which took {seconds:.0f} s"
+        )
+        path = _write_tuned(arm, best["values"], registry, out, [origin, command])
+    return Tuned(
+        name=arm.name,
+        spec=arm.path,
+        tuned=path,
+        values=best["values"] if best else {},
+        loss=best["loss"] if best else None,
+        own=next((r["loss"] for r in good if r["values"] == own), None),
+        quarter=_quarter(arm, good),
+        edges=tuple(key for key, span in arm.ranges.items() if best and _at_edge(span, best["values"][key])),
+        trials=len(records),
+        failed=failed,
+        elsewhere=len(counted(study)) - len(records),
+        seconds=seconds,
+    )
+
+
+def _quarter(arm: Arm, good: Sequence[Mapping[str, Any]]) -> dict[str, tuple[Any, ...]]:
+    found: dict[str, tuple[Any, ...]] = {}
+    for key, span in arm.ranges.items() if good else ():
+        values = [record["values"][key] for record in good[: -(-len(good) // 4)]]
+        spread = (min(values), max(values)) if isinstance(span, Span) else values
+        found[key] = tuple(value for i, value in enumerate(spread) if value not in spread[:i])
+    return found
+
+
+def _at_edge(span: Span | Choices, value: Any) -> bool:
+    """Within a fiftieth of the range from an end of it: what is beyond might be better."""
+    if isinstance(span, Choices):
+        return False
+    low, high, at = np.log((span.low, span.high, value)) if span.log else (span.low, span.high, value)
+    return bool(min(at - low, high - at) <= (high - low) / 50)
+
+
+def _write_tuned(
+    arm: Arm, values: Mapping[str, Any], registry: Registry, out: Path, comments: Sequence[str]
+) -> Path:
+    """Writes the spec with these values, as one that extends the arm's file, and reads it back."""
+    name = f"{arm.name[:94]}-tuned"
+    texts = {key: toml_write.inline(value) for key, value in values.items()}
+    assignments = [*arm.sets, *(f"{key}={text}" for key, text in texts.items()), f"name={name}"]
+    document = from_set(assignments[0])
+    for assignment in assignments[1:]:
+        document = merged(document, from_set(assignment))
+    base = os.path.relpath(arm.path, out)
+    tree = {"extends": base, "name": name, **document.tree}
+    path = out / f"{name}.toml"
+    head = "".join(f"# {printable(comment)}\n" for comment in comments if comment)
+    replace_file(path, f"{head}\n{toml_write.dumps(tree, headers=2)}".encode())
+    if read(path, registry) != finish(arm.document, registry, assignments):
+        raise StorageError(f"{path}: does not say what it should; has {arm.path} changed?")
+    return path

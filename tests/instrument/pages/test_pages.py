@@ -1,0 +1,275 @@
+"""The pages of comparisons and ablations: they stand alone, say every number, claim no more than measured."""
+
+from __future__ import annotations
+
+import math
+import re
+from html.parser import HTMLParser
+
+import attrs
+import measured
+import pytest
+
+from resnetbk.errors import StorageError, UserError
+from resnetbk_instrument.pages import svg as report_svg
+from resnetbk_instrument.pages.write import write_report
+from resnetbk_instrument.results.comparison import Interval
+
+pytest.importorskip("matplotlib", reason="reports need matplotlib, the extra `plots`")
+
+VOID = {"meta", "br", "link", "img", "input", "hr"}
+
+
+class Page(HTMLParser):
+    """What a page holds. Raises AssertionError when tags do not match."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tags: list[str] = []
+        self.attributes: list[tuple[str, str]] = []
+        self.words: list[str] = []
+        self.stack: list[str] = []
+        self.feed(text)
+        self.close()
+        assert self.stack == []
+
+    def handle_starttag(self, tag, attributes):
+        self.tags.append(tag)
+        self.attributes += [(name, value or "") for name, value in attributes]
+        if tag not in VOID:
+            self.stack.append(tag)
+
+    def handle_startendtag(self, tag, attributes):
+        self.tags.append(tag)
+        self.attributes += [(name, value or "") for name, value in attributes]
+
+    def handle_endtag(self, tag):
+        assert self.stack.pop() == tag
+
+    def handle_data(self, data):
+        if self.stack and self.stack[-1] != "style":
+            self.words.append(data)
+
+    @property
+    def text(self) -> str:
+        return " ".join("".join(self.words).replace("\N{NO-BREAK SPACE}", " ").split())
+
+
+def written(found, folder) -> str:
+    write_report(found, folder / "report.html")
+    return (folder / "report.html").read_text(encoding="utf-8")
+
+
+@pytest.fixture(scope="module")
+def target(tmp_path_factory):
+    return written(measured.comparison(1.0, 5.9), tmp_path_factory.mktemp("target"))
+
+
+def lead(text: str) -> str:
+    return Page(re.search(r'<p class="verdict">.*?</p>', text, re.S)[0]).text
+
+
+PAGES = {
+    "target": measured.comparison(1.0, 5.9),
+    "equal": measured.comparison(1.0, 2.0, 3.0, equal=True),
+    "one pair": measured.comparison(1.0, 2.0, pairs=1),
+    "ablation": measured.ablation(),
+}
+
+
+@pytest.mark.parametrize("found", PAGES.values(), ids=PAGES.keys())
+def test_a_page_stands_alone_and_its_parts_fit_together(found, tmp_path):
+    text = written(found, tmp_path)
+    page = Page(text)
+    assert "script" not in page.tags
+    assert not {"link", "img", "iframe", "object"} & set(page.tags)
+    assert "http" not in text
+    assert "url(" not in text.split("<style>")[1].split("</style>")[0]
+    ids = [value for name, value in page.attributes if name == "id"]
+    assert len(ids) == len(set(ids))
+    used = {value[1:] for name, value in page.attributes if name == "href"}
+    used |= set(re.findall(r"url\(#([^)]*)\)", text))
+    assert used
+    assert used <= set(ids)
+    assert ("name", "viewport") in page.attributes
+
+
+def test_a_page_has_both_themes_and_its_pictures_follow_them(target):
+    css, body = target.split("</style>", 1)
+    dark = css[css.index("prefers-color-scheme: dark") :]
+    for variable in set(re.findall(r"var\((--[a-z0-9-]+)\)", body)) - {"--font"}:
+        assert f"{variable}: #" in css.split("@media")[0]
+        assert f"{variable}: #" in dark
+    assert body.count("<svg") == 5
+    assert not re.findall(r"#[0-9a-f]{6}\b", body)  # no colour but the theme's
+    assert "DejaVu" not in body
+
+
+def test_every_number_is_on_the_page(target):
+    text = Page(target).text
+    found = measured.comparison(1.0, 5.9)
+    for value in ("12.5", "2.12", "23.8", "4.03", "375", "63.6", "64.0", "12,345", "300", "1.879", "5.90"):
+        assert value in text, value
+    for nats in found.floors.values():
+        assert f"{nats:.3f}" in text
+    for words in (*found.machine.values(), found.command, "forward", "backward", "model.mixer.use"):
+        assert words in text, words
+    for trial in found.trials:
+        assert f"{trial.loss:.3f}" in text
+
+
+def test_the_headline_claims_the_sure_end_of_the_interval(target):
+    assert lead(target) == (
+        "beta reaches 1.88 nats in at least 5.54× less time than alpha "
+        "(5.90×, 95 % interval 5.54 to 6.28, 5 pairs).".replace("5.54 to 6.28", "5.54× to 6.28×")
+    )
+
+
+def test_the_headline_of_a_slower_arm(tmp_path):
+    said = lead(written(measured.comparison(1.0, 0.5), tmp_path))
+    assert said.startswith("beta takes at least 1.87× more time than alpha to reach 1.88 nats (2.00×")
+
+
+def test_the_headline_where_nothing_is_sure(tmp_path):
+    said = lead(written(measured.comparison(1.0, 1.02), tmp_path))
+    assert said.startswith("beta shows no sure difference in time from alpha on the way to 1.88 nats (1.02×")
+
+
+def test_the_headline_of_one_pair_claims_no_interval(tmp_path):
+    text = written(measured.comparison(1.0, 2.0, pairs=1), tmp_path)
+    assert lead(text) == (
+        "beta reaches 1.88 nats in 2.00× less time than alpha, in one pair, which gives no interval."
+    )
+    assert "at least" not in lead(text)
+    assert "one pair" in Page(text).text
+    assert "inf" not in Page(text).text.split()
+
+
+def test_the_headline_at_equal_budgets_is_the_best_arm(tmp_path):
+    text = written(measured.comparison(1.0, 2.0, 3.0, equal=True), tmp_path)
+    assert lead(text) == (
+        "gamma is at least 0.016 nats better than alpha (+0.020, 95 % interval +0.016 to +0.024, 5 pairs) "
+        "at equal time (12.5 s)."
+    )
+    assert "beta is at least 0.006 nats better" in Page(text).text
+
+
+def test_a_refused_arm_is_said_to_be_refused_and_has_no_ratio(tmp_path):
+    found = measured.comparison(1.0, 5.9, 3.0)
+    why = "1.88 was not reached at 8 times its 100 steps; its best is 1.931"
+    refused = attrs.evolve(found.arms[1], saved={}, reached={}, refused=why)
+    text = written(attrs.evolve(found, arms=(found.arms[0], refused, found.arms[2])), tmp_path)
+    assert lead(text).startswith("gamma reaches 1.88 nats in at least")
+    assert f"beta is refused: {why}." in Page(text).text
+    assert "5.90" not in Page(text).text
+
+
+def test_where_the_first_arm_is_refused_nothing_is_claimed(tmp_path):
+    found = measured.comparison(1.0, 5.9)
+    arms = (
+        attrs.evolve(found.arms[0], reached={}, refused="it never got there"),
+        attrs.evolve(found.arms[1], saved={}),
+    )
+    said = lead(written(attrs.evolve(found, arms=arms), tmp_path))
+    assert said.startswith("alpha is refused: it never got there; ")
+
+
+def test_losses_in_bits_are_called_so(tmp_path):
+    found = measured.comparison(1.0, 5.9)
+    goal = attrs.evolve(found.goal, loss=2.71, unit="bits/byte")
+    text = written(attrs.evolve(found, goal=goal, floors={}), tmp_path)
+    assert lead(text).startswith("beta reaches 2.71 bits a byte in at least")
+    assert "Held-out loss, bits a byte" in Page(text).text
+
+
+def test_the_same_numbers_give_the_same_bytes(target, tmp_path):
+    matplotlib = pytest.importorskip("matplotlib")
+    with matplotlib.rc_context({"font.size": 30, "axes.facecolor": "red", "svg.fonttype": "path"}):
+        assert written(measured.comparison(1.0, 5.9), tmp_path) == target
+        assert matplotlib.rcParams["font.size"] == 30
+
+
+def test_what_is_not_finite_is_a_dash_and_breaks_nothing(tmp_path):
+    found = measured.comparison(1.0, 5.9)
+    trials = [
+        attrs.evolve(found.trials[0], loss=math.nan, bits_per_byte=math.nan, flops=math.inf),
+        attrs.evolve(found.trials[1], loss=math.nan, seconds=0.0, failed="the loss is nan"),
+        *found.trials[2:],
+    ]
+    broken = Interval(math.nan, math.nan, math.nan, 5)
+    arms = (found.arms[0], attrs.evolve(found.arms[1], loss=broken, saved={"seconds": broken}))
+    text = Page(written(attrs.evolve(found, trials=tuple(trials), arms=arms), tmp_path)).text
+    assert "nan" not in text.replace("the loss is nan", "").split()
+    assert "failed: the loss is nan" in text
+
+
+def test_rounds_thrown_out_are_told(tmp_path):
+    found = measured.comparison(1.0, 5.9)
+    trials = (attrs.evolve(found.trials[3], kept=False), *found.trials)
+    text = Page(written(attrs.evolve(found, trials=trials, thrown_out=1), tmp_path)).text
+    assert "5 rounds, 1 more thrown out, 25 trainings" in text
+    assert text.count("thrown out") >= 2
+
+
+def test_names_are_escaped_everywhere(tmp_path):
+    nasty = "<script>alert('&amp;')</script>$x^2$"
+    found = measured.comparison(1.0, 5.9, names=(nasty, "\N{SNOWMAN} <b>"))
+    spec = {"name": "</pre><script>", "model": {"mixer": {"use": "<i>&"}}}
+    found = attrs.evolve(
+        found,
+        name=nasty,
+        command="compare <a> && <b>",
+        machine={"<u>": "</dd><script>"},
+        arms=(attrs.evolve(found.arms[0], spec=spec, refused="<s>"), found.arms[1]),
+    )
+    page = Page(written(found, tmp_path))
+    assert not {"script", "i>", "u", "s"} & set(page.tags)
+    assert nasty in page.text
+    assert "compare <a> && <b>" in page.text
+
+
+def test_a_comparison_of_one_arm_and_no_trials_still_makes_a_page(tmp_path):
+    found = attrs.evolve(measured.comparison(1.0), trials=(), floors={}, machine={}, command="")
+    text = written(found, tmp_path)
+    assert lead(text) == "alpha ends at 1.879 nats a token."
+    assert "<svg" not in text
+
+
+# ---------------------------------------------------------------- ablations
+
+
+def test_an_ablation_says_each_worth_and_the_measured_whole(tmp_path):
+    text = written(measured.ablation(), tmp_path)
+    assert lead(text).startswith(
+        "The spec with all factors reaches 1.88 nats in at least 2.81× less time than the one without any"
+    )
+    words = Page(text).text
+    assert "in company" in words
+    shared = ("mixer, 3 targets", "2.20", "1.70", "0.770", "what the sources cost is shared")
+    for said in ("keep mixer; drop halting", "plain -> quick", "2.00", "1.50", "0.750", "0.800", *shared):
+        assert said in words, said
+    assert "only halting: 1.88 was not reached" in words
+    assert "only gate (needs a mixer)" in words
+    assert "1.20" not in words  # 1.5 x 0.8: gains are not multiplied
+
+
+def test_an_ablation_whose_whole_was_not_measured(tmp_path):
+    said = lead(written(attrs.evolve(measured.ablation(), whole="", factors=()), tmp_path))
+    assert said == "The combination of all factors was not measured."
+
+
+# ---------------------------------------------------------------- what can go wrong
+
+
+def test_without_matplotlib_it_says_how_to_get_it(monkeypatch, tmp_path):
+    monkeypatch.setattr(report_svg.importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(UserError, match=re.escape('pip install "resnetbk[plots]"')):
+        write_report(measured.comparison(1.0, 2.0), tmp_path / "report.html")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_page_that_cannot_be_written_is_one_line(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StorageError, match="cannot be written") as caught:
+        write_report(measured.comparison(1.0, 2.0), tmp_path / "file" / "report.html")
+    assert "\n" not in str(caught.value)
