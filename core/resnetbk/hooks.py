@@ -122,7 +122,7 @@ class RunReport:
     flops          executed by set-up and steps, scoring included; not by evaluation
     cpu_seconds    of set-up and steps
     peak_memory    in bytes: allocated on the CUDA device, or resident in this process (see `training.meter`)
-    source         what it cost to train the runs that this one needed, to start from or to choose data by:
+    parents_cost   what it cost to train the runs that this one needed, to start from or to choose data by:
                    seconds, cpu_seconds, flops, tokens; in none of the above
     """
 
@@ -138,7 +138,7 @@ class RunReport:
     flops: float
     cpu_seconds: float
     peak_memory: int
-    source: Mapping[str, float] = attrs.field(factory=dict)
+    parents_cost: Mapping[str, float] = attrs.field(factory=dict)
 
 
 # ---------------------------------------------------------------- hooks

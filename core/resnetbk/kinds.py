@@ -30,7 +30,7 @@ State = dict[str, "Tensor"]
 Penalties = Mapping[str, "Tensor"]
 """Named scalars, already weighted, that are added to the cross-entropy and logged apart from it."""
 
-Sources = dict[str, dict[str, float]]
+ParentCosts = dict[str, dict[str, float]]
 """What it cost to train the runs that another one needed (seconds, cpu_seconds, flops, tokens), by the real
 paths of their folders."""
 
@@ -323,7 +323,7 @@ class Score(Protocol):
 
 
 @attrs.frozen(eq=False)
-class Turn:
+class SelectionContext:
     """What a data selector knows when it is asked: the step from 0, how much of the run is done in
     [0, 1), and `score`, which asks the model as it stands."""
 
@@ -338,9 +338,9 @@ class DataSelector(Protocol):
     The choice is a pure function of seed, step and `state()`.
     """
 
-    def select(self, turn: Turn) -> Windows: ...
+    def select(self, context: SelectionContext) -> Windows: ...
 
-    def observe(self, turn: Turn, windows: Windows, losses: Array) -> None:
+    def observe(self, context: SelectionContext, windows: Windows, losses: Array) -> None:
         """The mean loss of each window (batch,) as it was trained on."""
         ...
 
@@ -361,7 +361,7 @@ class Batch:
 
 
 @attrs.frozen(eq=False)
-class Objective:
+class BatchLoss:
     """What a batch came to.
 
     loss           cross-entropy plus penalties, a scalar to differentiate
@@ -379,7 +379,7 @@ class Objective:
 class GradientStrategy(Protocol):
     """How this step's gradients come about. `build(*, weights: Sequence[Weight])`, in order."""
 
-    def gradients(self, step: int, batch: Batch, objective: Callable[[Batch], Objective]) -> Objective:
+    def gradients(self, step: int, batch: Batch, objective: Callable[[Batch], BatchLoss]) -> BatchLoss:
         """Leaves this step's gradient in `.grad` of every parameter; never updates one.
 
         A parameter left with None is not updated in this step. What comes back is of the whole batch,
@@ -422,8 +422,8 @@ class Optimizer(Protocol):
 class Initializer(Protocol):
     """The weights a run starts from. `build()`.
 
-    It may have `sources: Sources`, known once it has initialized, of the runs it started from: their cost is
-    kept beside the run's own, not within it. So may a data selector, of runs that it is guided by.
+    It may have `parents: ParentCosts`, known once it has initialized: what the runs cost that it started
+    from, which is kept beside the run's own cost. So may a data selector, of runs that it is guided by.
     """
 
     def initialize(self, model: nn.Module, tokenizer: Tokenizer, depth: int) -> list[str]:

@@ -138,10 +138,10 @@ class Chooser:
     window: int
     batch: int
     seed: int
-    def select(self, turn):
-        rng = np.random.default_rng((self.seed, turn.step))
+    def select(self, context):
+        rng = np.random.default_rng((self.seed, context.step))
         return Windows(rng.integers(0, len(self.tokens) - self.window, self.batch), self.window)
-    def observe(self, turn, windows, losses): pass
+    def observe(self, context, windows, losses): pass
     def state(self): return {}
     def restore(self, state): pass
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from resnetbk.kinds import Turn, Windows
+from resnetbk.kinds import SelectionContext, Windows
 from resnetbk.runs import state
 
 KINDS = ("easy", "learnable", "noise")
@@ -57,11 +57,11 @@ def train(selector: Any, steps: int, pupil: Pupil | None = None) -> np.ndarray:
     """(steps, batch) starts, as the trainer would ask for them."""
     pupil, starts = pupil or Pupil(), []
     for step in range(steps):
-        turn = Turn(step=step, progress=step / steps, score=pupil.score)
-        windows = selector.select(turn)
+        context = SelectionContext(step=step, progress=step / steps, score=pupil.score)
+        windows = selector.select(context)
         losses = pupil.losses(windows)
         pupil.learn(windows)
-        selector.observe(turn, windows, losses)
+        selector.observe(context, windows, losses)
         starts.append(windows.starts)
     return np.stack(starts)
 
@@ -80,9 +80,9 @@ def play(selector: Any, steps: range, total: int) -> list[np.ndarray]:
     """The starts of some steps of `total`, with fickle losses."""
     starts = []
     for step in steps:
-        turn = Turn(step=step, progress=step / total, score=fickle(step))
-        windows = selector.select(turn)
-        selector.observe(turn, windows, fickle(step)(windows))
+        context = SelectionContext(step=step, progress=step / total, score=fickle(step))
+        windows = selector.select(context)
+        selector.observe(context, windows, fickle(step)(windows))
         starts.append(windows.starts)
     return starts
 

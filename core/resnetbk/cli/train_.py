@@ -55,8 +55,8 @@ def command(
         f"\n{report.parameters:,} parameters, {report.steps:,} steps, {report.tokens:,} tokens in "
         f"{report.seconds:.0f} s: {report.tokens / report.seconds:,.0f} tokens/s"
     )
-    if report.source:
-        took, tokens = report.source["seconds"], report.source["tokens"]
+    if report.parents_cost:
+        took, tokens = report.parents_cost["seconds"], report.parents_cost["tokens"]
         click.echo(f"It builds on runs that took {took:.0f} s and {tokens:,.0f} tokens")
     for line in filter(None, hooks.resnetbk_trained(run=run, data=data)):
         click.echo(f"\n{line}")

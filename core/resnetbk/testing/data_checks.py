@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from resnetbk.kinds import Text, Turn, Windows
+from resnetbk.kinds import SelectionContext, Text, Windows
 from resnetbk.testing.subject import Subject, kept, require
 
 WINDOW, BATCH, STEPS = 16, 4, 40
@@ -140,9 +140,11 @@ def _play(selector: Any, steps: range) -> list[Windows]:
     """What it chooses, told losses that are a function of the windows."""
     chosen = []
     for step in steps:
-        turn = Turn(step=step, progress=step / STEPS, score=lambda windows, measure="loss": _losses(windows))
-        windows = selector.select(turn)
-        selector.observe(turn, windows, _losses(windows))
+        context = SelectionContext(
+            step=step, progress=step / STEPS, score=lambda windows, measure="loss": _losses(windows)
+        )
+        windows = selector.select(context)
+        selector.observe(context, windows, _losses(windows))
         chosen.append(copy.deepcopy(windows))
     return chosen
 

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from resnetbk.hooks import HOOKS, manager
-from resnetbk.kinds import Batch, Objective, Weight
+from resnetbk.kinds import Batch, BatchLoss, Weight
 from resnetbk.testing.subject import DEPTH, Subject, kept, require, same, seeded, text
 
 STEPS = 12
@@ -39,14 +39,14 @@ class Toy(nn.Module):
             for name, p in self.named_parameters()
         ]
 
-    def objective(self, batch: Batch) -> Objective:
+    def objective(self, batch: Batch) -> BatchLoss:
         x = self.embedding(batch.inputs)
         layers: Any = self.trunk["layers"]
         for layer in layers:
             x = x + torch.tanh(layer(x))
         losses = F.cross_entropy(self.head(x).transpose(1, 2), batch.targets, reduction="none")
         loss = losses.mean()
-        return Objective(loss, loss.detach(), losses.mean(1).detach(), {})
+        return BatchLoss(loss, loss.detach(), losses.mean(1).detach(), {})
 
 
 def _batch(step: int, size: int = 8) -> Batch:

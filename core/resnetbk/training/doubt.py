@@ -1,16 +1,16 @@
-"""How unsure a model is of windows: the measures that `Turn.score` takes."""
+"""How unsure a model is of windows: the measures that `SelectionContext.score` takes."""
 
 from __future__ import annotations
 
 from torch import Tensor
 
 from resnetbk.errors import UserError, nearest
-from resnetbk.kinds import Objective
+from resnetbk.kinds import BatchLoss
 
 MEASURES = ("loss", "entropy", "margin")
 
 
-def doubt(measure: str, result: Objective, logits: Tensor) -> Tensor:
+def doubt(measure: str, result: BatchLoss, logits: Tensor) -> Tensor:
     """(B,): `measure`, mean over each window, of the logits (B, N, V) that came to `result`.
 
     loss     cross-entropy of the targets, nats a token

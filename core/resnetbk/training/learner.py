@@ -13,7 +13,7 @@ import torch
 
 from resnetbk.errors import NumericError, UserError
 from resnetbk.hooks import StepReport
-from resnetbk.kinds import Batch, Objective, Turn, Windows
+from resnetbk.kinds import Batch, BatchLoss, SelectionContext, Windows
 from resnetbk.metering.meter import Meter
 from resnetbk.model.assemble import assemble, build
 from resnetbk.model.language_model import Output
@@ -30,8 +30,8 @@ class Learner:
     """Everything that a spec names, built, in memory alone.
 
     `meter` knows what it cost this process so far; `elsewhere` the flops and cpu_seconds of other processes
-    before this one resumed; `source` what the runs cost that it needs, to start from or to choose data by:
-    their seconds, cpu_seconds, flops and tokens, or nothing.
+    before this one resumed; `parents_cost` what its parent runs cost, to start from or to choose data
+    by: their seconds, cpu_seconds, flops and tokens, or nothing.
     """
 
     def __init__(self, spec: Spec, *, device: str = "", processes: Processes | None = None) -> None:
@@ -67,10 +67,10 @@ class Learner:
                 seed=spec.seed,
             )
             # by folder, so that a run which is start and reference at once is charged once
-            sources = getattr(start, "sources", {}) | getattr(self.selector, "sources", {})
-            self.source: Counter[str] = Counter()
-            for cost in sources.values():
-                self.source.update(cost)
+            parents = getattr(start, "parents", {}) | getattr(self.selector, "parents", {})
+            self.parents_cost: Counter[str] = Counter()
+            for cost in parents.values():
+                self.parents_cost.update(cost)
         self.elsewhere: Counter[str] = Counter()
         self.step = 0
         self.tokens = 0
@@ -84,7 +84,7 @@ class Learner:
         self._rows[:], self._seen = 0, 0
         self.processes.align(self.model)
         self.model.anneal(self.progress())
-        turn, windows, batch = self.choose()
+        context, windows, batch = self.choose()
         with meter.phase("backward"):
             result = self.strategy.gradients(self.step, batch, self._objective)
             result = self.processes.average(result, self.parameters)
@@ -93,9 +93,9 @@ class Learner:
             norm = clip(self.parameters, self.spec.train.clip)
         if math.isfinite(loss) and math.isfinite(norm):
             with meter.phase("optimizer", "update", weights=self._with_gradient()):
-                rate = self.optimizer.update(self.step, turn.progress)
+                rate = self.optimizer.update(self.step, context.progress)
             with meter.phase("scoring", "lesson"):
-                self.selector.observe(turn, windows, result.window_losses.float().cpu().numpy())
+                self.selector.observe(context, windows, result.window_losses.float().cpu().numpy())
             self.bad_steps = 0
         else:
             rate = 0.0
@@ -130,14 +130,14 @@ class Learner:
         totals = np.sum(self.processes.gather(own), 0)
         return dict(zip(names, totals.tolist(), strict=True))
 
-    def choose(self) -> tuple[Turn, Windows, Batch]:
+    def choose(self) -> tuple[SelectionContext, Windows, Batch]:
         """What the selector wants to be trained on now, and this process's share of it as a batch."""
-        turn = Turn(self.step, self.progress(), self._score)
+        context = SelectionContext(self.step, self.progress(), self._score)
         with self.meter.phase("scoring", "choice"):
-            windows = self.selector.select(turn)
-            return turn, windows, self.data.batch(self.processes.share(windows), self.device)
+            windows = self.selector.select(context)
+            return context, windows, self.data.batch(self.processes.share(windows), self.device)
 
-    def _objective(self, batch: Batch) -> Objective:
+    def _objective(self, batch: Batch) -> BatchLoss:
         tokens = batch.inputs.numel()
         with self.meter.phase("forward", tokens=tokens):
             result, _ = self._forward(batch)
@@ -171,7 +171,7 @@ class Learner:
         halves = np.array_split(windows.starts, 2)
         return np.concatenate([self._doubt(attrs.evolve(windows, starts=half), measure) for half in halves])
 
-    def _forward(self, batch: Batch) -> tuple[Objective, Output]:
+    def _forward(self, batch: Batch) -> tuple[BatchLoss, Output]:
         result, output = objective(self.model, batch, self.spec.train.precision)
         self._rows += output.rows
         self._seen += batch.inputs.numel()

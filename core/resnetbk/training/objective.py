@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from resnetbk.kinds import Batch, Objective
+from resnetbk.kinds import Batch, BatchLoss
 from resnetbk.metering.meter import Meter
 from resnetbk.model.depth import layers_run
 from resnetbk.model.language_model import LanguageModel, Output
@@ -27,7 +27,7 @@ def autocast(device: torch.device, precision: str) -> AbstractContextManager[Non
     return torch.autocast(device.type, dtype=torch.bfloat16, enabled=precision == "bf16")
 
 
-def objective(model: LanguageModel, batch: Batch, precision: str) -> tuple[Objective, Output]:
+def objective(model: LanguageModel, batch: Batch, precision: str) -> tuple[BatchLoss, Output]:
     """Cross-entropy in nats (taken in fp32) plus penalties, and the model's output itself."""
     with autocast(batch.inputs.device, precision):
         output = model(batch.inputs)
@@ -45,7 +45,7 @@ def objective(model: LanguageModel, batch: Batch, precision: str) -> tuple[Objec
         if doubts:
             penalties["agreement"] = torch.stack(doubts).sum()
     return (
-        Objective(
+        BatchLoss(
             learned + sum(penalties.values()),
             losses.detach().mean(),
             losses.detach().mean(1),

@@ -24,7 +24,7 @@ import torch
 from torch import Tensor, distributed, nn
 
 from resnetbk.errors import ResnetbkError, UserError
-from resnetbk.kinds import Objective, Windows
+from resnetbk.kinds import BatchLoss, Windows
 from resnetbk.spec.spec import Spec
 
 
@@ -111,7 +111,7 @@ class Processes:
             json.loads(bytes(text[: int(size)].tolist())) for text, size in zip(found, sizes, strict=True)
         ]
 
-    def average(self, result: Objective, parameters: Sequence[nn.Parameter]) -> Objective:
+    def average(self, result: BatchLoss, parameters: Sequence[nn.Parameter]) -> BatchLoss:
         """The objective of the whole batch, and its gradient in `.grad`, from those of the shares.
 
         Raises UserError when a gradient is sparse.
@@ -144,7 +144,7 @@ class Processes:
 
         names = dict.fromkeys(name for part in parts for name in part["penalties"])
         losses = [loss for part in parts for loss in part["window_losses"]]
-        return Objective(
+        return BatchLoss(
             loss=mean([part["loss"] for part in parts]),
             cross_entropy=mean([part["cross_entropy"] for part in parts]),
             window_losses=torch.tensor(losses, device=device),

@@ -184,7 +184,7 @@ class Trainer(Learner):
             "tokens": self.tokens,
             "meter": self.meter.state(),
             "elsewhere": {name: total - getattr(self.meter, name) for name, total in spent.items()},
-            "source": dict(self.source),
+            "source": dict(self.parents_cost),
             "bad_steps": self.bad_steps,
             "best": self.best,
             "best_at": self.best_at,
@@ -214,7 +214,7 @@ class Trainer(Learner):
         for name in ("step", "tokens", "bad_steps", "best", "best_at", "stopped"):
             setattr(self, name, state[name])
         self.meter.restore(state["meter"])
-        self.source = Counter(state["source"])
+        self.parents_cost = Counter(state["source"])
         if self.processes.first:
             self.elsewhere = Counter(state["elsewhere"])
             self.folder.rewind(self.step)
@@ -237,5 +237,5 @@ class Trainer(Learner):
             flops=spent["flops"],
             cpu_seconds=spent["cpu_seconds"],
             peak_memory=memory,
-            source=dict(self.source),
+            parents_cost=dict(self.parents_cost),
         )

@@ -62,7 +62,7 @@ def runner(registry: Registry, signals: Signals, device: str) -> Train:
             peak_memory=report.peak_memory,
             inference_seconds=inference_seconds,
             inference_flops=inference_flops,
-            source=report.source,
+            source=report.parents_cost,
         )
 
     return train

@@ -9,7 +9,7 @@ import attrs
 import numpy as np
 from attrs.validators import and_, ge, in_, le, lt
 
-from resnetbk.kinds import Turn, Windows
+from resnetbk.kinds import SelectionContext, Windows
 from resnetbk_plugins.data_selector.layout import APART, generator
 from resnetbk_plugins.data_selector.mixing import uniform_windows
 from resnetbk_plugins.data_selector.shuffle import Shuffle, ShuffleSelector
@@ -89,12 +89,12 @@ class ActiveSelector:
         self.queue: Array = np.empty(0, np.int64)
         self.place = self.scoring = self.taken = 0
 
-    def select(self, turn: Turn) -> Windows:
+    def select(self, context: SelectionContext) -> Windows:
         """starts (batch,) int64."""
-        if turn.progress < self.keys.warmup or not self.chosen:
+        if context.progress < self.keys.warmup or not self.chosen:
             return Windows(starts=self._unchosen(self.shuffle.batch), length=self.shuffle.window)
         if self.place == 0:
-            self.queue = self._choose(turn)
+            self.queue = self._choose(context)
         each = self.chosen // self.keys.refresh
         chosen = self.queue[self.place * each : (self.place + 1) * each]
         self.place = (self.place + 1) % self.keys.refresh
@@ -106,23 +106,23 @@ class ActiveSelector:
         self.taken += count
         return self.shuffle.starts(self.taken - count, count)
 
-    def _choose(self, turn: Turn) -> Array:
+    def _choose(self, context: SelectionContext) -> Array:
         """(chosen,) starts of the candidates that the model is least sure of, in random order."""
-        candidates = self.candidates.select(attrs.evolve(turn, step=self.scoring)).starts
+        candidates = self.candidates.select(attrs.evolve(context, step=self.scoring)).starts
         self.scoring += 1
         scores = np.concatenate(
             [
-                turn.score(Windows(starts=piece, length=self.shuffle.window), self.keys.measure)
+                context.score(Windows(starts=piece, length=self.shuffle.window), self.keys.measure)
                 for piece in np.split(
                     candidates, range(self.shuffle.batch, len(candidates), self.shuffle.batch)
                 )
             ]
         )
         ranks = np.argsort(scores if self.keys.measure == "margin" else -scores, kind="stable")
-        draw = generator(self.shuffle.seed, turn.step)
+        draw = generator(self.shuffle.seed, context.step)
         return draw.permutation(candidates[ranks[: self.chosen]])
 
-    def observe(self, turn: Turn, windows: Windows, losses: Array) -> None:
+    def observe(self, context: SelectionContext, windows: Windows, losses: Array) -> None:
         """Losses of training change nothing here: they are of what has been trained on already."""
 
     def state(self) -> dict[str, Array]:

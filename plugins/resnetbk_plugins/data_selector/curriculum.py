@@ -9,14 +9,14 @@ import attrs
 import numpy as np
 from attrs.validators import and_, ge, gt, in_, le
 
-from resnetbk.kinds import Turn, Windows
+from resnetbk.kinds import SelectionContext, Windows
 from resnetbk_plugins.data_selector.difficulty import MEASURES, difficulty
 from resnetbk_plugins.data_selector.layout import Layout, generator
 from resnetbk_plugins.data_selector.pacing import PACINGS, share
 from resnetbk_plugins.data_selector.shuffle import Shuffle, ShuffleSelector
 
 if TYPE_CHECKING:
-    from resnetbk.kinds import Array, Sources
+    from resnetbk.kinds import Array, ParentCosts
 
 STALLED = 0.01
 """An improvement of the probe's loss by a smaller part of it is none."""
@@ -85,9 +85,9 @@ class PacedSelector:
         shuffle: ShuffleSelector,
         layout: Layout,
         ranked: Array,
-        sources: Sources,
+        sources: ParentCosts,
     ) -> None:
-        self.sources = sources
+        self.parents = sources
         self.keys = keys
         self.shuffle = shuffle
         self.layout = layout
@@ -111,23 +111,23 @@ class PacedSelector:
         ranked = np.argsort(-hard if descending else hard, kind="stable")
         return cls(keys, shuffle, layout, ranked.astype(np.min_scalar_type(layout.count)), sources)
 
-    def select(self, turn: Turn) -> Windows:
+    def select(self, context: SelectionContext) -> Windows:
         """starts (batch,) int64."""
-        if self._share(turn) < 1.0:
-            self._look(turn)
-        now = self._share(turn)
+        if self._share(context) < 1.0:
+            self._look(context)
+        now = self._share(context)
         if now >= 1.0:
-            return self.shuffle.select(turn)
-        return self.layout.windows(self.order[self._draw(turn.step, math.ceil(now * len(self.order)))])
+            return self.shuffle.select(context)
+        return self.layout.windows(self.order[self._draw(context.step, math.ceil(now * len(self.order)))])
 
-    def _share(self, turn: Turn) -> float:
-        return share(self.keys.pacing, self.keys.start, turn.progress / self.keys.until + self.lead)
+    def _share(self, context: SelectionContext) -> float:
+        return share(self.keys.pacing, self.keys.start, context.progress / self.keys.until + self.lead)
 
-    def _look(self, turn: Turn) -> None:
+    def _look(self, context: SelectionContext) -> None:
         """Scores the probe when it is time, and jumps when that is no better than last time."""
-        if turn.step == 0 or turn.step % self.keys.every or not len(self.probe.starts):
+        if context.step == 0 or context.step % self.keys.every or not len(self.probe.starts):
             return
-        loss = float(turn.score(self.probe).mean(dtype=np.float64))
+        loss = float(context.score(self.probe).mean(dtype=np.float64))
         if loss > (1.0 - STALLED) * self.last:
             self.lead += JUMP
         self.last = loss
@@ -146,7 +146,7 @@ class PacedSelector:
             missing -= len(ranks)
         return np.concatenate(drawn)
 
-    def observe(self, turn: Turn, windows: Windows, losses: Array) -> None:
+    def observe(self, context: SelectionContext, windows: Windows, losses: Array) -> None:
         """Losses of training change nothing here."""
 
     def state(self) -> dict[str, Array]:

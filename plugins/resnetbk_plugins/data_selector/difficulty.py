@@ -11,7 +11,7 @@ from resnetbk_plugins.data_selector.layout import Layout
 from resnetbk_plugins.data_selector.ngram import ngram_nats
 
 if TYPE_CHECKING:
-    from resnetbk.kinds import Array, Sources
+    from resnetbk.kinds import Array, ParentCosts
 
 MEASURES = ("ngram", "rarity", "compressibility", "loss")
 
@@ -20,7 +20,7 @@ ORDER = 5
 give 1.92, 1.57, 1.44, 1.43 and 1.45 nats a token; the counting floor is 1.52, on text held out."""
 
 
-def difficulty(tokens: Array, layout: Layout, measure: str, reference: str) -> tuple[Array, Sources]:
+def difficulty(tokens: Array, layout: Layout, measure: str, reference: str) -> tuple[Array, ParentCosts]:
     """(count,) float32 for each window of the layout, larger when harder; see `Curriculum` for the measures.
     And what the reference cost to train, by its folder, where there is one.
 

@@ -9,7 +9,7 @@ import attrs
 import numpy as np
 from attrs.validators import and_, ge, gt, le
 
-from resnetbk.kinds import Turn, Windows
+from resnetbk.kinds import SelectionContext, Windows
 from resnetbk_plugins.data_selector.difficulty import window_nats
 from resnetbk_plugins.data_selector.layout import APART, Layout
 from resnetbk_plugins.data_selector.mixing import uniform_windows
@@ -92,14 +92,14 @@ class ExcessLossSelector:
         self.excess = np.full(layout.count, math.nan, np.float32)
         self.sums = np.zeros(5)
 
-    def select(self, turn: Turn) -> Windows:
+    def select(self, context: SelectionContext) -> Windows:
         """starts (batch,) int64. Among equals, as all are before the first losses, candidates come in their
         random order."""
-        candidates = self.candidates.select(turn).starts
+        candidates = self.candidates.select(context).starts
         ranks = np.argsort(-self._known(candidates), kind="stable")[: self.chosen]
-        return self.layout.windows(np.concatenate([self.uniform.select(turn).starts, candidates[ranks]]))
+        return self.layout.windows(np.concatenate([self.uniform.select(context).starts, candidates[ranks]]))
 
-    def observe(self, turn: Turn, windows: Windows, losses: Array) -> None:
+    def observe(self, context: SelectionContext, windows: Windows, losses: Array) -> None:
         numbers = self.layout.numbers(windows)
         x = self.irreducible[numbers].astype(np.float64)
         y = losses - x

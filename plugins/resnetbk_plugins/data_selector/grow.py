@@ -8,7 +8,7 @@ import attrs
 import numpy as np
 from attrs.validators import and_, ge, gt, le
 
-from resnetbk.kinds import Turn, Windows
+from resnetbk.kinds import SelectionContext, Windows
 from resnetbk_plugins.data_selector.shuffle import Shuffle, ShuffleSelector
 
 if TYPE_CHECKING:
@@ -49,15 +49,15 @@ class GrowSelector:
         self.halvings = max(0, (whole.window // start).bit_length() - 1)
         self.until = until
 
-    def select(self, turn: Turn) -> Windows:
+    def select(self, context: SelectionContext) -> Windows:
         """starts (batch * 2^n,) int64, the pieces of one whole window side by side."""
-        pieces = 2 ** max(0, self.halvings - int(turn.progress / self.until * self.halvings))
-        windows = self.whole.select(turn)
+        pieces = 2 ** max(0, self.halvings - int(context.progress / self.until * self.halvings))
+        windows = self.whole.select(context)
         length = windows.length // pieces
         starts = windows.starts[:, None] + length * np.arange(pieces)
         return Windows(starts=starts.reshape(-1), length=length)
 
-    def observe(self, turn: Turn, windows: Windows, losses: Array) -> None:
+    def observe(self, context: SelectionContext, windows: Windows, losses: Array) -> None:
         """Losses change nothing here."""
 
     def state(self) -> dict[str, Array]:

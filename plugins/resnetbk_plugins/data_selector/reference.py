@@ -11,13 +11,13 @@ from resnetbk.errors import UserError
 from resnetbk_plugins.data_selector.layout import Layout
 
 if TYPE_CHECKING:
-    from resnetbk.kinds import Array, Sources
+    from resnetbk.kinds import Array, ParentCosts
 
 PIECE = 2**24
 """Tokens that are compared at a time."""
 
 
-def reference_losses(tokens: Array, layout: Layout, path: str) -> tuple[Array, Sources]:
+def reference_losses(tokens: Array, layout: Layout, path: str) -> tuple[Array, ParentCosts]:
     """(count,) float32: the mean loss of each window, in nats a token, under the run in folder `path`; and
     what that run cost to train, by its folder.
 

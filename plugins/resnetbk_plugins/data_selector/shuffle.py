@@ -15,7 +15,7 @@ import attrs
 import numpy as np
 
 from resnetbk.errors import UserError
-from resnetbk.kinds import Turn, Windows
+from resnetbk.kinds import SelectionContext, Windows
 
 if TYPE_CHECKING:
     from resnetbk.kinds import Array
@@ -48,9 +48,9 @@ class ShuffleSelector:
         self._epoch = -1
         self._starts: Array = np.empty(0, np.int64)
 
-    def select(self, turn: Turn) -> Windows:
+    def select(self, context: SelectionContext) -> Windows:
         """starts (batch,) int64: the windows from number step * batch on."""
-        return Windows(starts=self.starts(turn.step * self.batch, self.batch), length=self.window)
+        return Windows(starts=self.starts(context.step * self.batch, self.batch), length=self.window)
 
     def starts(self, first: int, count: int) -> Array:
         """(count,) int64: the windows from number `first` on, counted through all epochs."""
@@ -70,7 +70,7 @@ class ShuffleSelector:
             self._epoch = epoch
         return self._starts
 
-    def observe(self, turn: Turn, windows: Windows, losses: Array) -> None:
+    def observe(self, context: SelectionContext, windows: Windows, losses: Array) -> None:
         """Losses change nothing here."""
 
     def state(self) -> dict[str, Array]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from resnetbk.kinds import Batch, Objective, Weight
+from resnetbk.kinds import Batch, BatchLoss, Weight
 from resnetbk_plugins.gradient_strategy.pieces import Pieces, differentiated
 
 
@@ -16,7 +16,7 @@ class BackpropGradients:
         self.parameters = tuple(weight.parameter for weight in weights)
         self.pieces = Pieces(accumulate)
 
-    def gradients(self, step: int, batch: Batch, objective: Callable[[Batch], Objective]) -> Objective:
+    def gradients(self, step: int, batch: Batch, objective: Callable[[Batch], BatchLoss]) -> BatchLoss:
         """See `differentiated`."""
         return self.pieces.run(
             batch.inputs.device,

@@ -11,7 +11,7 @@ import attrs
 import numpy as np
 from torch import Tensor
 
-from resnetbk.kinds import Batch, Objective, Weight
+from resnetbk.kinds import Batch, BatchLoss, Weight
 from resnetbk_plugins.gradient_strategy.backprop_gradients import BackpropGradients
 from resnetbk_plugins.gradient_strategy.cached import Cached
 from resnetbk_plugins.gradient_strategy.gradient_vectors import (
@@ -67,7 +67,7 @@ class CachedGradients(BackpropGradients):
         self.off = False
         self.entries: list[Entry] = []
 
-    def gradients(self, step: int, batch: Batch, objective: Callable[[Batch], Objective]) -> Objective:
+    def gradients(self, step: int, batch: Batch, objective: Callable[[Batch], BatchLoss]) -> BatchLoss:
         """The objective of this batch; its gradient, or that of a similar one."""
         if self.off:
             return super().gradients(step, batch, objective)
@@ -106,10 +106,10 @@ class CachedGradients(BackpropGradients):
         self,
         step: int,
         batch: Batch,
-        objective: Callable[[Batch], Objective],
+        objective: Callable[[Batch], BatchLoss],
         histogram: Array,
         cached: Entry | None = None,
-    ) -> Objective:
+    ) -> BatchLoss:
         """Differentiates and keeps the gradient; measures one that would have been reused in its place."""
         result = super().gradients(step, batch, objective)
         gradients = taken(self.parameters)

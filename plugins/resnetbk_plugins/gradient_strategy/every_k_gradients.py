@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from resnetbk.kinds import Batch, Objective, Weight
+from resnetbk.kinds import Batch, BatchLoss, Weight
 from resnetbk_plugins.gradient_strategy.backprop_gradients import BackpropGradients
 
 
@@ -18,7 +18,7 @@ class EveryKGradients(BackpropGradients):
         self.slow = tuple(weight.parameter for weight in slow)
         self.every = every
 
-    def gradients(self, step: int, batch: Batch, objective: Callable[[Batch], Objective]) -> Objective:
+    def gradients(self, step: int, batch: Batch, objective: Callable[[Batch], BatchLoss]) -> BatchLoss:
         """As `backprop`; slow parameters are left with None unless `every` divides the step."""
         if step % self.every == 0:
             return super().gradients(step, batch, objective)

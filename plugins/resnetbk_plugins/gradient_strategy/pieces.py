@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from resnetbk.errors import UserError
-from resnetbk.kinds import Batch, Objective
+from resnetbk.kinds import Batch, BatchLoss
 from resnetbk.training.device import exhausted
 
 Work = TypeVar("Work")
@@ -60,8 +60,8 @@ class Pieces:
 
 
 def differentiated(
-    parameters: Sequence[nn.Parameter], batch: Batch, objective: Callable[[Batch], Objective], pieces: int
-) -> Objective:
+    parameters: Sequence[nn.Parameter], batch: Batch, objective: Callable[[Batch], BatchLoss], pieces: int
+) -> BatchLoss:
     """The objective over all B windows, detached; its gradient in `.grad`, and none left from before.
 
     Parameters that the loss does not touch are left with None. B windows that `pieces` does not divide are
@@ -69,7 +69,7 @@ def differentiated(
     """
     for parameter in parameters:
         parameter.grad = None
-    parts: list[tuple[float, Objective]] = []
+    parts: list[tuple[float, BatchLoss]] = []
     for piece, share in _cut(batch, pieces):
         part = objective(piece)
         (part.loss * share).backward()
@@ -78,7 +78,7 @@ def differentiated(
 
 
 @torch.no_grad()
-def looked_at(batch: Batch, objective: Callable[[Batch], Objective], pieces: int) -> Objective:
+def looked_at(batch: Batch, objective: Callable[[Batch], BatchLoss], pieces: int) -> BatchLoss:
     """The objective over all B windows, by forward passes alone."""
     return _joined([(share, objective(piece)) for piece, share in _cut(batch, pieces)])
 
@@ -89,9 +89,9 @@ def _cut(batch: Batch, pieces: int) -> list[tuple[Batch, float]]:
     return [(Batch(inputs, targets), len(inputs) / len(batch.inputs)) for inputs, targets in cuts]
 
 
-def _detached(part: Objective) -> Objective:
+def _detached(part: BatchLoss) -> BatchLoss:
     """Without its graph, so that the graph of one micro-batch is gone when the next one grows."""
-    return Objective(
+    return BatchLoss(
         loss=part.loss.detach(),
         cross_entropy=part.cross_entropy.detach(),
         window_losses=part.window_losses.detach(),
@@ -99,13 +99,13 @@ def _detached(part: Objective) -> Objective:
     )
 
 
-def _joined(parts: Sequence[tuple[float, Objective]]) -> Objective:
+def _joined(parts: Sequence[tuple[float, BatchLoss]]) -> BatchLoss:
     def mean(shares: Sequence[tuple[float, Tensor]]) -> Tensor:
         return torch.stack([share * value for share, value in shares]).sum()
 
     # A layer that computed no row of a micro-batch names no penalty there: it counts as zero.
     names = dict.fromkeys(name for _, part in parts for name in part.penalties)
-    return Objective(
+    return BatchLoss(
         loss=mean([(share, part.loss) for share, part in parts]),
         cross_entropy=mean([(share, part.cross_entropy) for share, part in parts]),
         window_losses=torch.cat([part.window_losses for _, part in parts]),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 
-from resnetbk.kinds import Batch, Objective, Weight
+from resnetbk.kinds import Batch, BatchLoss, Weight
 from resnetbk_plugins.gradient_strategy.backprop_gradients import BackpropGradients
 from resnetbk_plugins.gradient_strategy.pieces import looked_at
 
@@ -17,7 +17,7 @@ class SelectiveGradients(BackpropGradients):
         super().__init__(weights, accumulate)
         self.keep = keep
 
-    def gradients(self, step: int, batch: Batch, objective: Callable[[Batch], Objective]) -> Objective:
+    def gradients(self, step: int, batch: Batch, objective: Callable[[Batch], BatchLoss]) -> BatchLoss:
         """The objective of all B windows, as the first look saw it; the gradient of those kept, in order."""
         size = len(batch.inputs)
         kept = math.ceil(self.keep * size)

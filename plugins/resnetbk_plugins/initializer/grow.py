@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import attrs
 
 from resnetbk.errors import UserError
-from resnetbk.kinds import Initializer, Sources
+from resnetbk.kinds import Initializer, ParentCosts
 from resnetbk_plugins.initializer.run import PARTS, not_empty
 
 if TYPE_CHECKING:
@@ -48,11 +48,11 @@ class Grow:
 
 
 class GrowInitializer:
-    """`sources`: what it cost to train the source, by folder, once it has initialized."""
+    """`parents`: what it cost to train the source, by folder, once it has initialized."""
 
     def __init__(self, options: Grow) -> None:
         self.options = options
-        self.sources: Sources = {}
+        self.parents: ParentCosts = {}
 
     def initialize(self, model: nn.Module, tokenizer: Tokenizer, depth: int) -> list[str]:
         """Draws shares from torch's global generator.
@@ -79,7 +79,7 @@ class GrowInitializer:
             f"grown from depth {before.depth} to {depth} and width {before.width} to {width}",
             *transfer(model, tokenizer, found, weights, PARTS),
         ]
-        self.sources = found.sources
+        self.parents = found.parents
         if shared_tokens(tokenizer, found.tokenizer).same:
             lines.append(difference(model, found))
         return lines

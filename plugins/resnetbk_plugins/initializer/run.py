@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import attrs
 
 from resnetbk.errors import UserError, nearest
-from resnetbk.kinds import Initializer, Sources
+from resnetbk.kinds import Initializer, ParentCosts
 from resnetbk.model.names import parts_of
 
 if TYPE_CHECKING:
@@ -64,11 +64,11 @@ class Run:
 
 
 class RunInitializer:
-    """`sources`: what it cost to train the source, by folder, once it has initialized."""
+    """`parents`: what it cost to train the source, by folder, once it has initialized."""
 
     def __init__(self, options: Run) -> None:
         self.options = options
-        self.sources: Sources = {}
+        self.parents: ParentCosts = {}
 
     def initialize(self, model: nn.Module, tokenizer: Tokenizer, depth: int) -> list[str]:
         """Raises StorageError for a source that is none, or damaged, or does not fit at all; UserError for
@@ -79,7 +79,7 @@ class RunInitializer:
         options = self.options
         self._check_names(model)
         found = read_source(options.path)
-        self.sources = found.sources
+        self.parents = found.parents
         lines = [found.line(), *transfer(model, tokenizer, found, found.weights, options.parts)]
         for name, parameter in model.named_parameters():
             parts = parts_of(name)

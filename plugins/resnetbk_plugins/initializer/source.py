@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from resnetbk.errors import StorageError, UserError
-from resnetbk.kinds import Sources, Tokenizer
+from resnetbk.kinds import ParentCosts, Tokenizer
 from resnetbk.lock.lock import read_lock
 from resnetbk.registry.lookup import Registry
 from resnetbk.runs import checkpoint
@@ -37,7 +37,7 @@ class Source:
     cost: dict[str, float]
 
     @property
-    def sources(self) -> Sources:
+    def parents(self) -> ParentCosts:
         """Its cost by its folder."""
         return {identity(self.path): self.cost}
 

@@ -10,12 +10,12 @@ import tiny
 import torch
 
 from resnetbk.errors import UserError
-from resnetbk.kinds import Objective, Windows
+from resnetbk.kinds import BatchLoss, Windows
 from resnetbk.training.doubt import MEASURES, doubt
 from resnetbk.training.learner import Learner
 
 LOSSES = torch.tensor([1.0, 2.0])
-RESULT = Objective(LOSSES.mean(), LOSSES.mean(), LOSSES, {})
+RESULT = BatchLoss(LOSSES.mean(), LOSSES.mean(), LOSSES, {})
 
 
 def test_measures_of_known_predictions():
@@ -42,13 +42,13 @@ def test_an_unknown_measure_is_the_users_mistake():
 def test_a_turn_scores_by_every_measure_and_is_charged(tmp_path):
     learner = Learner(tiny.experiment(tmp_path).spec)
     learner.learn()
-    turn, _, _ = learner.choose()
+    context, _, _ = learner.choose()
     windows = Windows(np.arange(5), 16)
     before = learner.meter.costs["scoring"].tokens
-    scores = {measure: turn.score(windows, measure) for measure in MEASURES}
+    scores = {measure: context.score(windows, measure) for measure in MEASURES}
     assert learner.meter.costs["scoring"].tokens == before + 3 * 5 * 16
     assert all(values.shape == (5,) and values.dtype == np.float32 for values in scores.values())
-    np.testing.assert_array_equal(scores["loss"], turn.score(windows))
+    np.testing.assert_array_equal(scores["loss"], context.score(windows))
     assert (scores["entropy"] > 0).all()
     assert (scores["entropy"] <= math.log(256) + 1e-4).all()
     assert ((scores["margin"] >= 0) & (scores["margin"] <= 1)).all()

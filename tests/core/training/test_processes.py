@@ -13,7 +13,7 @@ import tiny
 import torch
 
 from resnetbk.errors import UserError
-from resnetbk.kinds import Objective, Windows
+from resnetbk.kinds import BatchLoss, Windows
 from resnetbk.runs import checkpoint
 from resnetbk.runs.run_folder import RunFolder
 from resnetbk.training.processes import Processes
@@ -152,4 +152,4 @@ def test_sparse_gradients_are_refused() -> None:
     table(torch.tensor([1])).sum().backward()
     zero = torch.zeros(())
     with pytest.raises(UserError, match=r"shape \(5, 3\) has sparse gradients"):
-        Processes(0, 2).average(Objective(zero, zero, zero[None], {}), [table.weight])
+        Processes(0, 2).average(BatchLoss(zero, zero, zero[None], {}), [table.weight])

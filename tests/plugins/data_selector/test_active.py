@@ -8,7 +8,7 @@ import numpy as np
 import pupil
 import pytest
 
-from resnetbk.kinds import Turn, Windows
+from resnetbk.kinds import SelectionContext, Windows
 from resnetbk_plugins.data_selector.active import MEASURES, Active, ActiveSelector
 from resnetbk_plugins.data_selector.shuffle import Shuffle
 
@@ -47,7 +47,7 @@ def test_scores_in_pieces_no_larger_than_a_batch() -> None:
         sizes.append(len(windows.starts))
         return np.zeros(len(windows.starts), np.float32)
 
-    build(refresh=3, pool=1.5, warmup=0.0).select(Turn(0, 0.0, score))
+    build(refresh=3, pool=1.5, warmup=0.0).select(SelectionContext(0, 0.0, score))
     assert sizes == [8, 8, 8, 3]
 
 
@@ -72,7 +72,7 @@ def test_the_chosen_are_the_least_sure_candidates_each_once() -> None:
         return windows.starts.astype(np.float32)
 
     selector = build(refresh=4, warmup=0.0, uniform=0.0)
-    found = [selector.select(Turn(step, 0.0, score)).starts for step in range(4)]
+    found = [selector.select(SelectionContext(step, 0.0, score)).starts for step in range(4)]
     candidates = np.sort(np.concatenate(asked))
     np.testing.assert_array_equal(np.sort(np.concatenate(found)), candidates[-32:])
 

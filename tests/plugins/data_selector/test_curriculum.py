@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from resnetbk.kinds import Turn, Windows
+from resnetbk.kinds import SelectionContext, Windows
 from resnetbk_plugins.data_selector.curriculum import Curriculum, PacedSelector
 from resnetbk_plugins.data_selector.pacing import PACINGS, share
 from resnetbk_plugins.data_selector.reverse import Reverse
@@ -23,8 +23,8 @@ def build(use: type[Curriculum] = Curriculum, seed: int = 0, **keys: Any) -> Pac
     return use(**{"probe": 0, **keys}).build(tokens=pupil.TOKENS, window=WINDOW, batch=BATCH, seed=seed)
 
 
-def turn(step: int, progress: float, loss: float = 1.0) -> Turn:
-    return Turn(
+def context(step: int, progress: float, loss: float = 1.0) -> SelectionContext:
+    return SelectionContext(
         step, progress, lambda windows, measure="loss": np.full(len(windows.starts), loss, np.float32)
     )
 
@@ -58,7 +58,9 @@ def test_a_pass_chooses_every_window_in_use_once(seed: int, start: float) -> Non
     selector = build(measure="compressibility", pacing="step", start=start, until=1.0, seed=seed)
     pool = int(np.ceil(start * len(selector.order)))
     passes = 3
-    found = np.concatenate([selector.select(turn(s, 0.0)).starts for s in range(-(-passes * pool // BATCH))])
+    found = np.concatenate(
+        [selector.select(context(s, 0.0)).starts for s in range(-(-passes * pool // BATCH))]
+    )
     easiest = np.sort(selector.layout.windows(selector.order[:pool]).starts)
     for one in found[: passes * pool].reshape(passes, pool):
         np.testing.assert_array_equal(np.sort(one), easiest)
@@ -68,7 +70,7 @@ def test_what_comes_into_use_is_chosen_before_anything_again() -> None:
     selector = build(start=0.1, until=1.0)
     seen: list[int] = []
     for step in range(20):
-        seen += selector.select(turn(step, step / 25)).starts.tolist()
+        seen += selector.select(context(step, step / 25)).starts.tolist()
     assert len(set(seen)) == len(seen)
 
 
@@ -83,7 +85,7 @@ def test_when_all_are_in_use_batches_are_those_of_shuffle() -> None:
 def test_the_probe_is_kept_out_and_has_every_difficulty() -> None:
     selector = build(probe=9)
     assert np.bincount(pupil.kinds(selector.probe), minlength=3).tolist() == [3, 3, 3]
-    seen = [selector.select(turn(step, 0.99 * 0.5)).starts for step in range(100)]
+    seen = [selector.select(context(step, 0.99 * 0.5)).starts for step in range(100)]
     assert not np.isin(selector.probe.starts, seen).any()
 
 
@@ -98,7 +100,7 @@ def test_a_stall_skips_a_tenth_of_the_way() -> None:
     losses = {5: 3.0, 10: 2.0, 15: 1.985, 20: 1.5, 25: 1.6}
     leads = []
     for step in range(26):
-        selector.select(turn(step, 0.0, losses.get(step, -1.0)))
+        selector.select(context(step, 0.0, losses.get(step, -1.0)))
         leads.append(selector.lead)
     assert leads[14] == 0.0
     assert leads[15] == leads[24] == pytest.approx(0.1)

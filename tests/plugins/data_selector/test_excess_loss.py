@@ -11,7 +11,7 @@ import tiny
 from hypothesis import given
 from hypothesis import strategies as st
 
-from resnetbk.kinds import Turn, Windows
+from resnetbk.kinds import SelectionContext, Windows
 from resnetbk.training.learner import Learner
 from resnetbk_plugins.data_selector.excess_loss import ExcessLoss, ExcessLossSelector
 from resnetbk_plugins.data_selector.mixing import uniform_windows
@@ -60,11 +60,11 @@ def test_keeps_an_exponential_average_of_what_is_above_the_mean() -> None:
     selector.irreducible[:] = 1.0  # all alike, so that there is no slope
     numbers = np.arange(BATCH)
     windows = selector.layout.windows(numbers)
-    turn = Turn(step=0, progress=0.0, score=pupil.fickle(0))
+    context = SelectionContext(step=0, progress=0.0, score=pupil.fickle(0))
     above = np.array([-1.0, 1.0, 0, 2, 0, 0, 0, 0], np.float32)  # uniform ones, first, are 0 in the mean
-    selector.observe(turn, windows, 1 + 3 + above)
+    selector.observe(context, windows, 1 + 3 + above)
     np.testing.assert_allclose(selector.excess[numbers], above / 2, atol=1e-5)
-    selector.observe(turn, windows, 1 + 2 + above)
+    selector.observe(context, windows, 1 + 2 + above)
     mean = (0.8 * 3 + 2) / 1.8
     np.testing.assert_allclose(selector.excess[numbers], above / 4 + (2 + above - mean) / 2, atol=1e-5)
     assert np.isnan(selector.excess[BATCH:]).all()
@@ -74,9 +74,9 @@ def test_what_was_not_met_is_taken_for_what_is_as_hard_for_n_grams() -> None:
     selector = build(rate=1.0, uniform=1.0)
     selector.irreducible[:] = np.linspace(1, 5, selector.layout.count)
     numbers = np.arange(0, selector.layout.count, selector.layout.count // BATCH)[:BATCH]
-    turn = Turn(step=0, progress=0.0, score=pupil.fickle(0))
+    context = SelectionContext(step=0, progress=0.0, score=pupil.fickle(0))
     x = selector.irreducible[numbers]
-    selector.observe(turn, selector.layout.windows(numbers), x + 3 - 0.5 * x)
+    selector.observe(context, selector.layout.windows(numbers), x + 3 - 0.5 * x)
     others = np.setdiff1d(np.arange(selector.layout.count), numbers)
     expected = -0.5 * (selector.irreducible[others] - x.mean())
     np.testing.assert_allclose(selector._known(others), expected, atol=1e-5)
@@ -128,10 +128,10 @@ def test_a_real_model_is_taught_by_excess_loss_and_led_to_noise_by_loss(tmp_path
     learner, chosen = Learner(trial.spec), []
     observe = learner.selector.observe
 
-    def observed(turn, windows, losses):
-        if turn.step >= 30:
+    def observed(context, windows, losses):
+        if context.step >= 30:
             chosen.append(pupil.kinds(Windows(windows.starts[2:], windows.length)))
-        observe(turn, windows, losses)
+        observe(context, windows, losses)
 
     learner.selector.observe = observed
     for _ in range(60):

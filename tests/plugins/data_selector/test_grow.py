@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from resnetbk.errors import UserError
-from resnetbk.kinds import Turn, Windows
+from resnetbk.kinds import SelectionContext, Windows
 from resnetbk.registry.lookup import Registry
 from resnetbk.spec.read import read_text
 from resnetbk_plugins.data_selector.grow import Grow, GrowSelector
@@ -17,8 +17,8 @@ def no_score(windows: Windows) -> np.ndarray:
     raise AssertionError("grow asks for no scores")
 
 
-def turn(step: int, progress: float) -> Turn:
-    return Turn(step=step, progress=progress, score=no_score)
+def context(step: int, progress: float) -> SelectionContext:
+    return SelectionContext(step=step, progress=progress, score=no_score)
 
 
 def selector(
@@ -35,7 +35,7 @@ def selector(
 
 
 def lengths(chosen: GrowSelector, steps: int = 1000) -> list[int]:
-    return [chosen.select(turn(step, step / steps)).length for step in range(steps)]
+    return [chosen.select(context(step, step / steps)).length for step in range(steps)]
 
 
 def test_lengths_double_in_equal_parts_of_the_run() -> None:
@@ -66,7 +66,7 @@ sizes = st.fixed_dictionaries(
 @given(sizes=sizes, step=st.integers(0, 500), progress=st.floats(0, 1, exclude_max=True))
 def test_a_step_learns_from_the_tokens_of_whole_windows(sizes: dict, step: int, progress: float) -> None:
     total = sizes["window"] + 57
-    windows = selector(**sizes, total=total).select(turn(step, progress))
+    windows = selector(**sizes, total=total).select(context(step, progress))
     assert windows.starts.dtype == np.int64
     assert windows.starts.min() >= 0
     assert windows.starts.max() <= total - windows.length - 1
@@ -78,21 +78,21 @@ def test_a_step_learns_from_the_tokens_of_whole_windows(sizes: dict, step: int, 
         tokens=np.zeros(total), window=sizes["window"], batch=sizes["batch"], seed=sizes["seed"]
     )
     places = windows.starts.reshape(sizes["batch"], pieces) - windows.length * np.arange(pieces)
-    np.testing.assert_array_equal(places, np.tile(whole.select(turn(step, 0)).starts[:, None], pieces))
+    np.testing.assert_array_equal(places, np.tile(whole.select(context(step, 0)).starts[:, None], pieces))
 
 
 @given(sizes=sizes)
 def test_lengths_only_grow_and_end_whole(sizes: dict) -> None:
     chosen = selector(**sizes, total=400)
-    found = [chosen.select(turn(0, progress)).length for progress in np.linspace(0, 0.999, 60)]
+    found = [chosen.select(context(0, progress)).length for progress in np.linspace(0, 0.999, 60)]
     assert found == sorted(found)
-    assert chosen.select(turn(0, sizes["until"])).length == sizes["window"]
+    assert chosen.select(context(0, sizes["until"])).length == sizes["window"]
 
 
 def test_tokens_of_a_step_stay_constant_where_lengths_divide() -> None:
     chosen = selector(batch=3)
     for progress in (0.0, 0.2, 0.4, 0.6):
-        windows = chosen.select(turn(0, progress))
+        windows = chosen.select(context(0, progress))
         assert len(windows.starts) * windows.length == 3 * 256
 
 
@@ -100,17 +100,17 @@ def test_tokens_of_a_step_stay_constant_where_lengths_divide() -> None:
 def test_any_step_comes_out_the_same_from_a_fresh_selector(sizes: dict, first: int) -> None:
     used, fresh = selector(**sizes), selector(**sizes)
     for step in range(0, first, 7):
-        windows = used.select(turn(step, step / 200))
-        used.observe(turn(step, step / 200), windows, np.zeros(len(windows.starts)))
+        windows = used.select(context(step, step / 200))
+        used.observe(context(step, step / 200), windows, np.zeros(len(windows.starts)))
     assert used.state() == {}
     fresh.restore(used.state())
-    one, other = (each.select(turn(first, first / 200)) for each in (used, fresh))
+    one, other = (each.select(context(first, first / 200)) for each in (used, fresh))
     assert one.length == other.length
     np.testing.assert_array_equal(one.starts, other.starts)
 
 
 def test_seeds_differ() -> None:
-    one, other = (selector(seed=seed).select(turn(0, 0.0)).starts for seed in (1, 2))
+    one, other = (selector(seed=seed).select(context(0, 0.0)).starts for seed in (1, 2))
     assert not (one == other).all()
 
 

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from resnetbk.errors import UserError
-from resnetbk.kinds import Turn, Windows
+from resnetbk.kinds import SelectionContext, Windows
 from resnetbk_plugins.data_selector.shuffle import Shuffle, ShuffleSelector
 
 
@@ -14,8 +14,8 @@ def no_score(windows: Windows) -> np.ndarray:
     raise AssertionError("shuffle asks for no scores")
 
 
-def turn(step: int) -> Turn:
-    return Turn(step=step, progress=0.0, score=no_score)
+def context(step: int) -> SelectionContext:
+    return SelectionContext(step=step, progress=0.0, score=no_score)
 
 
 def selector(total: int, window: int, batch: int, seed: int = 0) -> ShuffleSelector:
@@ -23,7 +23,7 @@ def selector(total: int, window: int, batch: int, seed: int = 0) -> ShuffleSelec
 
 
 def starts(chosen: ShuffleSelector, steps: int) -> np.ndarray:
-    return np.concatenate([chosen.select(turn(step)).starts for step in range(steps)])
+    return np.concatenate([chosen.select(context(step)).starts for step in range(steps)])
 
 
 sizes = st.tuples(st.integers(2, 400), st.integers(1, 40), st.integers(1, 30)).filter(lambda s: s[0] > s[1])
@@ -55,10 +55,10 @@ def test_any_step_comes_out_the_same_from_a_fresh_selector(
 ) -> None:
     used, fresh = selector(*sizes, seed), selector(*sizes, seed)
     for step in range(0, first, 7):
-        used.select(turn(step))
+        used.select(context(step))
     fresh.restore(used.state())
     assert used.state() == {}
-    np.testing.assert_array_equal(used.select(turn(first)).starts, fresh.select(turn(first)).starts)
+    np.testing.assert_array_equal(used.select(context(first)).starts, fresh.select(context(first)).starts)
 
 
 def test_every_token_is_learned_from_about_equally_often() -> None:
@@ -67,12 +67,12 @@ def test_every_token_is_learned_from_about_equally_often() -> None:
     epochs = 2000
     seen = np.zeros(total)
     for step in range(epochs):
-        for start in chosen.select(turn(step)).starts:
+        for start in chosen.select(context(step)).starts:
             seen[start : start + window] += 1
     slack = chosen.slack
     assert (seen[slack : total - 1 - slack] == epochs).all()
     assert (seen[: total - 1] > 0).all()
-    cuts = np.array([chosen.select(turn(step)).starts.min() for step in range(epochs)])
+    cuts = np.array([chosen.select(context(step)).starts.min() for step in range(epochs)])
     counts = np.bincount(cuts, minlength=slack + 1)
     expected = epochs / (slack + 1)
     assert ((counts - expected) ** 2 / expected).sum() < 2.5 * (slack + 1)  # chi-squared of a uniform offset
@@ -88,7 +88,7 @@ def test_epochs_and_seeds_differ() -> None:
 
 
 def test_windows_say_their_length_and_come_as_int64() -> None:
-    windows = selector(100, 9, 4).select(turn(3))
+    windows = selector(100, 9, 4).select(context(3))
     assert windows.length == 9
     assert windows.starts.dtype == np.int64
     assert windows.starts.shape == (4,)
@@ -112,10 +112,10 @@ def test_an_epoch_is_drawn_once_and_resuming_draws_one(drawn: list[int]) -> None
     chosen = selector(1000, 5, 10)
     per_epoch = chosen.count // 10
     for step in range(per_epoch):
-        chosen.select(turn(step))
+        chosen.select(context(step))
     assert len(drawn) == 1
     drawn.clear()
-    selector(1000, 5, 1).select(turn(10**6))
+    selector(1000, 5, 1).select(context(10**6))
     assert len(drawn) == 1
 
 

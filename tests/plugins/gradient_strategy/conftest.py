@@ -5,7 +5,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from resnetbk.kinds import Batch, Objective, Weight
+from resnetbk.kinds import Batch, BatchLoss, Weight
 
 
 class Toy(nn.Module):
@@ -19,13 +19,13 @@ class Toy(nn.Module):
         self.idle = nn.Parameter(torch.zeros(3, dtype=torch.float64))
         self.calls: list[tuple[int, bool]] = []
 
-    def objective(self, batch: Batch) -> Objective:
+    def objective(self, batch: Batch) -> BatchLoss:
         x = self.table(batch.inputs) + self.hashed(batch.inputs)
         losses = F.cross_entropy(self.head(x).flatten(0, 1), batch.targets.flatten(), reduction="none")
         windows = losses.view(batch.targets.shape).mean(1)
         penalty = 0.1 * x.square().mean()
         self.calls.append((len(batch.inputs), losses.requires_grad))
-        return Objective(
+        return BatchLoss(
             windows.mean() + penalty, windows.detach().mean(), windows.detach(), {"size": penalty.detach()}
         )
 

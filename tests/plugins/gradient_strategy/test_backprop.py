@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from resnetbk.errors import UserError
-from resnetbk.kinds import Batch, Objective
+from resnetbk.kinds import Batch, BatchLoss
 from resnetbk_plugins.gradient_strategy.backprop import Backprop
 
 
@@ -60,10 +60,10 @@ def test_gradients_left_from_a_refused_step_do_not_count(toy, batch):
 def test_a_penalty_that_one_piece_does_not_name_counts_as_zero_there(toy, batch):
     plain = toy.objective
 
-    def sometimes(piece: Batch) -> Objective:
+    def sometimes(piece: Batch) -> BatchLoss:
         found = plain(piece)
         if len(toy.calls) == 1:
-            return Objective(found.loss, found.cross_entropy, found.window_losses, {})
+            return BatchLoss(found.loss, found.cross_entropy, found.window_losses, {})
         return found
 
     strategy = Backprop(accumulate=2).build(weights=toy.weights())
@@ -90,13 +90,13 @@ FULL = {
 def noisy(toy, room: int, error: BaseException, tried: list[int]):
     """An objective with a draw in it, which fails beyond `room` windows: after the draw, in `backward`."""
 
-    def objective(piece: Batch) -> Objective:
+    def objective(piece: Batch) -> BatchLoss:
         tried.append(len(piece.inputs))
         found = toy.objective(piece)
         loss = found.loss * torch.rand(())
         if len(piece.inputs) > room:
             loss = Fails.apply(loss, error)
-        return Objective(loss, found.cross_entropy, found.window_losses, found.penalties)
+        return BatchLoss(loss, found.cross_entropy, found.window_losses, found.penalties)
 
     return objective
 

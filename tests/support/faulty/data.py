@@ -162,10 +162,10 @@ class _Selector:
         draw = np.random.default_rng((seed, step))
         return Windows(draw.integers(0, len(self.tokens) - self.window + beyond, self.batch), self.window)
 
-    def select(self, turn):
-        return self.drawn(self.seed, turn.step)
+    def select(self, context):
+        return self.drawn(self.seed, context.step)
 
-    def observe(self, turn, windows, losses):
+    def observe(self, context, windows, losses):
         pass
 
     def state(self):
@@ -176,8 +176,8 @@ class _Selector:
 
 
 class _Beyond(_Selector):
-    def select(self, turn):
-        return self.drawn(self.seed, turn.step, beyond=200)
+    def select(self, context):
+        return self.drawn(self.seed, context.step, beyond=200)
 
 
 class _Unseeded(_Selector):
@@ -193,15 +193,15 @@ class _Unseeded(_Selector):
 
 
 class _Amnesiac(_Selector):
-    def select(self, turn):
+    def select(self, context):
         self.step += 1
         return self.drawn(self.seed, self.step)
 
 
 class _Writing(_Selector):
-    def select(self, turn):
+    def select(self, context):
         self.tokens[0] = self.tokens[0]
-        return super().select(turn)
+        return super().select(context)
 
 
 def _component(selector, doc):
