@@ -65,16 +65,16 @@ def built(tmp_path_factory):
     return out
 
 
-def test_the_wheel_holds_both_packages_and_the_registry(built):
+def test_the_wheel_holds_all_packages_and_the_registry(built):
     with zipfile.ZipFile(next(built.glob("*.whl"))) as wheel:
         names = set(wheel.namelist())
         assert wheel.read("resnetbk_plugins/registry.toml") == REGISTRY
         points = wheel.read(next(n for n in names if n.endswith("entry_points.txt"))).decode()
     assert {package.replace(".", "/") + "/__init__.py" for package in listed_packages()} <= names
-    assert {"resnetbk/py.typed", "resnetbk/measure/report.css", "resnetbk_plugins/py.typed"} <= names
+    assert {"resnetbk/py.typed", "resnetbk_plugins/py.typed", "resnetbk_instrument/pages/report.css"} <= names
     assert "[resnetbk.registry]" in points
     assert {name.split("/")[0] for name in names if ".dist-info" not in name} == {
-        "resnetbk", "resnetbk_plugins",
+        "resnetbk", "resnetbk_plugins", "resnetbk_instrument",
     }  # fmt: skip
     for table in tomllib.loads(REGISTRY.decode()).values():
         for entry in table.values() if isinstance(table, dict) else ():

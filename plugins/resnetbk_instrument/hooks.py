@@ -10,7 +10,7 @@ from resnetbk.errors import ResnetbkError
 from resnetbk.hooks import hookimpl
 from resnetbk.training.data import Data
 from resnetbk.training.run import Run
-from resnetbk_instrument.pages.svg import has_matplotlib
+from resnetbk_instrument.pages import svg
 from resnetbk_instrument.results.ngram_baseline import floors, gram_name
 
 
@@ -23,7 +23,7 @@ def resnetbk_baselines(data: Data) -> Mapping[str, float]:
 @hookimpl
 def resnetbk_trained(run: Run, data: Data) -> str | None:
     """Writes report.html, where matplotlib is installed. It matters less than the run."""
-    if not has_matplotlib():
+    if not svg.has_matplotlib():
         return None
     from resnetbk_instrument.pages.write import write_run_report
 

@@ -41,6 +41,8 @@ def test_the_hooks_are_these() -> None:
         "resnetbk_evaluated",
         "resnetbk_finished",
         "resnetbk_interrupted",
+        "resnetbk_baselines",
+        "resnetbk_trained",
     }
 
 

@@ -11,6 +11,7 @@ import click
 
 from resnetbk.registry.discovery import Plugin
 from resnetbk.registry.lookup import Registry
+from resnetbk.registry.manifest import VERB
 
 PACKAGES = ("torch", "numpy", "pluggy", "attrs", "cattrs", "click", "rich", "safetensors", "numba", "triton")
 
@@ -60,14 +61,16 @@ def _plugin(registry: Registry, plugin: Plugin) -> int:
     entries, broken = plugin.manifest.entries, []
     for entry in entries:
         try:
-            registry.load(entry)
+            (registry.load_verb if entry.kind == VERB else registry.load)(entry)
         except UserError as error:
             broken.append(f"  {entry.kind}/{entry.name}: {error}")
     try:
         registry.load_hooks(plugin)
     except UserError as error:
         broken.append(f"  {error}")
-    click.echo(f"plugin   {plugin.name} {plugin.version}: {len(entries)} components from {plugin.path}")
+    verbs = sum(entry.kind == VERB for entry in entries)
+    counts = f"{len(entries) - verbs} components" + f" and {verbs} verbs" * bool(verbs)
+    click.echo(f"plugin   {plugin.name} {plugin.version}: {counts} from {plugin.path}")
     for line in broken:
         click.echo(line)
     return len(broken)

@@ -29,6 +29,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from resnetbk.errors import StorageError
+from resnetbk.files import accessing, acquire, release, replace_file, sync_folder
 from resnetbk.runs import state
 from resnetbk.runs.checkpoint_manifest import (
     MANIFEST,
@@ -40,7 +41,6 @@ from resnetbk.runs.checkpoint_manifest import (
     sealed,
     verify,
 )
-from resnetbk.files import accessing, acquire, release, replace_file, sync_folder
 from resnetbk.runs.run_folder import CHECKPOINTS, LATEST, LOCK
 
 TEMPORARY, OLD = ".tmp-", ".old"

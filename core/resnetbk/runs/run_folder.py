@@ -23,6 +23,7 @@ from resnetbk.files import accessing, acquire, numbers, release, replace_file, s
 CHECKPOINTS, LATEST, LOCK = "checkpoints", "LATEST", ".lock"
 SPEC_LOCK = "spec.lock.toml"
 
+
 @attrs.frozen
 class RunFolder:
     """One run. Any number of processes may read it; the one that trains is in `writing()` while it does."""

@@ -139,9 +139,11 @@ def test_a_references_passes_are_charged_to_the_setup(reference, tmp_path) -> No
     loss = Learner(resnetbk.load(spec).spec)
     by_count = Learner(resnetbk.load(spec, sets=["data.selector=curriculum"]).spec)
     begun = f'train.start={{ use = "run", path = "{path.parent / ".." / path.parent.name / path.name}" }}'
-    assert Learner(resnetbk.load(spec, sets=[begun]).spec).source == loss.source  # one run, charged once
-    assert loss.source["tokens"] == reference.report.tokens
-    assert by_count.source == {}
+    assert (
+        Learner(resnetbk.load(spec, sets=[begun]).spec).parents_cost == loss.parents_cost
+    )  # one run, charged once
+    assert loss.parents_cost["tokens"] == reference.report.tokens
+    assert by_count.parents_cost == {}
     windows = loss.selector.layout.count
     forward = loss.learn().flops - loss.meter.phases()["setup"].flops
     spent = loss.meter.phases()["setup"].flops - by_count.meter.phases()["setup"].flops

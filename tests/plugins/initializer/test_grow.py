@@ -111,7 +111,7 @@ def test_the_source_is_charged_apart_and_the_draw_is_seeded(tmp_path):
     mixer = 'mixer = { use = "attention", heads = 2 }'
     source = trained(tmp_path, mixer=mixer)
     one, other = (grown(tmp_path, source, mixer=mixer, width="width = 32") for _ in range(2))
-    assert one.source["tokens"] == 4 * 4 * 16
+    assert one.parents_cost["tokens"] == 4 * 4 * 16
     for name, tensor in one.model.state_dict().items():
         assert torch.equal(tensor, other.model.state_dict()[name])
 

@@ -49,7 +49,7 @@ def test_its_cost_is_known_apart_and_adds_up_over_generations(tmp_path, source):
     found = learner(tmp_path, source)
     saved = checkpoint.load(source.folder.latest()).state
     phases = [cost for phase, cost in saved["meter"]["costs"].items() if phase != "evaluation"]
-    assert found.source == {
+    assert found.parents_cost == {
         "seconds": pytest.approx(sum(cost["seconds"] for cost in phases)),
         "cpu_seconds": pytest.approx(sum(cost["cpu_seconds"] for cost in phases)),
         "flops": pytest.approx(sum(cost["flops"] for cost in phases)),
@@ -58,9 +58,9 @@ def test_its_cost_is_known_apart_and_adds_up_over_generations(tmp_path, source):
     start = f'start = {{ use = "run", path = "{source.folder.path}" }}'
     child = tiny.experiment(tmp_path, steps="steps = 1", more=start, **ATTENTION).train(tmp_path / "child")
     state = checkpoint.load(child.folder.latest()).state
-    assert state["source"] == found.source
+    assert state["source"] == found.parents_cost
     own = sum(cost["flops"] for phase, cost in state["meter"]["costs"].items() if phase != "evaluation")
-    assert learner(tmp_path, child).source["flops"] == pytest.approx(found.source["flops"] + own)
+    assert learner(tmp_path, child).parents_cost["flops"] == pytest.approx(found.parents_cost["flops"] + own)
 
 
 def test_vocabularies_meet_in_what_tokens_stand_for(tmp_path, source, caplog):
