@@ -124,6 +124,7 @@ class RunReport:
     peak_memory    in bytes: allocated on the CUDA device, or resident in this process (see `training.meter`)
     parents_cost   what it cost to train the runs that this one needed, to start from or to choose data by:
                    seconds, cpu_seconds, flops, tokens; in none of the above
+    uncounted      which operators `flops` leaves out, having no formula for them; "" when it has them all
     """
 
     folder: Path
@@ -139,6 +140,7 @@ class RunReport:
     cpu_seconds: float
     peak_memory: int
     parents_cost: Mapping[str, float] = attrs.field(factory=dict)
+    uncounted: str = ""
 
 
 # ---------------------------------------------------------------- hooks

@@ -121,20 +121,20 @@ def test_it_goes_on_bit_for_bit(whole, tmp_path, name, point):
 def test_a_signal_in_mid_accumulation_lets_the_step_end(whole, tmp_path, name):
     trial, run = whole(name)
     trainer = Trainer(trial.spec, trial.registry, RunFolder.create(tmp_path / "run"))
-    honest, calls = trainer._objective, []
+    honest, calls = trainer.learner._objective, []
 
     def objective(batch):
-        calls.append(trainer.step)
-        if trainer.step == 4:
+        calls.append(trainer.learner.step)
+        if trainer.learner.step == 4:
             os.kill(os.getpid(), signal.SIGTERM)
         return honest(batch)
 
-    trainer._objective = objective
+    trainer.learner._objective = objective
     with Signals() as signals, pytest.raises(Interrupted):
         trainer.run(signals)
     assert checkpoint.load(trainer.folder.latest()).state["step"] == 5
     again = Trainer(trial.spec, trial.registry, trainer.folder)
     again.resume()
     again.run(Signals())
-    assert same(run.model, again.model)
-    assert again.tokens == run.report.tokens
+    assert same(run.model, again.learner.model)
+    assert again.learner.tokens == run.report.tokens

@@ -53,11 +53,13 @@ class Experiment:
         resume: bool = False,
         device: str = "",
         locked: Path | str | None = None,
+        strict_flops: bool = False,
     ) -> Run:
         """Trains in a run folder and gives the run: `out`, or a new one under `runs/`.
 
         With `resume`, goes on from the latest checkpoint in `out`, or in the newest folder under `runs/`
-        of this spec's name. With `locked`, `hold_to` that first. Raises UserError, NumericError,
+        of this spec's name. With `locked`, `hold_to` that first. With `strict_flops`, refuses operators whose
+        FLOPs cannot be counted, which else are a warning. Raises UserError, NumericError,
         StorageError, Interrupted. In every process that torchrun starts, the same run.
         """
         if locked is not None:
@@ -69,27 +71,34 @@ class Experiment:
         folder = RunFolder(Path(processes.gather(found)[0]))
         with Signals() as signals, folder.writing() if processes.first else nullcontext():
             try:
-                trainer = (self._resumed if resume else self._started)(folder, device, processes)
+                prepare = self._resumed if resume else self._started
+                trainer = prepare(folder, device, processes, strict_flops)
             except BaseException:
                 if not resume and processes.first:
                     folder.discard(keep=began)  # nothing was trained, so nothing is left behind
                 raise
             report = trainer.run(signals)
-        return Run(folder, self.spec, self.registry, trainer.model, trainer.data.tokenizer, report)
+        learner = trainer.learner
+        return Run(folder, self.spec, self.registry, learner.model, learner.data.tokenizer, report)
 
     def _folder(self, out: Path | str | None, resume: bool) -> RunFolder:
         if resume:
             return RunFolder.newest(RUNS, self.spec.name) if out is None else RunFolder.open(Path(out))
         return RunFolder.fresh(RUNS, self.spec.name) if out is None else RunFolder.create(Path(out))
 
-    def _started(self, folder: RunFolder, device: str, processes: Processes) -> Trainer:
-        trainer = Trainer(self.spec, self.registry, folder, device=device, processes=processes)
-        sha256, threads = trainer.data.text.sha256, torch.get_num_threads()
+    def _trainer(self, folder: RunFolder, device: str, processes: Processes, strict: bool) -> Trainer:
+        return Trainer(
+            self.spec, self.registry, folder, device=device, processes=processes, strict_flops=strict
+        )
+
+    def _started(self, folder: RunFolder, device: str, processes: Processes, strict: bool) -> Trainer:
+        trainer = self._trainer(folder, device, processes, strict)
+        sha256, threads = trainer.learner.data.text.sha256, torch.get_num_threads()
         if processes.first:
             folder.write_lock(lock(self.spec, self.registry, corpus_sha256=sha256, threads=threads))
         return trainer
 
-    def _resumed(self, folder: RunFolder, device: str, processes: Processes) -> Trainer:
+    def _resumed(self, folder: RunFolder, device: str, processes: Processes, strict: bool) -> Trainer:
         before = read_lock(folder.spec_lock, self.registry)
         changed = differences(resolved(before), resolved(self.spec))
         if changed:
@@ -97,7 +106,7 @@ class Experiment:
                 *(f"{folder.path}: the spec has changed since this run began: {line}" for line in changed)
             )
         self._same_sources(folder)
-        trainer = Trainer(self.spec, self.registry, folder, device=device, processes=processes)
+        trainer = self._trainer(folder, device, processes, strict)
         trainer.resume()
         return trainer
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 from collections import Counter
+from pathlib import Path
 from typing import Any
 
 import attrs
@@ -17,6 +18,7 @@ from resnetbk.kinds import Batch, BatchLoss, SelectionContext, Windows
 from resnetbk.metering.meter import Meter
 from resnetbk.model.assemble import assemble, build
 from resnetbk.model.language_model import Output
+from resnetbk.runs.checkpoint import Checkpoint
 from resnetbk.spec.spec import Spec
 from resnetbk.training.data import Data
 from resnetbk.training.device import at, exhausted, find_device
@@ -24,6 +26,26 @@ from resnetbk.training.doubt import doubt
 from resnetbk.training.gradients import clip
 from resnetbk.training.objective import Evaluation, evaluate, objective
 from resnetbk.training.processes import Processes
+from resnetbk.training.run_state import RunState
+from resnetbk.training.weights import load_weights
+
+
+class NotFinite(NumericError):
+    """A step whose loss or gradient is not finite. The weights have not been touched by it."""
+
+    def __init__(self, message: str, attempt: _Attempt) -> None:
+        super().__init__(message)
+        self.attempt = attempt
+
+
+@attrs.frozen(eq=False)
+class _Attempt:
+    """What a step was about to learn from."""
+
+    windows: Windows
+    batch_loss: BatchLoss
+    loss: float
+    gradient_norm: float
 
 
 class Learner:
@@ -74,12 +96,14 @@ class Learner:
         self.elsewhere: Counter[str] = Counter()
         self.step = 0
         self.tokens = 0
-        self.bad_steps = 0
         self._rows = np.zeros(spec.model.depth)
         self._seen = 0
 
     def learn(self) -> StepReport:
-        """One step: choose windows, differentiate, update."""
+        """One step: choose windows, differentiate, update.
+
+        Raises NotFinite instead of the update; then `skip` is the step.
+        """
         meter = self.meter
         self._rows[:], self._seen = 0, 0
         self.processes.align(self.model)
@@ -91,35 +115,37 @@ class Learner:
             loss = float(result.cross_entropy)
         with meter.phase("optimizer", "clip", weights=self._with_gradient()):
             norm = clip(self.parameters, self.spec.train.clip)
-        if math.isfinite(loss) and math.isfinite(norm):
-            with meter.phase("optimizer", "update", weights=self._with_gradient()):
-                rate = self.optimizer.update(self.step, context.progress)
-            with meter.phase("scoring", "lesson"):
-                self.selector.observe(context, windows, result.window_losses.float().cpu().numpy())
-            self.bad_steps = 0
-        else:
-            rate = 0.0
-            self.bad_steps += 1
-            for parameter in self.parameters:
-                parameter.grad = None
-            self._refuse(
-                f"the loss is {loss}" if not math.isfinite(loss) else f"the gradient's norm is {norm}"
-            )
+        attempt = _Attempt(windows, result, loss, norm)
+        for value, what in ((loss, "the loss is"), (norm, "the gradient's norm is")):
+            if not math.isfinite(value):
+                raise NotFinite(f"step {self.step + 1}: {what} {value}", attempt)
+        with meter.phase("optimizer", "update", weights=self._with_gradient()):
+            rate = self.optimizer.update(self.step, context.progress)
+        with meter.phase("scoring", "lesson"):
+            self.selector.observe(context, windows, result.window_losses.float().cpu().numpy())
+        return self._finish(attempt, rate)
+
+    def skip(self, bad: NotFinite) -> StepReport:
+        """Goes on after a step that was not finite, without its update: the next one meets other windows."""
+        for parameter in self.parameters:
+            parameter.grad = None
+        return self._finish(bad.attempt, rate=0.0)
+
+    def _finish(self, attempt: _Attempt, rate: float) -> StepReport:
         self.step += 1
-        self.tokens += windows.length * len(windows.starts)
+        self.tokens += attempt.windows.length * len(attempt.windows.starts)
         seen, *computed = np.sum(self.processes.gather([self._seen, *self._rows]), 0)
-        rows = tuple((np.array(computed) / max(seen, 1)).tolist())
         return StepReport(
             step=self.step,
             steps=self.spec.train.steps,
             progress=self.progress(),
-            loss=loss,
-            penalties={name: float(value) for name, value in result.penalties.items()},
+            loss=attempt.loss,
+            penalties={name: float(value) for name, value in attempt.batch_loss.penalties.items()},
             rate=rate,
-            gradient_norm=norm,
+            gradient_norm=attempt.gradient_norm,
             tokens=self.tokens,
-            seconds=meter.seconds,
-            rows=rows,
+            seconds=self.meter.seconds,
+            rows=tuple((np.array(computed) / max(seen, 1)).tolist()),
             flops=self.spent()["flops"],
         )
 
@@ -180,10 +206,6 @@ class Learner:
     def _with_gradient(self) -> int:
         return sum(parameter.grad is not None for parameter in self.parameters)
 
-    def _refuse(self, what: str) -> None:
-        """A loss or gradient that is not finite: the weights have not been touched by it."""
-        raise NumericError(f"step {self.step + 1}: {what}")
-
     def measure(self) -> Evaluation:
         """The held-out loss, metered, by the first process for all."""
         window, precision = self.spec.data.window, self.spec.train.precision
@@ -199,3 +221,42 @@ class Learner:
         steps = self.step / train.steps if train.steps else 0.0
         seconds = self.meter.seconds / train.seconds if train.seconds else 0.0
         return min(1.0, max(steps, seconds))
+
+    # ------------------------------------------------------------ saving and resuming
+
+    def state(self) -> dict[str, Any]:
+        """Its part of a `RunState`. All processes call it together."""
+        rng = {"cpu": torch.get_rng_state()}
+        if self.device.type == "cuda":
+            rng["cuda"] = torch.cuda.get_rng_state(self.device)
+        return {
+            "step": self.step,
+            "tokens": self.tokens,
+            "meter": self.meter.state(),
+            "elsewhere": {name: total - getattr(self.meter, name) for name, total in self.spent().items()},
+            "source": dict(self.parents_cost),
+            "rng": rng,
+            "selector": self.selector.state(),
+            "strategy": self.strategy.state(),
+            "tokenizer": self.data.tokenizer.state(),
+            "corpus_sha256": self.data.text.sha256,
+        }
+
+    def restore(self, saved: Checkpoint, state: RunState, path: Path) -> None:
+        """Goes on from a checkpoint: bitwise what the uninterrupted run would do. `path` is for messages."""
+        if state.corpus_sha256 != self.data.text.sha256:
+            raise UserError(f"{path}: trained on another text than data.corpus gives now; it cannot resume")
+        load_weights(self.model, saved.model, path)
+        self.optimizer.load_state_dict(saved.optimizer)
+        self.selector.restore(dict(state.selector))
+        self.strategy.restore(dict(state.strategy))
+        torch.set_rng_state(state.rng["cpu"])
+        if self.device.type == "cuda" and "cuda" in state.rng:
+            torch.cuda.set_rng_state(state.rng["cuda"], self.device)
+        self.step, self.tokens = state.step, state.tokens
+        self.meter.restore(state.meter)
+        self.parents_cost = Counter(state.source)
+        if self.processes.first:
+            self.elsewhere = Counter(state.elsewhere)
+        else:  # the first process tells what all had spent
+            self.elsewhere = Counter({name: -getattr(self.meter, name) for name in state.elsewhere})

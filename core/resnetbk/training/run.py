@@ -6,7 +6,6 @@ import logging
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import attrs
 
@@ -15,7 +14,6 @@ from resnetbk.hooks import RunReport
 from resnetbk.kinds import Tokenizer
 from resnetbk.lock.drift import drift
 from resnetbk.lock.lock import facts, load_lock, read_lock
-from resnetbk.metering.meter import STEP_PHASES
 from resnetbk.model.assemble import assemble
 from resnetbk.model.generate import generate
 from resnetbk.model.language_model import LanguageModel
@@ -26,10 +24,11 @@ from resnetbk.runs.run_folder import RunFolder
 from resnetbk.spec.spec import Spec
 from resnetbk.training.data import Data
 from resnetbk.training.objective import Evaluation, evaluate
+from resnetbk.training.run_state import RunState
 from resnetbk.training.weights import load_weights
 
-MADE_OF = ("model.", "data.tokenizer")
-"""Spec keys of the components without which a trained model is another one."""
+TRAINED = ("model.", "data.tokenizer")
+"""Spec keys of the components that a trained model consists of."""
 
 
 @attrs.frozen(eq=False)
@@ -37,7 +36,7 @@ class Run:
     """What a run folder holds.
 
     report  when the run was trained just now
-    cost    when it was opened: see `training_cost`
+    cost    when it was opened: see `RunState.training_cost`
     """
 
     folder: RunFolder
@@ -59,11 +58,12 @@ class Run:
         spec = read_lock(folder.spec_lock, registry, sets)
         _tell_drift(folder, spec, registry)
         saved = _latest(folder)
-        tokenizer = spec.data.tokenizer.component.restore(state=saved.state["tokenizer"])
+        state = RunState.of(saved, folder.path)
+        tokenizer = spec.data.tokenizer.component.restore(state=state.tokenizer)
         model = assemble(spec.model, vocabulary=tokenizer.vocabulary, seed=spec.seed)
         load_weights(model, saved.model, folder.path)
         model.eval()
-        return cls(folder, spec, registry, model, tokenizer, cost=training_cost(saved.state))
+        return cls(folder, spec, registry, model, tokenizer, cost=state.training_cost())
 
     def data(self) -> Data:
         """The spec's corpus in this run's tokens."""
@@ -98,25 +98,11 @@ class Run:
 def _tell_drift(folder: RunFolder, spec: Spec, registry: Registry) -> None:
     """One warning of all components, of those that a trained model is made of, that are others by now."""
     found = drift(load_lock(folder.spec_lock), facts(spec, registry))
-    made_of = [d for d in found if d.about in ("component", "source") and d.key.startswith(MADE_OF)]
-    if made_of:
-        changed = ", ".join(f"{d.key} {d.was} -> {d.now}" for d in made_of)
+    changed_parts = [d for d in found if d.about in ("component", "source") and d.key.startswith(TRAINED)]
+    if changed_parts:
+        changed = ", ".join(f"{d.key} {d.was} -> {d.now}" for d in changed_parts)
         message = "%s: was trained with other components than are here, and may answer otherwise: %s"
         logging.getLogger("resnetbk").warning(message, folder.path, changed)
-
-
-def training_cost(state: Mapping[str, Any]) -> dict[str, float]:
-    """What it took to come to a checkpoint's state, with all the runs that this one needed: seconds,
-    cpu_seconds and flops of set-up and steps, in all its processes, and tokens. Raises KeyError, TypeError
-    for a foreign state."""
-    costs = state["meter"]["costs"]
-    spent = {
-        key: sum(costs[phase][key] for phase in ("setup", *STEP_PHASES))
-        for key in ("seconds", "cpu_seconds", "flops")
-    }
-    spent["tokens"] = state["tokens"]
-    beside = (state["elsewhere"], state["source"])
-    return {key: float(value) + sum(each.get(key, 0.0) for each in beside) for key, value in spent.items()}
 
 
 def _latest(folder: RunFolder) -> Checkpoint:

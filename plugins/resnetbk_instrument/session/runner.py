@@ -46,7 +46,7 @@ def runner(registry: Registry, signals: Signals, device: str) -> Train:
         gc.collect()  # what the last training left in cycles is not this one's memory
         with tempfile.TemporaryDirectory(prefix="resnetbk-") as folder:
             experiment = Experiment(budgeted(spec, seed, steps), registry)
-            run = experiment.train(Path(folder) / "run", device=device)
+            run = experiment.train(Path(folder) / "run", device=device, strict_flops=True)
         report = run.report
         assert report is not None
         inference_seconds, inference_flops = inference(run)

@@ -18,7 +18,7 @@ from resnetbk.registry.lookup import Registry
 from resnetbk.runs import checkpoint
 from resnetbk.runs.run_folder import RunFolder
 from resnetbk.spec.spec import Spec
-from resnetbk.training.run import training_cost
+from resnetbk.training.run_state import RunState
 
 
 @attrs.frozen(eq=False)
@@ -26,7 +26,7 @@ class Source:
     """A trained run at its latest checkpoint.
 
     weights  the model's tensors by name
-    cost     what it took to train it: see `training_cost`
+    cost     what it took to train it: see `RunState.training_cost`
     """
 
     path: str
@@ -79,10 +79,9 @@ def read_source(path: str) -> Source:
         spec = read_lock(folder.spec_lock, Registry.discover())
         at = folder.latest()
         saved = checkpoint.load(at, with_optimizer=False)
-        tokenizer = spec.data.tokenizer.component.restore(state=saved.state["tokenizer"])
-        cost = training_cost(saved.state)
-        step = int(saved.state["step"])
+        state = RunState.of(saved, at)
+        tokenizer = spec.data.tokenizer.component.restore(state=state.tokenizer)
     for name, tensor in saved.model.items():
         if not torch.isfinite(tensor).all():
             raise StorageError(f"train.start: {at}: {name!r} is not finite")
-    return Source(path, step, spec, tokenizer, saved.model, cost)
+    return Source(path, state.step, spec, tokenizer, saved.model, state.training_cost())

@@ -29,7 +29,7 @@ def test_a_run_says_what_each_phase_cost(tmp_path):
     report = trainer.run(Signals())
     assert tuple(report.phases) == PHASES
     calls = {name: cost.calls for name, cost in report.phases.items()}
-    passes = -(-trainer.data.valid.size // 8192)
+    passes = -(-trainer.learner.data.valid.size // 8192)
     assert calls["setup"] == 1
     assert calls["forward"] == calls["backward"] == 8
     assert calls["evaluation"] >= 2 * passes
@@ -95,15 +95,15 @@ def test_a_resumed_run_has_spent_what_the_whole_one_has(tmp_path):
 def test_a_refused_step_still_costs(tmp_path):
     good = tiny.experiment(tmp_path).train(tmp_path / "good").report
     trainer = trainer_of(tmp_path, more='nonfinite = "skip"')
-    honest = trainer.strategy.gradients
+    honest = trainer.learner.strategy.gradients
 
     def gradients(step, batch, objective):
         result = honest(step, batch, objective)
         if step in (2, 5):
-            trainer.parameters[0].grad.fill_(math.nan)
+            trainer.learner.parameters[0].grad.fill_(math.nan)
         return result
 
-    trainer.strategy.gradients = gradients
+    trainer.learner.strategy.gradients = gradients
     report = trainer.run(Signals())
     for name in ("forward", "backward"):
         assert report.phases[name].calls == good.phases[name].calls
@@ -114,23 +114,23 @@ def test_a_refused_step_still_costs(tmp_path):
 def test_scored_windows_cost(tmp_path):
     """A selector that scores 12 windows, every fifth step."""
     trainer = trainer_of(tmp_path, steps="steps = 40")
-    honest = trainer.selector.select
+    honest = trainer.learner.selector.select
 
     def select(turn):
         if turn.step % 5 == 3:
             assert turn.score(Windows(np.arange(12), 16)).shape == (12,)
         return honest(turn)
 
-    trainer.selector.select = select
+    trainer.learner.selector.select = select
     report = trainer.run(Signals())
     scored, trained = report.phases["scoring"], report.phases["forward"]
-    assert trainer.meter.costs["scoring"].tokens == 8 * 12 * 16
+    assert trainer.learner.meter.costs["scoring"].tokens == 8 * 12 * 16
     assert scored.flops == pytest.approx(trained.flops * (8 * 12) / (40 * 4), rel=0.01)
     assert report.flops == pytest.approx(sum(report.phases[n].flops for n in ("setup", *STEP_PHASES)))
 
 
 def test_scores_come_in_halves_where_memory_runs_out(tmp_path):
-    learner = trainer_of(tmp_path)
+    learner = trainer_of(tmp_path).learner
     windows, forward = Windows(np.arange(7), 16), learner._forward
     whole = learner._score(windows)
 
@@ -149,17 +149,17 @@ def test_scores_come_in_halves_where_memory_runs_out(tmp_path):
 @pytest.mark.parametrize("every", [2, 3])
 def test_gradients_used_again_cost_nothing_again(tmp_path, every):
     trainer = trainer_of(tmp_path, steps="steps = 60")
-    honest, last = trainer.strategy.gradients, {}
+    honest, last = trainer.learner.strategy.gradients, {}
 
     def gradients(step, batch, objective):
         if step % every == 0:
             last["result"] = honest(step, batch, objective)
-            last["gradients"] = [parameter.grad.clone() for parameter in trainer.parameters]
-        for parameter, gradient in zip(trainer.parameters, last["gradients"], strict=True):
+            last["gradients"] = [parameter.grad.clone() for parameter in trainer.learner.parameters]
+        for parameter, gradient in zip(trainer.learner.parameters, last["gradients"], strict=True):
             parameter.grad = gradient.clone()
         return last["result"]
 
-    trainer.strategy.gradients = gradients
+    trainer.learner.strategy.gradients = gradients
     reused = trainer.run(Signals()).phases
     fresh = tiny.experiment(tmp_path, steps="steps = 60").train(tmp_path / "fresh").report.phases
     for name in ("forward", "backward"):
@@ -174,14 +174,17 @@ def test_weights_that_rest_are_charged_as_resting(tmp_path, every):
     def flops(folder):
         trial = tiny.experiment(tmp_path, steps="steps = 90")
         trainer = Trainer(trial.spec, trial.registry, RunFolder.create(tmp_path / folder))
-        slow, honest = trainer.parameters[: len(trainer.parameters) // 2], trainer.strategy.gradients
+        slow, honest = (
+            trainer.learner.parameters[: len(trainer.learner.parameters) // 2],
+            trainer.learner.strategy.gradients,
+        )
 
         def gradients(step, batch, objective):
             for parameter in slow:
                 parameter.requires_grad_(step % every == 0)
             return honest(step, batch, objective)
 
-        trainer.strategy.gradients = gradients
+        trainer.learner.strategy.gradients = gradients
         return trainer.run(Signals()).phases
 
     estimated = flops("sampled")
@@ -200,14 +203,26 @@ def busy(x: torch.Tensor) -> torch.Tensor:
     return x
 
 
-def test_a_run_that_cannot_be_counted_is_stopped_with_its_steps_saved(tmp_path):
+def hook_busy(module, inputs, output) -> None:
+    busy(torch.eye(64))
+
+
+def test_an_operator_that_cannot_be_counted_is_one_warning(tmp_path, caplog):
+    trainer = trainer_of(tmp_path, steps="steps = 12")
+    trainer.learner.model.register_forward_hook(hook_busy)
+    report = trainer.run(Signals())
+    assert report.steps == 12
+    assert "resnetbktest::busy" in report.uncounted
+    (warning,) = caplog.messages
+    assert "cannot count the operations of resnetbktest::busy" in warning
+    assert "training goes on" in warning
+
+
+def test_where_flops_matter_it_ends_the_run_with_its_steps_saved(tmp_path):
     trainer = trainer_of(tmp_path, steps="steps = 500")
-
-    def hook(module, inputs, output) -> None:
-        busy(torch.eye(64))
-
-    trainer.model.register_forward_hook(hook)
+    trainer.strict_flops = True
+    trainer.learner.model.register_forward_hook(hook_busy)
     with pytest.raises(UserError, match="resnetbktest::busy"):
         trainer.run(Signals())
-    assert trainer.step == 3
+    assert trainer.learner.step == 3
     assert checkpoint.load(trainer.folder.latest()).state["step"] == 3

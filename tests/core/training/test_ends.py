@@ -82,13 +82,13 @@ def test_a_killed_run_resumes_from_its_first_moment(tmp_path):
     trainer = Trainer(trial.spec, trial.registry, RunFolder.open(tmp_path / "run"))
     trainer.resume()
     trainer._step()
-    assert trainer.step == 1
+    assert trainer.learner.step == 1
 
 
 def test_what_was_trained_is_saved_before_it_is_measured(tmp_path, monkeypatch):
     trial = tiny.experiment(tmp_path)
     trainer = Trainer(trial.spec, trial.registry, RunFolder.create(tmp_path / "run"))
-    monkeypatch.setattr(trainer, "measure", lambda: 1 / 0)
+    monkeypatch.setattr(trainer.learner, "measure", lambda: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         trainer.run(Signals())
     assert checkpoint.load(trainer.folder.latest()).state["step"] == 8
@@ -97,15 +97,15 @@ def test_what_was_trained_is_saved_before_it_is_measured(tmp_path, monkeypatch):
 def test_weights_that_are_not_finite_are_never_saved(tmp_path):
     trial = tiny.experiment(tmp_path, more="save = 1\nkeep = 9")
     trainer = Trainer(trial.spec, trial.registry, RunFolder.create(tmp_path / "run"))
-    honest = trainer.optimizer.update
+    honest = trainer.learner.optimizer.update
 
     def update(step, progress):
         rate = honest(step, progress)
         if step == 4:
-            trainer.parameters[0].data.fill_(math.inf)
+            trainer.learner.parameters[0].data.fill_(math.inf)
         return rate
 
-    trainer.optimizer.update = update
+    trainer.learner.optimizer.update = update
     with pytest.raises(NumericError, match="not finite"):
         trainer.run(Signals())
     assert trainer.folder.latest().name == checkpoint.name(4)

@@ -17,7 +17,7 @@ from resnetbk.kinds import BatchLoss, Windows
 from resnetbk.runs import checkpoint
 from resnetbk.runs.run_folder import RunFolder
 from resnetbk.training.processes import Processes
-from resnetbk.training.run import training_cost
+from resnetbk.training.run_state import RunState
 
 needs_gloo = pytest.mark.skipif(
     not (torch.distributed.is_available() and torch.distributed.is_gloo_available()),
@@ -83,7 +83,8 @@ def test_a_run_of_two_goes_on_as_if_it_had_not_stopped(tmp_path: Path) -> None:
     assert metrics(again, "loss") == metrics(tmp_path / "whole", "loss")
     assert metrics(again, "flops") == metrics(tmp_path / "whole", "flops")
     # whoever starts from it is charged with what both processes did
-    cost = training_cost(checkpoint.load(again / "checkpoints/step-000006").state)
+    path = again / "checkpoints/step-000006"
+    cost = RunState.of(checkpoint.load(path), path).training_cost()
     assert cost["flops"] == pytest.approx(metrics(again, "flops")[-1])
     last = "checkpoints/step-000006/model.safetensors"
     assert (again / last).read_bytes() == (tmp_path / "whole" / last).read_bytes()

@@ -122,15 +122,15 @@ def trainer_of(tmp_path, **changes: str) -> Trainer:
 
 def spoil(trainer: Trainer, *steps: int) -> None:
     """Makes the loss of these steps (from 0) not a number."""
-    honest = trainer.strategy.gradients
+    honest = trainer.learner.strategy.gradients
 
     def gradients(step, batch, objective):
         result = honest(step, batch, objective)
         if step in steps:
-            next(iter(trainer.parameters)).grad.fill_(math.nan)
+            next(iter(trainer.learner.parameters)).grad.fill_(math.nan)
         return result
 
-    trainer.strategy.gradients = gradients
+    trainer.learner.strategy.gradients = gradients
 
 
 def test_a_bad_gradient_stops_before_the_update(tmp_path):
@@ -141,7 +141,7 @@ def test_a_bad_gradient_stops_before_the_update(tmp_path):
     saved = checkpoint.load(trainer.folder.latest())
     assert saved.state["step"] == 3
     assert all(torch.isfinite(tensor).all() for tensor in saved.model.values())
-    assert all(torch.isfinite(p).all() for p in trainer.parameters)
+    assert all(torch.isfinite(p).all() for p in trainer.learner.parameters)
 
 
 @pytest.mark.parametrize("policy", ["skip", "rollback"])
@@ -161,12 +161,12 @@ def test_rollback_goes_back_to_the_saved_weights(tmp_path):
     for _ in range(3):
         trainer._step()
     trainer.save()
-    saved = {name: tensor.clone() for name, tensor in trainer.model.state_dict().items()}
+    saved = {name: tensor.clone() for name, tensor in trainer.learner.model.state_dict().items()}
     trainer._step()
-    assert any(not torch.equal(saved[n], t) for n, t in trainer.model.state_dict().items())
+    assert any(not torch.equal(saved[n], t) for n, t in trainer.learner.model.state_dict().items())
     trainer._step()
-    assert all(torch.equal(saved[n], t) for n, t in trainer.model.state_dict().items())
-    assert trainer.step == 5
+    assert all(torch.equal(saved[n], t) for n, t in trainer.learner.model.state_dict().items())
+    assert trainer.learner.step == 5
 
 
 def test_it_gives_up_when_every_step_is_bad(tmp_path):
@@ -189,14 +189,14 @@ def heard():
 def test_a_signal_saves_and_resume_finishes(heard, tmp_path, signum):
     trial = tiny.experiment(tmp_path)
     trainer = Trainer(trial.spec, trial.registry, RunFolder.create(tmp_path / "run"))
-    honest = trainer.selector.select
+    honest = trainer.learner.selector.select
 
     def select(turn):
         if turn.step == 4:
             os.kill(os.getpid(), signum)
         return honest(turn)
 
-    trainer.selector.select = select
+    trainer.learner.selector.select = select
     with Signals() as signals, pytest.raises(Interrupted) as caught:
         trainer.run(signals)
     assert caught.value.exit_code == 128 + signum
