@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import fcntl
+import errno
 import math
 import os
 from collections.abc import Iterator, Mapping
@@ -49,29 +49,38 @@ def replace_file(path: Path, data: bytes, *, parents: bool = False) -> None:
 
 
 def sync_folder(path: Path) -> None:
-    """Makes the names in a folder last through a power failure."""
-    handle = os.open(path, os.O_RDONLY)
+    """Makes the names in a folder last through a power failure, on disks that can."""
+    try:
+        handle = os.open(path, os.O_RDONLY)
+    except PermissionError:  # Windows opens no folders
+        return
     try:
         os.fsync(handle)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):  # some network disks
+            raise
     finally:
         os.close(handle)
 
 
-def acquire(path: Path, *, wait: bool) -> int:
-    """Locks a file, made if need be. Raises BlockingIOError when another has it and not `wait`."""
-    handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+@contextmanager
+def locked(path: Path, *, wait: bool) -> Iterator[None]:
+    """Holds the lock file `path`, made if need be, until it is left or this process dies.
+
+    Raises BlockingIOError when another process has it and not `wait`.
+    """
+    from filelock import FileLock, Timeout  # here, since most commands write nothing
+
+    os.stat(path.parent)  # filelock would make a folder that is gone
+    lock = FileLock(path, timeout=-1 if wait else 0, mode=0o666)
     try:
-        fcntl.flock(handle, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-    except BaseException:
-        os.close(handle)
-        raise
-    return handle
-
-
-def release(handle: int) -> None:
-    """Gives back what `acquire` got, also when a forked child still has the file open."""
-    fcntl.flock(handle, fcntl.LOCK_UN)
-    os.close(handle)
+        lock.acquire()
+    except Timeout:
+        raise BlockingIOError from None
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def spelled(value: Any) -> Any:

@@ -132,7 +132,7 @@ def test_a_signal_in_mid_accumulation_lets_the_step_end(whole, tmp_path, name):
     trainer.learner._objective = objective
     with Signals() as signals, pytest.raises(Interrupted):
         trainer.run(signals)
-    assert checkpoint.load(trainer.folder.latest()).state["step"] == 5
+    assert checkpoint.load(checkpoint.latest(trainer.folder.path)).state["step"] == 5
     again = Trainer(trial.spec, trial.registry, trainer.folder)
     again.resume()
     again.run(Signals())

@@ -26,7 +26,6 @@ refuses), it is the peak of the process since it began.
 
 from __future__ import annotations
 
-import resource
 import sys
 import time
 from collections.abc import Iterator, Mapping
@@ -240,5 +239,7 @@ def _peak(cuda: torch.device | None) -> int:
                 return int(line.split()[1]) * 1024
     except OSError:
         pass
+    import resource  # here, since not every system has it
+
     unit = 1 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit

@@ -29,7 +29,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from resnetbk.errors import StorageError
-from resnetbk.files import accessing, acquire, release, replace_file, sync_folder
+from resnetbk.files import accessing, locked, replace_file, sync_folder
 from resnetbk.runs import state
 from resnetbk.runs.checkpoint_manifest import (
     MANIFEST,
@@ -98,14 +98,12 @@ def _writing(folder: Path, what: Path) -> Iterator[None]:
     """The only writer in `folder`, which is tidied first: what is temporary now has lost its writer."""
     with accessing(what):
         folder.mkdir(parents=True, exist_ok=True)
-        handle = acquire(folder / LOCK, wait=True)
-        try:
-            _tidy(folder)
-            yield
-        except SafetensorError as error:
-            raise StorageError(f"{what}: cannot be written ({_one_line(error)})") from error
-        finally:
-            release(handle)
+        with locked(folder / LOCK, wait=True):
+            try:
+                _tidy(folder)
+                yield
+            except SafetensorError as error:
+                raise StorageError(f"{what}: cannot be written ({_one_line(error)})") from error
 
 
 def _tidy(folder: Path) -> None:
@@ -160,14 +158,14 @@ def available(run: Path) -> list[Path]:
     return [path for _, path in _steps(run / CHECKPOINTS)]
 
 
-def latest(run: Path) -> Path | None:
+def latest(run: Path) -> Path:
     """The checkpoint that LATEST names; failing that, with a warning in the log, the newest good one.
 
-    None when there are no checkpoints; StorageError when LATEST is no help and none of them is good.
+    Raises StorageError when there are no checkpoints, or LATEST is no help and none of them is good.
     """
     paths = available(run)
     if not paths:
-        return None
+        raise StorageError(f"{run}: has no checkpoint")
     pointed = _pointed(run)
     for path in paths:
         if path.name.removesuffix(OLD) == pointed:

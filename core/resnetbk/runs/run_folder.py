@@ -11,17 +11,18 @@ import os
 import re
 import tomllib
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import attrs
 
 from resnetbk.errors import StorageError, UserError, nearest
-from resnetbk.files import accessing, acquire, numbers, release, replace_file, spelled
+from resnetbk.files import accessing, locked, numbers, replace_file, spelled
 
-CHECKPOINTS, LATEST, LOCK = "checkpoints", "LATEST", ".lock"
+CHECKPOINTS, LATEST = "checkpoints", "LATEST"
 SPEC_LOCK = "spec.lock.toml"
+LOCK, WRITER = ".lock", ".writer"
 
 
 @attrs.frozen
@@ -38,7 +39,7 @@ class RunFolder:
                 path.mkdir(parents=True, exist_ok=True)
             except (FileExistsError, NotADirectoryError):
                 raise UserError(f"{path}: is, or lies under, a file; choose another --out") from None
-            if any(entry.name != LOCK for entry in path.iterdir()):
+            if any(entry.name not in (LOCK, WRITER) for entry in path.iterdir()):
                 raise UserError(f"{path}: is not empty; go on with --resume, or choose another --out")
         return cls(path)
 
@@ -88,17 +89,12 @@ class RunFolder:
         return self.path / "metrics.jsonl"
 
     @property
+    def writer_file(self) -> Path:
+        return self.path / WRITER
+
+    @property
     def checkpoints(self) -> Path:
         return self.path / CHECKPOINTS
-
-    def latest(self) -> Path:
-        """The checkpoint to go on from. Raises StorageError when there is none."""
-        from resnetbk.runs import checkpoint  # here, so that reading a run needs no torch
-
-        found = checkpoint.latest(self.path)
-        if found is None:
-            raise StorageError(f"{self.path}: has no checkpoint")
-        return found
 
     @contextmanager
     def writing(self) -> Iterator[None]:
@@ -106,19 +102,23 @@ class RunFolder:
 
         Raises UserError when another process is in it.
         """
-        with accessing(self.path):
-            try:
-                handle = acquire(self.path / LOCK, wait=False)
-            except BlockingIOError:
-                holder = (self.path / LOCK).read_text(errors="replace").strip() or "unknown"
-                raise UserError(f"{self.path}: another process ({holder}) is training here") from None
-        try:
+        with ExitStack() as held:
             with accessing(self.path):
-                os.ftruncate(handle, 0)
-                os.pwrite(handle, f"{os.getpid()}\n".encode(), 0)
+                try:
+                    held.enter_context(locked(self.path / LOCK, wait=False))
+                except BlockingIOError:
+                    raise UserError(
+                        f"{self.path}: another process ({self._writer()}) is training here"
+                    ) from None
+                self.writer_file.write_text(f"{os.getpid()}\n")
             yield
-        finally:
-            release(handle)
+
+    def _writer(self) -> str:
+        """Who holds the lock, by the number of the process."""
+        try:
+            return self.writer_file.read_text(errors="replace").strip()[:20] or "unknown"
+        except OSError:
+            return "unknown"
 
     def discard(self, *, keep: bool = False) -> None:
         """Removes what a run that never began has written, for the one who holds `writing()`, and with it
@@ -126,7 +126,7 @@ class RunFolder:
         if self.checkpoints.exists():
             return
         with suppress(OSError):  # it is the error that led here which matters
-            for file in (self.path / LOCK, self.spec_lock, self.metrics_file):
+            for file in (self.path / LOCK, self.writer_file, self.spec_lock, self.metrics_file):
                 file.unlink(missing_ok=True)
             if not keep:
                 self.path.rmdir()

@@ -107,12 +107,12 @@ def _tell_drift(folder: RunFolder, spec: Spec, registry: Registry) -> None:
 
 def _latest(folder: RunFolder) -> Checkpoint:
     """The latest checkpoint; a run that trains at this moment may drop one while it is read."""
-    path = folder.latest()
+    path = checkpoint.latest(folder.path)
     while True:
         try:
             return checkpoint.load(path, with_optimizer=False)
         except StorageError:
-            newer = folder.latest()
+            newer = checkpoint.latest(folder.path)
             if newer == path:
                 raise
             path = newer

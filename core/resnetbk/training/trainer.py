@@ -125,7 +125,7 @@ class Trainer:
         if policy == "stop" or self.bad_steps > SKIPS_IN_A_ROW:
             raise NumericError(f"{bad}; the weights before it are in {self.save()}") from bad
         if policy == "rollback":
-            good = checkpoint.load(self.folder.latest())
+            good = checkpoint.load(checkpoint.latest(self.folder.path))
             self.learner.model.load_state_dict(good.model)
             self.learner.optimizer.load_state_dict(good.optimizer)
 
@@ -207,7 +207,7 @@ class Trainer:
 
     def resume(self) -> None:
         """Goes on from the folder's latest good checkpoint: bitwise what the uninterrupted run would do."""
-        path = self.folder.latest()
+        path = checkpoint.latest(self.folder.path)
         saved = checkpoint.load(path)
         state = RunState.of(saved, path)
         self.learner.restore(saved, state, path)

@@ -23,7 +23,7 @@ import attrs
 import numpy as np
 
 from resnetbk.errors import NumericError, UserError
-from resnetbk.files import accessing, acquire, release, replace_file
+from resnetbk.files import accessing, locked, replace_file
 from resnetbk.lock.lock import facts
 from resnetbk.model.assemble import build
 from resnetbk.registry.lookup import Registry
@@ -188,9 +188,5 @@ def _write_trials(out: Path, begun: Sequence[tuple[Arm, Study]]) -> None:
 @contextmanager
 def _alone(out: Path) -> Iterator[None]:
     """Waits until no other process writes into the folder, and keeps others waiting."""
-    with accessing(out):
-        handle = acquire(out / LOCK, wait=True)
-    try:
+    with accessing(out), locked(out / LOCK, wait=True):
         yield
-    finally:
-        release(handle)

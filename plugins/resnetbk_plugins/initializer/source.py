@@ -77,7 +77,7 @@ def read_source(path: str) -> Source:
     with reading("train.start", path):
         folder = RunFolder.open(Path(path).expanduser())
         spec = read_lock(folder.spec_lock, Registry.discover())
-        at = folder.latest()
+        at = checkpoint.latest(folder.path)
         saved = checkpoint.load(at, with_optimizer=False)
         state = RunState.of(saved, at)
         tokenizer = spec.data.tokenizer.component.restore(state=state.tokenizer)

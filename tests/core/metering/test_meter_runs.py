@@ -225,4 +225,4 @@ def test_where_flops_matter_it_ends_the_run_with_its_steps_saved(tmp_path):
     with pytest.raises(UserError, match="resnetbktest::busy"):
         trainer.run(Signals())
     assert trainer.learner.step == 3
-    assert checkpoint.load(trainer.folder.latest()).state["step"] == 3
+    assert checkpoint.load(checkpoint.latest(trainer.folder.path)).state["step"] == 3

@@ -99,7 +99,8 @@ def test_available_lists_checkpoints_alone_by_step(run: Path) -> None:
     assert names == ["step-000200", "step-000400", "step-000600", "step-1000000"]
     assert latest(run) == folder / "step-1000000"
     assert available(run / "nowhere") == []
-    assert latest(run / "nowhere") is None
+    with pytest.raises(StorageError, match="nowhere: has no checkpoint"):
+        latest(run / "nowhere")
 
 
 @pytest.mark.parametrize("garbage", [b"", b"step-000700\n", b"\xff\xfe", b"../x", b"model\n", None])

@@ -77,7 +77,7 @@ def test_a_killed_run_resumes_from_its_first_moment(tmp_path):
         while not (tmp_path / "run" / "metrics.jsonl").exists() and time.monotonic() < until:
             time.sleep(0.05)
         child.send_signal(signal.SIGKILL)
-    assert checkpoint.load(RunFolder.open(tmp_path / "run").latest()).state["step"] == 0
+    assert checkpoint.load(checkpoint.latest(RunFolder.open(tmp_path / "run").path)).state["step"] == 0
     trial = tiny.experiment(tmp_path, steps="steps = 100000")
     trainer = Trainer(trial.spec, trial.registry, RunFolder.open(tmp_path / "run"))
     trainer.resume()
@@ -91,7 +91,7 @@ def test_what_was_trained_is_saved_before_it_is_measured(tmp_path, monkeypatch):
     monkeypatch.setattr(trainer.learner, "measure", lambda: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         trainer.run(Signals())
-    assert checkpoint.load(trainer.folder.latest()).state["step"] == 8
+    assert checkpoint.load(checkpoint.latest(trainer.folder.path)).state["step"] == 8
 
 
 def test_weights_that_are_not_finite_are_never_saved(tmp_path):
@@ -108,7 +108,7 @@ def test_weights_that_are_not_finite_are_never_saved(tmp_path):
     trainer.learner.optimizer.update = update
     with pytest.raises(NumericError, match="not finite"):
         trainer.run(Signals())
-    assert trainer.folder.latest().name == checkpoint.name(4)
+    assert checkpoint.latest(trainer.folder.path).name == checkpoint.name(4)
 
 
 def test_a_model_of_nan_is_no_success(tmp_path, capfd):

@@ -138,7 +138,7 @@ def test_a_bad_gradient_stops_before_the_update(tmp_path):
     spoil(trainer, 3)
     with pytest.raises(NumericError, match="step 4"):
         trainer.run(Signals())
-    saved = checkpoint.load(trainer.folder.latest())
+    saved = checkpoint.load(checkpoint.latest(trainer.folder.path))
     assert saved.state["step"] == 3
     assert all(torch.isfinite(tensor).all() for tensor in saved.model.values())
     assert all(torch.isfinite(p).all() for p in trainer.learner.parameters)
@@ -200,7 +200,7 @@ def test_a_signal_saves_and_resume_finishes(heard, tmp_path, signum):
     with Signals() as signals, pytest.raises(Interrupted) as caught:
         trainer.run(signals)
     assert caught.value.exit_code == 128 + signum
-    assert checkpoint.load(trainer.folder.latest()).state["step"] == 5
+    assert checkpoint.load(checkpoint.latest(trainer.folder.path)).state["step"] == 5
     again = Trainer(trial.spec, trial.registry, trainer.folder)
     again.resume()
     whole = trial.train(tmp_path / "whole")

@@ -47,7 +47,7 @@ def test_everything_of_an_equal_model_is_loaded(tmp_path, source, caplog):
 
 def test_its_cost_is_known_apart_and_adds_up_over_generations(tmp_path, source):
     found = learner(tmp_path, source)
-    saved = checkpoint.load(source.folder.latest()).state
+    saved = checkpoint.load(checkpoint.latest(source.folder.path)).state
     phases = [cost for phase, cost in saved["meter"]["costs"].items() if phase != "evaluation"]
     assert found.parents_cost == {
         "seconds": pytest.approx(sum(cost["seconds"] for cost in phases)),
@@ -57,7 +57,7 @@ def test_its_cost_is_known_apart_and_adds_up_over_generations(tmp_path, source):
     }
     start = f'start = {{ use = "run", path = "{source.folder.path}" }}'
     child = tiny.experiment(tmp_path, steps="steps = 1", more=start, **ATTENTION).train(tmp_path / "child")
-    state = checkpoint.load(child.folder.latest()).state
+    state = checkpoint.load(checkpoint.latest(child.folder.path)).state
     assert state["source"] == found.parents_cost
     own = sum(cost["flops"] for phase, cost in state["meter"]["costs"].items() if phase != "evaluation")
     assert learner(tmp_path, child).parents_cost["flops"] == pytest.approx(found.parents_cost["flops"] + own)
