@@ -1,4 +1,4 @@
-"""What is dear to make and can be made again: files in one folder, whose names say all that they depend on.
+"""Files that are expensive to make and can be made again: in one folder, named by all that they depend on.
 
 Each may be deleted while no run is using it.
 """

@@ -22,11 +22,11 @@ from resnetbk.runs.checkpoint import Checkpoint
 from resnetbk.spec.spec import Spec
 from resnetbk.training.data import Data
 from resnetbk.training.device import at, exhausted, find_device
-from resnetbk.training.doubt import doubt
 from resnetbk.training.gradients import clip
 from resnetbk.training.objective import Evaluation, evaluate, objective
 from resnetbk.training.processes import Processes
 from resnetbk.training.run_state import RunState
+from resnetbk.training.selector_scores import selector_score
 from resnetbk.training.weights import load_weights
 
 
@@ -176,16 +176,16 @@ class Learner:
     def _score(self, windows: Windows, measure: str = "loss") -> Any:
         mine = self.processes.share(windows)
         with torch.no_grad(), self.meter.phase("scoring", "score", mine.length * len(mine.starts)):
-            found = self._doubt(mine, measure)
+            found = self._scores(mine, measure)
             if mine is windows:
                 return found
             return np.concatenate(self.processes.gather(found.tolist())).astype(found.dtype)
 
-    def _doubt(self, windows: Windows, measure: str) -> Any:
+    def _scores(self, windows: Windows, measure: str) -> Any:
         """(batch,) numbers; in halves where memory runs out. UserError where one window does not fit."""
         try:
             result, output = self._forward(self.data.batch(windows, self.device))
-            return doubt(measure, result, output.logits).float().cpu().numpy()
+            return selector_score(measure, result, output.logits).float().cpu().numpy()
         except (RuntimeError, MemoryError) as error:  # torch.OutOfMemoryError is a RuntimeError
             if not exhausted(error):
                 raise
@@ -195,7 +195,7 @@ class Learner:
                 "smaller"
             )
         halves = np.array_split(windows.starts, 2)
-        return np.concatenate([self._doubt(attrs.evolve(windows, starts=half), measure) for half in halves])
+        return np.concatenate([self._scores(attrs.evolve(windows, starts=half), measure) for half in halves])
 
     def _forward(self, batch: Batch) -> tuple[BatchLoss, Output]:
         result, output = objective(self.model, batch, self.spec.train.precision)

@@ -37,13 +37,13 @@ def objective(model: LanguageModel, batch: Batch, precision: str) -> tuple[Batch
     if output.answers:
         parts = [(each.weight * token_losses(each.logits, batch.targets)).mean() for each in output.answers]
         learned = torch.stack(parts).sum()
-        doubts = [
-            _doubt(answer.logits, answer.confidence, output.answers[-1].logits)
+        losses_of_confidence = [
+            _calibration_loss(answer.logits, answer.confidence, output.answers[-1].logits)
             for answer in output.answers
             if answer.confidence is not None
         ]
-        if doubts:
-            penalties["agreement"] = torch.stack(doubts).sum()
+        if losses_of_confidence:
+            penalties["agreement"] = torch.stack(losses_of_confidence).sum()
     return (
         BatchLoss(
             learned + sum(penalties.values()),
@@ -61,7 +61,7 @@ def token_losses(logits: Tensor, targets: Tensor) -> Tensor:
     return flat.view(targets.shape)
 
 
-def _doubt(logits: Tensor, confidence: Tensor, last: Tensor) -> Tensor:
+def _calibration_loss(logits: Tensor, confidence: Tensor, last: Tensor) -> Tensor:
     """How badly an exit foretells that it agrees with the last one: a proper score, so that it calibrates."""
     agrees = logits.argmax(-1) == last.argmax(-1)
     return F.binary_cross_entropy_with_logits(confidence.float(), agrees.float())

@@ -1,4 +1,4 @@
-"""How unsure a model is of windows: the measures that `SelectionContext.score` takes."""
+"""Scores of windows for data selectors: the measures that `SelectionContext.score` takes."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from resnetbk.kinds import BatchLoss
 MEASURES = ("loss", "entropy", "margin")
 
 
-def doubt(measure: str, result: BatchLoss, logits: Tensor) -> Tensor:
-    """(B,): `measure`, mean over each window, of the logits (B, N, V) that came to `result`.
+def selector_score(measure: str, result: BatchLoss, logits: Tensor) -> Tensor:
+    """(B,): `measure`, mean over each window, of the logits (B, N, V) behind `result`.
 
-    loss     cross-entropy of the targets, nats a token
-    entropy  of the prediction, nats a token: large in doubt, whatever the target
-    margin   of the likeliest token's probability over the next one's: small in doubt; 1 where V = 1
+    loss     cross-entropy of the targets, nats/token
+    entropy  of the prediction, nats/token: large where the model is uncertain
+    margin   of the likeliest token's probability over the next one's: small where it is uncertain; 1 if V = 1
 
     Raises UserError for another measure.
     """

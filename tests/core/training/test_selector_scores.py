@@ -11,8 +11,8 @@ import torch
 
 from resnetbk.errors import UserError
 from resnetbk.kinds import BatchLoss, Windows
-from resnetbk.training.doubt import MEASURES, doubt
 from resnetbk.training.learner import Learner
+from resnetbk.training.selector_scores import MEASURES, selector_score
 
 LOSSES = torch.tensor([1.0, 2.0])
 RESULT = BatchLoss(LOSSES.mean(), LOSSES.mean(), LOSSES, {})
@@ -22,21 +22,23 @@ def test_measures_of_known_predictions():
     """Two windows of two tokens: one predicts evenly, the other 0.7, 0.2, 0.1, and then surely."""
     sure = torch.tensor([[0.7, 0.2, 0.1], [1 - 2e-9, 1e-9, 1e-9]])
     logits = torch.stack([torch.ones(2, 3), sure.log()])
-    assert torch.equal(doubt("loss", RESULT, logits), LOSSES)
+    assert torch.equal(selector_score("loss", RESULT, logits), LOSSES)
     entropy = -sum(p * math.log(p) for p in (0.7, 0.2, 0.1)) / 2
-    torch.testing.assert_close(doubt("entropy", RESULT, logits), torch.tensor([math.log(3), entropy]))
-    torch.testing.assert_close(doubt("margin", RESULT, logits), torch.tensor([0.0, 0.75]))
+    torch.testing.assert_close(
+        selector_score("entropy", RESULT, logits), torch.tensor([math.log(3), entropy])
+    )
+    torch.testing.assert_close(selector_score("margin", RESULT, logits), torch.tensor([0.0, 0.75]))
 
 
 def test_a_single_token_is_certain():
     logits = torch.zeros(2, 3, 1)
-    assert doubt("entropy", RESULT, logits).tolist() == [0.0, 0.0]
-    assert doubt("margin", RESULT, logits).tolist() == [1.0, 1.0]
+    assert selector_score("entropy", RESULT, logits).tolist() == [0.0, 0.0]
+    assert selector_score("margin", RESULT, logits).tolist() == [1.0, 1.0]
 
 
 def test_an_unknown_measure_is_the_users_mistake():
     with pytest.raises(UserError, match="did you mean 'entropy'"):
-        doubt("entropi", RESULT, torch.zeros(2, 3, 4))
+        selector_score("entropi", RESULT, torch.zeros(2, 3, 4))
 
 
 def test_a_turn_scores_by_every_measure_and_is_charged(tmp_path):
