@@ -99,7 +99,7 @@ class Stack:
 
 
 class SequenceMixer(Protocol):
-    """How rows exchange information. `build(*, width, depth) -> nn.Module`, one for each layer.
+    """How rows exchange information. `build(*, width, depth)`, one for each layer; an nn.Module.
 
     Causal: row i of the result depends on rows <= i alone, bit for bit. Rows are packed at the left
     (see `Rows.length`); what stands in padding rows of the result is never read.
@@ -109,8 +109,12 @@ class SequenceMixer(Protocol):
         """(B, M, D), (B, M), (B,) or None -> (B, M, D): what is added to the residual stream."""
         ...
 
+
+class StreamingMixer(SequenceMixer, Protocol):
+    """A sequence mixer that provides `streaming`."""
+
     def initial_state(self, batch: int) -> State:
-        """The state before the first row, for components that provide `streaming`."""
+        """The state before the first row."""
         ...
 
     def step(self, x: Tensor, position: Tensor, state: State) -> tuple[Tensor, State]:
@@ -132,8 +136,10 @@ class ChannelMixer(Protocol):
 class Embedding(Protocol):
     """Tokens to rows. `build(*, vocabulary, width) -> nn.Module`."""
 
-    weight: Tensor
-    """(V, D): the table that a tied head shares."""
+    @property
+    def weight(self) -> Tensor:
+        """(V, D): the table that a tied head shares."""
+        ...
 
     def __call__(self, tokens: Tensor, position: Tensor) -> Tensor:
         """(B, N) int64, (B, N) -> (B, N, D); row i depends on tokens <= i alone."""
@@ -159,8 +165,10 @@ class HaltingPolicy(Protocol):
 class Halting(Protocol):
     """One pass of a halting policy over one stack."""
 
-    running: Tensor | None
-    """(B, M) bool, the rows that the next layer may compute; None when all of them are."""
+    @property
+    def running(self) -> Tensor | None:
+        """(B, M) bool, the rows that the next layer may compute; None when all of them are."""
+        ...
 
     def observe(self, layer: int, x: Tensor) -> None:
         """Sees all rows (B, M, D) after `layer`, halted ones unchanged, and updates `running`."""
@@ -435,4 +443,6 @@ class Initializer(Protocol):
         ...
 
 
-# An observer's `build(*, folder: Path, spec: Spec)` returns an object with `resnetbk.hooks` implementations.
+Observer = object
+"""Who is told about a run. `build(*, folder: Path, spec: Spec)` gives any object that implements hooks of
+`resnetbk.hooks`, those that it wants."""

@@ -122,7 +122,7 @@ def test_a_step_of_training_reaches_every_part(combination):
     assert all(bool(p.grad.isfinite().all()) for p in model.parameters() if p.grad is not None)
     parts = {name.split(".")[1] for name, p in model.named_parameters() if p.grad is None and "trunk" in name}
     assert not parts - {"layers", "gate", "halting"}  # a layer that no row reached may go without
-    assert len(output.visits) == DEPTH
+    assert len(output.layers) == DEPTH
 
 
 @allowed

@@ -141,7 +141,12 @@ def by_component(model: LanguageModel, counter: FlopCounter) -> Iterator[None]:
     Modules are watched by hooks, policies by standing in for them in the trunk.
     """
     trunk = model.trunk
-    modules = [(model, "head"), (model.embedding, "embedding"), (trunk, "trunk"), (model.norm, "norm")]
+    modules: list[tuple[Any, str]] = [
+        (model, "head"),
+        (model.embedding, "embedding"),
+        (trunk, "trunk"),
+        (model.norm, "norm"),
+    ]
     for layer in trunk.layers:
         modules += [(layer.mixer, "mixer"), (layer.channel, "channel")]
         modules += [(layer.mixer_norm, "norm"), (layer.channel_norm, "norm")]

@@ -3,17 +3,27 @@
 from __future__ import annotations
 
 from itertools import pairwise
-from typing import Any
+from typing import Any, TypeVar, cast
 
 import attrs
 import torch
 
 from resnetbk.errors import ResnetbkError, UserError
-from resnetbk.kinds import Stack
+from resnetbk.kinds import (
+    ChannelMixer,
+    Embedding,
+    HaltingPolicy,
+    ResolutionScheduler,
+    SequenceMixer,
+    SparsityGate,
+    Stack,
+)
 from resnetbk.model.language_model import LanguageModel
 from resnetbk.model.layer import Layer
 from resnetbk.model.trunk import Trunk
 from resnetbk.spec.spec import Model, Part
+
+T = TypeVar("T")
 
 
 def assemble(model: Model, *, vocabulary: int, seed: int) -> LanguageModel:
@@ -23,16 +33,16 @@ def assemble(model: Model, *, vocabulary: int, seed: int) -> LanguageModel:
     """
     torch.manual_seed(seed)
     width, depth = model.width, model.depth
-    resolution = build("model.resolution", model.resolution, width=width, depth=depth)
+    resolution = build("model.resolution", model.resolution, ResolutionScheduler, width=width, depth=depth)
     _check_stacks(model.resolution, resolution.stacks, depth)
-    halting = build("model.halting", model.halting, width=width, stacks=resolution.stacks)
-    gate = build("model.gate", model.gate, width=width, depth=depth)
+    halting = build("model.halting", model.halting, HaltingPolicy, width=width, stacks=resolution.stacks)
+    gate = build("model.gate", model.gate, SparsityGate, width=width, depth=depth)
     _check_scope(model, gate.scope)
-    embedding = build("model.embedding", model.embedding, vocabulary=vocabulary, width=width)
+    embedding = build("model.embedding", model.embedding, Embedding, vocabulary=vocabulary, width=width)
     layers = [
         Layer(
-            build("model.mixer", model.mixer, width=width, depth=depth),
-            build("model.channel", model.channel, width=width, depth=depth),
+            build("model.mixer", model.mixer, SequenceMixer, width=width, depth=depth),
+            build("model.channel", model.channel, ChannelMixer, width=width, depth=depth),
             width=width,
             style=model.norm,
             wiring=model.wiring,
@@ -52,19 +62,20 @@ def assemble(model: Model, *, vocabulary: int, seed: int) -> LanguageModel:
     )
 
 
-def build(key: str, part: Part, **given: Any) -> Any:
-    """The working object of a component. Raises UserError, naming key and plugin, when it cannot be built."""
+def build(key: str, part: Part, kind: type[T], /, **given: Any) -> T:
+    """The working object of a component, of a kind's Protocol. Raises UserError, naming key and plugin, when
+    it cannot be built."""
     try:
-        made = part.component.build(**given)
+        built = part.component.build(**given)
     except ResnetbkError:
         raise
     except (Exception, SystemExit) as error:  # a plugin may not end the program
         cause = " ".join(f"{type(error).__name__}: {error}".split())
         plugin = f"plugin {part.entry.plugin} {part.entry.version}".rstrip()
         raise UserError(f"{key}: {part.name!r} of {plugin} cannot be built: {cause}") from error
-    if made is None:
+    if built is None:
         raise UserError(f"{key}: {part.name!r} of plugin {part.entry.plugin} built nothing")
-    return made
+    return cast(T, built)
 
 
 def parts(model: Model) -> list[Part]:

@@ -8,40 +8,40 @@ import torch
 from torch import Tensor
 
 from resnetbk.model.rows import real_rows
-from resnetbk.model.trunk import Visit
+from resnetbk.model.trunk import LayerStatistics
 
 BEYOND = torch.iinfo(torch.int64).max
 """A position after every token's, for rows that are padding."""
 
 
-def masks(visit: Visit) -> tuple[Tensor, Tensor, Tensor]:
+def masks(layer: LayerStatistics) -> tuple[Tensor, Tensor, Tensor]:
     """(B, M) bool each: the real rows, and those that the mixer and the channel mixer computed."""
-    batch, present = visit.position.shape
-    whole = visit.position.new_full((batch,), present)
-    real = real_rows(whole if visit.length is None else visit.length, present)
-    mixer, channel = (real if mask is None else mask for mask in (visit.mixer, visit.channel))
+    batch, present = layer.position.shape
+    whole = layer.position.new_full((batch,), present)
+    real = real_rows(whole if layer.length is None else layer.length, present)
+    mixer, channel = (real if mask is None else mask for mask in (layer.mixer, layer.channel))
     return real, mixer, channel
 
 
-def computed(visit: Visit) -> Tensor:
+def computed(layer: LayerStatistics) -> Tensor:
     """(B, M) float: 1 where a layer computed a row, 0.5 where its mixer or its channel mixer alone did."""
-    _, mixer, channel = masks(visit)
+    _, mixer, channel = masks(layer)
     return 0.5 * (mixer.float() + channel.float())
 
 
-def per_token(visit: Visit, tokens: int) -> Tensor:
+def per_token(layer: LayerStatistics, tokens: int) -> Tensor:
     """(B, N) float: `computed` of the row that speaks for each token, the last one at or before it."""
-    done = computed(visit)
-    position = visit.position
+    done = computed(layer)
+    position = layer.position
     if position.shape[1] == tokens:  # one row a token
         return done
-    if visit.length is not None:
-        position = position.masked_fill(~real_rows(visit.length, position.shape[1]), BEYOND)
+    if layer.length is not None:
+        position = position.masked_fill(~real_rows(layer.length, position.shape[1]), BEYOND)
     places = torch.arange(tokens, device=position.device).repeat(position.shape[0], 1)
     last = torch.searchsorted(position.contiguous(), places, right=True) - 1
     return done.gather(1, last.clamp(min=0)) * (last >= 0)
 
 
-def layers_run(visits: Sequence[Visit], tokens: int) -> Tensor:
+def layers_run(layers: Sequence[LayerStatistics], tokens: int) -> Tensor:
     """(B, N) float: the layers that ran for each token."""
-    return torch.stack([per_token(visit, tokens) for visit in visits]).sum(0)
+    return torch.stack([per_token(layer, tokens) for layer in layers]).sum(0)

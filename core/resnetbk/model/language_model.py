@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import attrs
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from resnetbk.kinds import Penalties, Weight
+from resnetbk.kinds import Embedding, Penalties, Weight
 from resnetbk.model.layer import norm
-from resnetbk.model.trunk import StreamState, Trunk, Visit
+from resnetbk.model.trunk import LayerStatistics, StreamState, Trunk
 
 
 @attrs.frozen(eq=False)
@@ -29,20 +27,22 @@ class Output:
 
     logits: Tensor
     penalties: Penalties
-    visits: tuple[Visit, ...]
+    layers: tuple[LayerStatistics, ...]
     answers: tuple[Answer, ...]
 
     @property
     def rows(self) -> tuple[float, ...]:
         """How many rows each layer really computed, where B * N is one a token."""
-        return tuple(visit.rows for visit in self.visits)
+        return tuple(layer.rows for layer in self.layers)
 
 
 class LanguageModel(nn.Module):
     """Causal: logits at position i depend on tokens <= i alone. `provides`: the words that all parts keep."""
 
+    embedding: Embedding
+
     def __init__(
-        self, embedding: Any, trunk: Trunk, *, width: int, vocabulary: int, style: str, tie: bool,
+        self, embedding: Embedding, trunk: Trunk, *, width: int, vocabulary: int, style: str, tie: bool,
         provides: frozenset[str],
     ) -> None:  # fmt: skip
         super().__init__()
@@ -58,13 +58,13 @@ class LanguageModel(nn.Module):
     def forward(self, tokens: Tensor) -> Output:
         """(B, N) int64 -> logits (B, N, V). N may be anything the components allow."""
         position = torch.arange(tokens.shape[1], device=tokens.device).repeat(tokens.shape[0], 1)
-        x, account = self.trunk(self.embedding(tokens, position), tokens, position)
+        x, statistics = self.trunk(self.embedding(tokens, position), tokens, position)
         logits = self._logits(x)
         answers = tuple(
             Answer(logits if exit.x is x else self._logits(exit.x), exit.weight, exit.confidence)
-            for exit in account.exits
+            for exit in statistics.exits
         )
-        return Output(logits, account.penalties, tuple(account.visits), answers)
+        return Output(logits, statistics.penalties, tuple(statistics.layers), answers)
 
     def anneal(self, progress: float) -> None:
         """Tells all parts that want to know what share of the training is done, in [0, 1)."""

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 from torch import Tensor, nn
 
-from resnetbk.kinds import Penalties
+from resnetbk.kinds import ChannelMixer, Penalties, SequenceMixer
 
 Mix = Callable[[Tensor], Tensor]
 """Applies the layer's sequence mixer to flat rows, (R, D) -> (R, D); the trunk knows their sequences."""
@@ -28,10 +27,15 @@ class Layer(nn.Module):
     resnet-bk   x + c + mixer(norm c) with c = channel(norm x)
     """
 
-    def __init__(self, mixer: Any, channel: Any, *, width: int, style: str, wiring: str) -> None:
+    mixer: SequenceMixer
+    channel: ChannelMixer
+
+    def __init__(
+        self, mixer: SequenceMixer, channel: ChannelMixer, *, width: int, style: str, wiring: str
+    ) -> None:
         super().__init__()
-        self.mixer: Any = mixer
-        self.channel: Any = channel
+        self.mixer = mixer
+        self.channel = channel
         self.mixer_norm = norm(style, width)
         self.channel_norm = norm(style, width)
         self.wiring = wiring

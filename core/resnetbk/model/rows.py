@@ -9,7 +9,40 @@ import attrs
 import torch
 from torch import Tensor
 
-from resnetbk.kinds import State
+from resnetbk.kinds import Rows, SequenceMixer, State
+
+
+@attrs.frozen(eq=False)
+class WholePacking:
+    """Every row is computed, where it is: the packing that moves nothing.
+
+    shape   (B, M) of the rows
+    length  (B,) or None: see `Rows.length`
+    """
+
+    shape: tuple[int, int]
+    length: Tensor | None
+
+    @property
+    def rows(self) -> int:
+        """R, the number of rows computed."""
+        return self.shape[0] * self.shape[1]
+
+    def take(self, x: Tensor) -> Tensor:
+        """(B, M, ...) -> (R, ...)."""
+        return x.flatten(0, 1)
+
+    def put(self, x: Tensor, rows: Tensor) -> Tensor:
+        """(R, D) in the shape of `x`, (B, M, D)."""
+        return rows.view(x.shape)
+
+    def pad(self, rows: Tensor) -> Tensor:
+        """(R, ...) -> (B, M, ...)."""
+        return rows.view(*self.shape, *rows.shape[1:])
+
+    def unpad(self, padded: Tensor) -> Tensor:
+        """(B, M, ...) -> (R, ...)."""
+        return padded.flatten(0, 1)
 
 
 @attrs.frozen(eq=False)
@@ -74,6 +107,28 @@ class Packing:
 
     def _with_spare(self, places: Tensor) -> Tensor:
         return torch.cat([places, places[-1:].expand(self.spare)]) if self.spare else places
+
+
+def pack(rows: Rows, mask: Tensor | None) -> Packing | WholePacking:
+    """The packing of those rows that `mask` (B, M) keeps; None keeps all."""
+    packing = None if mask is None else Packing.of(mask)
+    if packing is None or packing.rows == packing.present:
+        batch, present = rows.position.shape
+        return WholePacking((batch, present), rows.length)
+    return packing
+
+
+@attrs.frozen(eq=False)
+class PackedMixer:
+    """A sequence mixer on flat rows, (R, D) -> (R, D). `position` (B, W) is that of the packed rows."""
+
+    mixer: SequenceMixer
+    packing: Packing | WholePacking
+    position: Tensor
+
+    def __call__(self, x: Tensor) -> Tensor:
+        packing = self.packing
+        return packing.unpad(self.mixer(packing.pad(x), self.position, packing.length))
 
 
 def rounded(count: int, parts: int) -> int:

@@ -11,24 +11,34 @@ for stack in resolution.stacks:              consecutive layers at one scale
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, cast
 
 import attrs
 import torch
 from torch import Tensor, nn
 
-from resnetbk.kinds import Exit, Halting, Keep, Rows, Stack
+from resnetbk.kinds import (
+    Exit,
+    HaltingPolicy,
+    Keep,
+    ResolutionScheduler,
+    Rows,
+    SparsityGate,
+    Stack,
+    State,
+    StreamingMixer,
+)
 from resnetbk.model.layer import Block, Layer
-from resnetbk.model.rows import Packing, merge, real_rows, select
+from resnetbk.model.rows import PackedMixer, merge, pack, real_rows, select
 
 StreamState = dict[str, Any]
 """What the trunk carries from token to token: `layers`, `gate`, `resolution`, and the last coarse rows."""
 
 
 @attrs.frozen(eq=False)
-class Visit:
-    """One layer's part in a pass.
+class LayerStatistics:
+    """What one layer did in a pass.
 
     position  (B, M) and length, (B,) or None, of the rows present: see `Rows`
     mixer     (B, M) bool: the rows its sequence mixer computed; None stands for all of them
@@ -45,11 +55,11 @@ class Visit:
 
 
 @attrs.define(eq=False)
-class Account:
-    """What one pass came to: penalties by name, what each layer did, and where it might have ended."""
+class PassStatistics:
+    """What one pass did: penalties by name, what each layer did, and where it might have ended."""
 
     penalties: dict[str, Tensor] = attrs.field(factory=dict)
-    visits: list[Visit] = attrs.field(factory=list)
+    layers: list[LayerStatistics] = attrs.field(factory=list)
     exits: tuple[Exit, ...] = ()
 
     def charge(self, penalties: Mapping[str, Tensor]) -> None:
@@ -60,55 +70,68 @@ class Account:
 class Trunk(nn.Module):
     """The layers and the three policies that rule over them."""
 
-    def __init__(self, layers: list[Layer], *, halting: Any, resolution: Any, gate: Any) -> None:
+    halting: HaltingPolicy
+    resolution: ResolutionScheduler
+    gate: SparsityGate
+
+    def __init__(
+        self,
+        layers: list[Layer],
+        *,
+        halting: HaltingPolicy,
+        resolution: ResolutionScheduler,
+        gate: SparsityGate,
+    ) -> None:
         super().__init__()
-        self.layers: Any = nn.ModuleList(layers)
+        self.layers = cast(Sequence[Layer], nn.ModuleList(layers))
         self.halting = halting
         self.resolution = resolution
         self.gate = gate
 
-    def forward(self, x: Tensor, tokens: Tensor, position: Tensor) -> tuple[Tensor, Account]:
-        """(B, N, D), (B, N), (B, N) -> (B, N, D) and what the pass came to."""
-        account = Account()
+    def forward(self, x: Tensor, tokens: Tensor, position: Tensor) -> tuple[Tensor, PassStatistics]:
+        """(B, N, D), (B, N), (B, N) -> (B, N, D) and what the pass did."""
+        statistics = PassStatistics()
         rows = Rows(x, position)
         finer: list[Rows] = []
         for number, stack in enumerate(self.resolution.stacks):
-            if account.exits:
+            if statistics.exits:
                 raise ValueError("only the last stack may have exits: the head cannot read those of others")
             while len(finer) < stack.level:
                 finer.append(rows)
                 rows = self.resolution.down(len(finer), rows, tokens)
             while len(finer) > stack.level:
                 rows = self.resolution.up(len(finer), finer.pop(), rows)
-            rows = self._stack(number, stack, rows, account)
-        return rows.x, account
+            rows = self._stack(number, stack, rows, statistics)
+        return rows.x, statistics
 
-    def _stack(self, number: int, stack: Stack, rows: Rows, account: Account) -> Rows:
-        halting: Halting = self.halting.begin(number, rows)
+    def _stack(self, number: int, stack: Stack, rows: Rows, statistics: PassStatistics) -> Rows:
+        halting = self.halting.begin(number, rows)
         present = _present(rows)
         for layer in stack.layers:
-            keep: Keep = self.gate.keep(layer, rows)
-            account.charge(keep.penalties)
-            rows = self._layer(layer, rows, _all(present, halting.running), keep, account)
+            keep = self.gate.keep(layer, rows)
+            statistics.charge(keep.penalties)
+            rows = self._layer(layer, rows, _all(present, halting.running), keep, statistics)
             halting.observe(layer, rows.x)
         finished = halting.finish()
-        account.charge(finished.penalties)
-        account.exits = finished.exits
+        statistics.charge(finished.penalties)
+        statistics.exits = finished.exits
         return attrs.evolve(rows, x=finished.x)
 
-    def _layer(self, number: int, rows: Rows, running: Tensor | None, keep: Keep, account: Account) -> Rows:
-        layer: Layer = self.layers[number]
+    def _layer(
+        self, number: int, rows: Rows, running: Tensor | None, keep: Keep, statistics: PassStatistics
+    ) -> Rows:
+        layer = self.layers[number]
         kept = attrs.evolve(keep, mask=_all(running, keep.mask))
         done: list[tuple[Tensor | None, int]] = []
         for block, gated in layer.blocks(self.gate.scope):
             decision = kept if gated else Keep(running)
-            x, computed = self._block(layer, block, rows, decision, account)
+            x, computed = self._block(layer, block, rows, decision, statistics)
             if gated and keep.mask is not None:
                 x = _only(running, self.gate.fill(number, rows.x, x, kept), rows.x)
             rows = attrs.evolve(rows, x=x)
             done.append((decision.mask, computed))
-        account.visits.append(
-            Visit(
+        statistics.layers.append(
+            LayerStatistics(
                 number,
                 rows.position,
                 rows.length,
@@ -120,35 +143,26 @@ class Trunk(nn.Module):
         return rows
 
     def _block(
-        self, layer: Layer, block: Block, rows: Rows, keep: Keep, account: Account
+        self, layer: Layer, block: Block, rows: Rows, keep: Keep, statistics: PassStatistics
     ) -> tuple[Tensor, int]:
         """The rows after a block, of which those that `keep` masks out are as before; and how many it ran."""
-        packing = None if keep.mask is None else Packing.of(keep.mask)
-        if packing is not None and packing.rows == 0:
+        packing = pack(rows, keep.mask)
+        if keep.mask is not None and packing.rows == 0:
             return rows.x, 0
-        if packing is None or packing.rows == packing.present:
-            before = rows.x.flatten(0, 1)
-            after, penalties = block(
-                before,
-                lambda h: layer.mixer(h.view(rows.x.shape), rows.position, rows.length).flatten(0, 1),
-            )
-            account.charge(penalties)
-            return _weigh(before, after, keep, Tensor.flatten).view(rows.x.shape), before.shape[0]
         before = packing.take(rows.x)
         position = packing.pad(packing.take(rows.position))
-        after, penalties = block(
-            before,
-            lambda h: packing.unpad(layer.mixer(packing.pad(h), position, packing.length)),
-        )
-        account.charge(penalties)
-        return packing.put(rows.x, _weigh(before, after, keep, packing.take)), packing.rows
+        after, penalties = block(before, PackedMixer(layer.mixer, packing, position))
+        statistics.charge(penalties)
+        if keep.weight is not None:
+            after = _weigh(before, after, packing.take(keep.weight))
+        return packing.put(rows.x, after), packing.rows
 
     # ------------------------------------------------------------ one token at a time
 
     def initial_state(self, batch: int) -> StreamState:
         """The state before the first token. Every component must provide `streaming`."""
         return {
-            "layers": [layer.mixer.initial_state(batch) for layer in self.layers],
+            "layers": [cast(StreamingMixer, layer.mixer).initial_state(batch) for layer in self.layers],
             "gate": self.gate.initial_state(batch),
             "resolution": self.resolution.initial_state(batch),
             "coarse": {},
@@ -198,9 +212,9 @@ class Trunk(nn.Module):
         return Rows(x[wider], position[wider])
 
     def _stack_step(self, number: int, stack: Stack, rows: Rows, active: Tensor, state: StreamState) -> Rows:
-        halting: Halting = self.halting.begin(number, rows)
+        halting = self.halting.begin(number, rows)
         for layer in stack.layers:
-            keep: Keep = self.gate.keep(layer, rows)
+            keep = self.gate.keep(layer, rows)
             rows = self._layer_step(layer, rows, halting.running, keep, active, state)
             halting.observe(layer, rows.x)
         return attrs.evolve(rows, x=halting.finish().x)
@@ -222,21 +236,16 @@ class Trunk(nn.Module):
     def _block_step(
         self, number: int, block: Block, rows: Rows, keep: Keep, active: Tensor, state: StreamState
     ) -> Tensor:
-        mixer, states = self.layers[number].mixer, state["layers"]
+        mixer = cast(StreamingMixer, self.layers[number].mixer)
         everyone = torch.arange(len(active), device=active.device)
         chosen = everyone if keep.mask is None else keep.mask[:, 0].nonzero()[:, 0]
         if chosen.numel() == 0:
             return rows.x
         before, position, index = rows.x[chosen, 0], rows.position[chosen, 0], active[chosen]
 
-        def mix(h: Tensor) -> Tensor:
-            y: Tensor
-            y, new = mixer.step(h, position, select(states[number], index))
-            states[number] = merge(states[number], index, new)
-            return y
-
-        after, _ = block(before, mix)
-        after = _weigh(before, after, keep, lambda weight: weight[chosen, 0])
+        after, _ = block(before, _SteppedMixer(mixer, position, index, state["layers"], number))
+        if keep.weight is not None:
+            after = _weigh(before, after, keep.weight[chosen, 0])
         return rows.x.index_copy(0, chosen, after[:, None].to(rows.x.dtype))
 
 
@@ -258,12 +267,25 @@ def _only(running: Tensor | None, filled: Tensor, before: Tensor) -> Tensor:
     return filled if running is None else torch.where(running[..., None], filled, before)
 
 
-def _weigh(before: Tensor, after: Tensor, keep: Keep, take: Callable[[Tensor], Tensor]) -> Tensor:
-    """The rows with what the layer added scaled by the gate's weights, of which `take` picks these rows'.
+def _weigh(before: Tensor, after: Tensor, weight: Tensor) -> Tensor:
+    """The rows (R, D) with what the layer added scaled by the gate's weights (R,).
 
     A weight of 1 leaves `after` as it is, to the bit: that is how `lerp` is made.
     """
-    if keep.weight is None:
-        return after
-    weight = take(keep.weight)[:, None].to(before.dtype)
-    return torch.lerp(before, after.to(before.dtype), weight)
+    return torch.lerp(before, after.to(before.dtype), weight[:, None].to(before.dtype))
+
+
+@attrs.frozen(eq=False)
+class _SteppedMixer:
+    """A sequence mixer on one row each of the sequences in `index`, whose states it replaces."""
+
+    mixer: StreamingMixer
+    position: Tensor
+    index: Tensor
+    states: list[State]
+    layer: int
+
+    def __call__(self, x: Tensor) -> Tensor:
+        y, new = self.mixer.step(x, self.position, select(self.states[self.layer], self.index))
+        self.states[self.layer] = merge(self.states[self.layer], self.index, new)
+        return y

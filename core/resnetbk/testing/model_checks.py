@@ -12,7 +12,7 @@ from torch import Tensor
 
 from resnetbk.kinds import Batch
 from resnetbk.model.language_model import LanguageModel
-from resnetbk.model.trunk import Visit
+from resnetbk.model.trunk import LayerStatistics
 from resnetbk.testing.subject import VOCABULARY, WIDTH, Subject, require, same, seeded, text
 from resnetbk.training.objective import objective
 
@@ -150,7 +150,7 @@ def skipped(subject: Subject) -> None:
         tokens = text(48, batch=4)
         output = seeded(partial(model, tokens))
         for half in ("mixer", "channel"):
-            claimed = {visit.layer: _rows(visit, getattr(visit, half)) for visit in output.visits}
+            claimed = {layer.layer: _rows(layer, getattr(layer, half)) for layer in output.layers}
             apart = sum(abs(executed[half, layer] - rows) for layer, rows in claimed.items())
             found = [executed[half, layer] for layer in claimed]
             what = f"{half} rows: claims to compute {[*claimed.values()]}, computed {found}"
@@ -185,11 +185,11 @@ def _logits(model: LanguageModel, tokens: Tensor) -> Tensor:
     return logits
 
 
-def _rows(visit: Visit, mask: Tensor | None) -> int:
-    """How many rows a half of a layer claims to have computed, by its mask in a visit."""
+def _rows(layer: LayerStatistics, mask: Tensor | None) -> int:
+    """How many rows a half of a layer claims to have computed, by its mask in a layer."""
     if mask is not None:
         return int(mask.sum())
-    return int(visit.length.sum()) if visit.length is not None else visit.position.numel()
+    return int(layer.length.sum()) if layer.length is not None else layer.position.numel()
 
 
 def _learn(model: LanguageModel, tokens: Tensor, precision: str = "fp32") -> None:

@@ -39,7 +39,7 @@ class Data:
     @classmethod
     def load(cls, spec: DataSpec, tokenizer: Tokenizer | None = None) -> Data:
         """Reads the corpus and encodes it, with the spec's tokenizer unless one is given. See `of`."""
-        return cls.of(build("data.corpus", spec.corpus), spec, tokenizer)
+        return cls.of(build("data.corpus", spec.corpus, Text), spec, tokenizer)
 
     @classmethod
     def of(cls, text: Text, spec: DataSpec, tokenizer: Tokenizer | None = None) -> Data:
@@ -47,7 +47,7 @@ class Data:
 
         Raises UserError when a part is too short to predict anything.
         """
-        tokenizer = tokenizer or build("data.tokenizer", spec.tokenizer, text=text)
+        tokenizer = tokenizer or build("data.tokenizer", spec.tokenizer, Tokenizer, text=text)
         train, valid = (_tokens(text, which, tokenizer, spec.tokenizer) for which in ("train", "valid"))
         data = cls(text, tokenizer, train, valid)
         if len(data.valid) < 2:

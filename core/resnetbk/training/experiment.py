@@ -10,6 +10,7 @@ import attrs
 import torch
 
 from resnetbk.errors import UserError
+from resnetbk.kinds import Text
 from resnetbk.lock.changes import differences
 from resnetbk.lock.drift import drift
 from resnetbk.lock.lock import facts, load_lock, lock, read_lock, resolved
@@ -124,5 +125,4 @@ class Experiment:
             logging.getLogger("resnetbk").warning(message, folder.path, ", ".join(others))
 
     def _corpus(self) -> str:
-        sha256: str = build("data.corpus", self.spec.data.corpus).sha256
-        return sha256
+        return build("data.corpus", self.spec.data.corpus, Text).sha256

@@ -14,7 +14,17 @@ import torch
 
 from resnetbk.errors import NumericError, UserError
 from resnetbk.hooks import StepReport
-from resnetbk.kinds import Batch, BatchLoss, SelectionContext, Windows
+from resnetbk.kinds import (
+    Batch,
+    BatchLoss,
+    DataSelector,
+    GradientStrategy,
+    Initializer,
+    Optimizer,
+    SelectionContext,
+    Text,
+    Windows,
+)
 from resnetbk.metering.meter import Meter
 from resnetbk.model.assemble import assemble, build
 from resnetbk.model.language_model import Output
@@ -63,7 +73,7 @@ class Learner:
         self.processes.check(spec)
         self.device = find_device(device)
         self.meter = Meter(self.device if self.device.type == "cuda" else None)
-        text = build("data.corpus", spec.data.corpus)
+        text = build("data.corpus", spec.data.corpus, Text)
         with self.meter.phase("setup", always=True), at(self.device):
             self.data = Data.of(text, spec.data)
             if spec.train.batch > len(self.data.train):
@@ -72,17 +82,18 @@ class Learner:
                     f"{len(self.data.train)} tokens to begin them at"
                 )
             self.model = assemble(spec.model, vocabulary=self.data.tokenizer.vocabulary, seed=spec.seed)
-            start = build("train.start", spec.train.start)
+            start = build("train.start", spec.train.start, Initializer)
             for line in start.initialize(self.model, self.data.tokenizer, spec.model.depth):
                 logging.getLogger("resnetbk").info("start: %s", line)
             self.model.to(self.device)
             weights = self.model.weights()
             self.parameters = [weight.parameter for weight in weights]
-            self.optimizer = build("train.optimizer", spec.train.optimizer, weights=weights)
-            self.strategy = build("train.gradient", spec.train.gradient, weights=weights)
+            self.optimizer = build("train.optimizer", spec.train.optimizer, Optimizer, weights=weights)
+            self.strategy = build("train.gradient", spec.train.gradient, GradientStrategy, weights=weights)
             self.selector = build(
                 "data.selector",
                 spec.data.selector,
+                DataSelector,
                 tokens=self.data.train,
                 window=spec.data.window,
                 batch=spec.train.batch,

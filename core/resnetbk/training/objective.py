@@ -106,7 +106,7 @@ def evaluate(
             total += float(result.cross_entropy.double()) * size
         tokens += size
         rows += output.rows
-        layers = layers_run(output.visits, batch.inputs.shape[1])
+        layers = layers_run(output.layers, batch.inputs.shape[1])
         depths += layers.long().flatten().bincount(minlength=depth + 1).cpu().numpy()
     model.train(was_training)
     bits = total / math.log(2) / max(data.held_out_bytes, 1)

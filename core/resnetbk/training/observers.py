@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from resnetbk.hooks import manager
+from resnetbk.kinds import Observer
 from resnetbk.model.assemble import build
 from resnetbk.registry.lookup import Registry
 from resnetbk.spec.spec import Spec, parts
@@ -16,7 +17,7 @@ def observers(spec: Spec, registry: Registry, folder: Path) -> Any:
 
     Raises UserError, naming the plugin, when its hook module cannot be imported.
     """
-    told = [build("train.observe", part, folder=folder, spec=spec) for part in spec.train.observe]
+    told = [build("train.observe", part, Observer, folder=folder, spec=spec) for part in spec.train.observe]
     used = {part.entry.plugin for _, part in parts(spec)}
     for plugin in registry.plugins:
         if plugin.name in used and (hooks := registry.load_hooks(plugin)):

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from resnetbk.errors import NumericError, UserError
 from resnetbk.model.depth import layers_run, masks
-from resnetbk.model.trunk import Visit
+from resnetbk.model.trunk import LayerStatistics
 from resnetbk.training.objective import TOKENS_PER_PASS, autocast, token_losses
 from resnetbk.training.run import Run
 
@@ -129,7 +129,7 @@ def explain(run: Run, text: bytes, name: str) -> Explained:
     tokens = _encoded(run, text, name)
     shown, window = tokens[:MOST], run.spec.data.window
     layers, losses = [], []
-    visits: list[tuple[Visit, ...]] = []
+    visits: list[tuple[LayerStatistics, ...]] = []
     model, device = run.model, run.model.embedding.weight.device
     was_training = model.training
     model.eval()
@@ -138,8 +138,8 @@ def explain(run: Run, text: bytes, name: str) -> Explained:
             with autocast(device, run.spec.train.precision):
                 output = model(inputs)
             losses.append(token_losses(output.logits, targets).flatten().cpu().numpy())
-            layers.append(layers_run(output.visits, inputs.shape[1]).flatten().cpu().numpy())
-            visits.append(output.visits)
+            layers.append(layers_run(output.layers, inputs.shape[1]).flatten().cpu().numpy())
+            visits.append(output.layers)
     model.train(was_training)
     # the last token predicts nothing that is known; the first one is predicted by nothing
     cost = np.concatenate([[math.nan], np.concatenate(losses)[:-1]])
@@ -210,13 +210,13 @@ def _batches(tokens: Array, window: int, device: torch.device) -> list[tuple[Ten
     ]
 
 
-def _total(visits: Sequence[Visit]) -> LayerRows:
+def _total(visits: Sequence[LayerStatistics]) -> LayerRows:
     """Of one layer, over all passes."""
     counts = [[int(mask.sum()) for mask in masks(visit)] for visit in visits]
     return LayerRows(*map(sum, zip(*counts, strict=True)))
 
 
-def _strip(visit: Visit) -> Strip:
+def _strip(visit: LayerStatistics) -> Strip:
     real, mixer, channel = (mask[0].cpu().numpy() for mask in masks(visit))
     return Strip(visit.position[0].cpu().numpy()[real], mixer[real], channel[real])
 

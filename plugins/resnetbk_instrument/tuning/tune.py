@@ -24,6 +24,7 @@ import numpy as np
 
 from resnetbk.errors import NumericError, UserError
 from resnetbk.files import accessing, locked, replace_file
+from resnetbk.kinds import Text
 from resnetbk.lock.lock import facts
 from resnetbk.model.assemble import build
 from resnetbk.registry.lookup import Registry
@@ -150,7 +151,7 @@ def _unwatched(spec: Spec) -> Spec:
 
 def _origin(arm: Arm, search: Search, registry: Registry) -> dict[str, Any]:
     """What the trials of a study must have in common. Reads the corpus."""
-    sha256 = build("data.corpus", arm.spec.data.corpus).sha256
+    sha256 = build("data.corpus", arm.spec.data.corpus, Text).sha256
     locked = facts(_unwatched(arm.spec), registry, corpus_sha256=sha256)
     return {
         "spec": locked["spec"],

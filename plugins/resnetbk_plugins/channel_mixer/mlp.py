@@ -10,7 +10,7 @@ from attrs.validators import gt
 from resnetbk.errors import nearest
 
 if TYPE_CHECKING:
-    from torch import nn
+    from resnetbk.kinds import ChannelMixer
 
 ACTIVATIONS = ("relu2", "gelu", "silu")
 
@@ -34,7 +34,7 @@ class MLP:
     activation: str = attrs.field(default="relu2", validator=known_activation)
     bias: bool = False
 
-    def build(self, *, width: int, depth: int) -> nn.Module:
+    def build(self, *, width: int, depth: int) -> ChannelMixer:
         from resnetbk_plugins.channel_mixer.mlp_module import DenseMLP, hidden_units
 
         return DenseMLP(width, hidden_units(width, self.expansion), self.activation, self.bias)

@@ -10,7 +10,7 @@ from attrs.validators import ge, gt
 from resnetbk_plugins.channel_mixer.mlp import known_activation
 
 if TYPE_CHECKING:
-    from torch import nn
+    from resnetbk.kinds import ChannelMixer
 
 
 @attrs.frozen(kw_only=True)
@@ -38,7 +38,7 @@ class MoE:
         if value > self.experts:
             raise ValueError(f"top_k must be at most experts = {self.experts}, not {value}")
 
-    def build(self, *, width: int, depth: int) -> nn.Module:
+    def build(self, *, width: int, depth: int) -> ChannelMixer:
         from resnetbk_plugins.channel_mixer.mlp_module import hidden_units
         from resnetbk_plugins.channel_mixer.moe_module import MixtureOfExperts
 

@@ -8,8 +8,7 @@ import attrs
 from attrs.validators import ge, gt
 
 if TYPE_CHECKING:
-    from torch import nn
-
+    from resnetbk.kinds import Embedding
     from resnetbk.spec import Spec
 
 
@@ -28,7 +27,7 @@ class LearnedPositions:
         if spec.data.window > self.length:
             raise ValueError(f"length = {self.length} is less than data.window = {spec.data.window}")
 
-    def build(self, *, vocabulary: int, width: int) -> nn.Module:
+    def build(self, *, vocabulary: int, width: int) -> Embedding:
         from resnetbk_plugins.embedding.learned_positions_module import PositionEmbedding
 
         return PositionEmbedding(vocabulary, width, self.length, self.std)

@@ -8,7 +8,7 @@ import attrs
 from attrs.validators import ge, gt, le
 
 if TYPE_CHECKING:
-    from torch import nn
+    from resnetbk.kinds import Embedding
 
 
 @attrs.frozen(kw_only=True)
@@ -27,7 +27,7 @@ class NgramHash:
     rows: int = attrs.field(default=8192, validator=[ge(1), le(2**31)])
     std: float = attrs.field(default=1.0, validator=gt(0.0))
 
-    def build(self, *, vocabulary: int, width: int) -> nn.Module:
+    def build(self, *, vocabulary: int, width: int) -> Embedding:
         from resnetbk_plugins.embedding.ngram_hash_module import NgramHashEmbedding
 
         return NgramHashEmbedding(vocabulary, width, self.order, self.rows, self.std)

@@ -8,7 +8,7 @@ import attrs
 from attrs.validators import gt
 
 if TYPE_CHECKING:
-    from torch import nn
+    from resnetbk.kinds import Embedding
 
 
 @attrs.frozen(kw_only=True)
@@ -17,7 +17,7 @@ class Table:
 
     std: float = attrs.field(default=1.0, validator=gt(0.0))
 
-    def build(self, *, vocabulary: int, width: int) -> nn.Module:
+    def build(self, *, vocabulary: int, width: int) -> Embedding:
         from resnetbk_plugins.embedding.table_module import TableEmbedding
 
         return TableEmbedding(vocabulary, width, self.std)

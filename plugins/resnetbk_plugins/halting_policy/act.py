@@ -11,7 +11,7 @@ from attrs.validators import and_, ge, gt, le
 from resnetbk.kinds import Stack
 
 if TYPE_CHECKING:
-    from torch import nn
+    from resnetbk.kinds import HaltingPolicy
 
 
 @attrs.frozen(kw_only=True)
@@ -31,7 +31,7 @@ class ACT:
     ponder: float = attrs.field(default=0.01, validator=ge(0.0))
     bias: float = attrs.field(default=-3.0)
 
-    def build(self, *, width: int, stacks: Sequence[Stack]) -> nn.Module:
+    def build(self, *, width: int, stacks: Sequence[Stack]) -> HaltingPolicy:
         from resnetbk_plugins.halting_policy.act_module import ACTHalting
 
         return ACTHalting(width, stacks, self.threshold, self.ponder, self.bias)

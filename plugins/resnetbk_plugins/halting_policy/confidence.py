@@ -11,7 +11,7 @@ from attrs.validators import and_, ge, gt, le, lt
 from resnetbk.kinds import Stack
 
 if TYPE_CHECKING:
-    from torch import nn
+    from resnetbk.kinds import HaltingPolicy
 
 
 @attrs.frozen(kw_only=True)
@@ -31,7 +31,7 @@ class Confidence:
     weight: float = attrs.field(default=0.3, validator=ge(0.0))
     drop: float = attrs.field(default=0.1, validator=and_(ge(0.0), lt(1.0)))
 
-    def build(self, *, width: int, stacks: Sequence[Stack]) -> nn.Module:
+    def build(self, *, width: int, stacks: Sequence[Stack]) -> HaltingPolicy:
         from resnetbk_plugins.halting_policy.confidence_module import ConfidenceHalting
 
         return ConfidenceHalting(width, stacks, self.agree, self.weight, self.drop)

@@ -11,7 +11,7 @@ from attrs.validators import and_, ge, gt, le, lt
 from resnetbk.kinds import Stack
 
 if TYPE_CHECKING:
-    from torch import nn
+    from resnetbk.kinds import HaltingPolicy
 
 
 @attrs.frozen(kw_only=True)
@@ -35,7 +35,7 @@ class Ponder:
     leave: float = attrs.field(default=0.5, validator=and_(ge(0.0), lt(1.0)))
     bias: float = attrs.field(default=-1.0)
 
-    def build(self, *, width: int, stacks: Sequence[Stack]) -> nn.Module:
+    def build(self, *, width: int, stacks: Sequence[Stack]) -> HaltingPolicy:
         from resnetbk_plugins.halting_policy.ponder_module import PonderHalting
 
         return PonderHalting(width, stacks, self.prior, self.weight, self.halt, self.leave, self.bias)

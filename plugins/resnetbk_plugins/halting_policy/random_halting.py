@@ -11,8 +11,7 @@ from attrs.validators import ge
 from resnetbk.kinds import Stack
 
 if TYPE_CHECKING:
-    from torch import nn
-
+    from resnetbk.kinds import HaltingPolicy
     from resnetbk.spec.spec import Spec
 
 
@@ -35,7 +34,7 @@ class RandomHalting:
         if self.layers > spec.model.depth:
             raise ValueError(f"layers must be at most model.depth = {spec.model.depth}, not {self.layers}")
 
-    def build(self, *, width: int, stacks: Sequence[Stack]) -> nn.Module:
+    def build(self, *, width: int, stacks: Sequence[Stack]) -> HaltingPolicy:
         from resnetbk_plugins.halting_policy.random_halting_module import RandomRows
 
         return RandomRows([hazard(len(stack.layers), self.layers) for stack in stacks], self.seed)

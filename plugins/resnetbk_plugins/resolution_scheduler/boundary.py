@@ -10,8 +10,7 @@ from attrs.validators import ge
 from resnetbk_plugins.resolution_scheduler.hourglass import fill, stacks
 
 if TYPE_CHECKING:
-    from torch import nn
-
+    from resnetbk.kinds import ResolutionScheduler
     from resnetbk.spec import Spec
 
 
@@ -46,7 +45,7 @@ class Boundary:
                 f"'byte-level', which {tokenizer.name!r} does not"
             )
 
-    def build(self, *, width: int, depth: int) -> nn.Module:
+    def build(self, *, width: int, depth: int) -> ResolutionScheduler:
         fill(self.layers, depth)
         from resnetbk_plugins.resolution_scheduler.boundary_module import BoundaryResolution
 

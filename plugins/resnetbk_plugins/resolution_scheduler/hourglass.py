@@ -9,8 +9,7 @@ import attrs
 from resnetbk.kinds import Stack
 
 if TYPE_CHECKING:
-    from torch import nn
-
+    from resnetbk.kinds import ResolutionScheduler
     from resnetbk.spec import Spec
 
 
@@ -48,7 +47,7 @@ class Hourglass:
     def check(self, spec: Spec) -> None:
         fill(self.layers, spec.model.depth)
 
-    def build(self, *, width: int, depth: int) -> nn.Module:
+    def build(self, *, width: int, depth: int) -> ResolutionScheduler:
         fill(self.layers, depth)
         from resnetbk_plugins.resolution_scheduler.hourglass_module import HourglassResolution
 

@@ -10,8 +10,7 @@ from attrs.validators import ge, gt
 from resnetbk.errors import UserError
 
 if TYPE_CHECKING:
-    from torch import nn
-
+    from resnetbk.kinds import StreamingMixer
     from resnetbk.spec import Spec
 
 
@@ -46,7 +45,7 @@ class Attention:
                 f"(model.width = {width}, heads = {self.heads}); set rope = false or change heads"
             )
 
-    def build(self, *, width: int, depth: int) -> nn.Module:
+    def build(self, *, width: int, depth: int) -> StreamingMixer:
         self._fit(width)
         from resnetbk_plugins.sequence_mixer.attention_module import CausalAttention
 

@@ -10,7 +10,7 @@ from attrs.validators import ge, gt
 from resnetbk_plugins.sequence_mixer.eta_range import at_least_eta_low
 
 if TYPE_CHECKING:
-    from torch import nn
+    from resnetbk.kinds import StreamingMixer
 
 
 @attrs.frozen(kw_only=True)
@@ -31,7 +31,7 @@ class BKCausal:
     eta_high: float = attrs.field(default=1.7, validator=at_least_eta_low)
     convolution: int = attrs.field(default=4, validator=ge(0))
 
-    def build(self, *, width: int, depth: int) -> nn.Module:
+    def build(self, *, width: int, depth: int) -> StreamingMixer:
         from resnetbk_plugins.sequence_mixer.bk_causal_module import CausalChains
 
         return CausalChains(width, self.chains, self.spread, self.eta_low, self.eta_high, self.convolution)

@@ -10,7 +10,7 @@ from attrs.validators import ge, gt
 from resnetbk_plugins.sequence_mixer.eta_range import at_least_eta_low
 
 if TYPE_CHECKING:
-    from torch import nn
+    from resnetbk.kinds import SequenceMixer
 
 
 @attrs.frozen(kw_only=True)
@@ -30,7 +30,7 @@ class BKDiagonal:
     eta_low: float = attrs.field(default=0.47, validator=gt(0.0))
     eta_high: float = attrs.field(default=1.7, validator=at_least_eta_low)
 
-    def build(self, *, width: int, depth: int) -> nn.Module:
+    def build(self, *, width: int, depth: int) -> SequenceMixer:
         from resnetbk_plugins.sequence_mixer.bk_diagonal_module import TwoSidedChains
 
         return TwoSidedChains(width, self.chains, self.spread, self.eta_low, self.eta_high)

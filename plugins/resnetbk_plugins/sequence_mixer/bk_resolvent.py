@@ -10,7 +10,7 @@ from attrs.validators import ge, gt
 from resnetbk_plugins.sequence_mixer.eta_range import at_least_eta_low
 
 if TYPE_CHECKING:
-    from torch import nn
+    from resnetbk.kinds import StreamingMixer
 
 
 @attrs.frozen(kw_only=True)
@@ -33,7 +33,7 @@ class BKResolvent:
     eta_high: float = attrs.field(default=1.7, validator=at_least_eta_low)
     convolution: int = attrs.field(default=4, validator=ge(0))
 
-    def build(self, *, width: int, depth: int) -> nn.Module:
+    def build(self, *, width: int, depth: int) -> StreamingMixer:
         from resnetbk_plugins.sequence_mixer.bk_resolvent_module import ResolventValues
 
         return ResolventValues(width, self.chains, self.spread, self.eta_low, self.eta_high, self.convolution)

@@ -10,8 +10,7 @@ from attrs.validators import ge
 from resnetbk.errors import UserError
 
 if TYPE_CHECKING:
-    from torch import nn
-
+    from resnetbk.kinds import StreamingMixer
     from resnetbk.spec import Spec
 
 
@@ -39,7 +38,7 @@ class GatedLinear:
         if width % self.heads:
             raise UserError(f"heads = {self.heads} must divide model.width = {width}")
 
-    def build(self, *, width: int, depth: int) -> nn.Module:
+    def build(self, *, width: int, depth: int) -> StreamingMixer:
         self._fit(width)
         from resnetbk_plugins.sequence_mixer.gated_linear_module import DecayingStates
 

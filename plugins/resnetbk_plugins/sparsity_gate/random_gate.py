@@ -10,8 +10,7 @@ from attrs.validators import ge
 from resnetbk_plugins.sparsity_gate.gated import Scope, are_layers, check_gated, gated, is_density
 
 if TYPE_CHECKING:
-    from torch import nn
-
+    from resnetbk.kinds import SparsityGate
     from resnetbk.spec import Spec
 
 
@@ -37,7 +36,7 @@ class Random:
     def check(self, spec: Spec) -> None:
         check_gated(self.layers, self.scope, spec)
 
-    def build(self, *, width: int, depth: int) -> nn.Module:
+    def build(self, *, width: int, depth: int) -> SparsityGate:
         from resnetbk_plugins.sparsity_gate.random_gate_module import RandomGate
 
         layers = gated(self.keep, self.layers, depth)

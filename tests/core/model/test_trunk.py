@@ -119,7 +119,7 @@ def test_a_gate_over_half_a_layer_leaves_the_other_half_alone(scope, mixer, chan
     for layer in model.trunk.layers:
         assert layer.mixer.handed == [mixer]  # lengths of the packed rows, or the shape of all of them
         assert layer.channel.handed == [channel]
-    layers = layers_run(output.visits, 16)
+    layers = layers_run(output.layers, 16)
     assert set(layers.unique().tolist()) == {2.5}  # each position is kept in one layer of four
 
 
@@ -138,7 +138,7 @@ def test_rows_that_have_halted_are_not_filled_in():
 def test_layers_run_counts_what_ran_for_each_token():
     depths = (4, 1, 2, 0, 3)
     output = s.build(halting=s.Depth(depths))(tokens(2, 10))
-    assert layers_run(output.visits, 10).tolist() == [[depths[i % 5] for i in range(10)]] * 2
+    assert layers_run(output.layers, 10).tolist() == [[depths[i % 5] for i in range(10)]] * 2
 
 
 def test_a_token_counts_the_layers_of_the_coarse_row_it_reads():
@@ -146,7 +146,7 @@ def test_a_token_counts_the_layers_of_the_coarse_row_it_reads():
     # coarse rows stand at 0, 3, 6: those at 0 and 3 run both middle layers, the one at 6 none; stacks of
     # one layer run it where the depth is not 0
     expected = [4, 2, 2, 4, 4, 2, 0, 2]
-    assert layers_run(model(tokens(1, 8)).visits, 8)[0].tolist() == expected
+    assert layers_run(model(tokens(1, 8)).layers, 8)[0].tolist() == expected
 
 
 def test_exits_become_answers_read_by_the_same_head():
