@@ -9,6 +9,7 @@ import sys
 import traceback
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -56,6 +57,15 @@ class Verbs(click.Group):
             raise UserError(f"no verb {name!r}{self._hint(ctx, name)}")
         return registry.load_verb(registry.find(VERB, name))
 
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except Exception as error:
+            if (name := ctx.invoked_subcommand) and name not in VERBS:
+                entry = _registry(ctx).find(VERB, name)
+                error.add_note(f"raised by verb {name!r} of plugin {entry.plugin} {entry.version}".rstrip())
+            raise
+
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Verbs"):
             formatter.write_dl(list(self._summaries(ctx).items()))
@@ -63,7 +73,9 @@ class Verbs(click.Group):
     def _hint(self, ctx: click.Context, name: str) -> str:
         """What to do about a verb that is not there."""
         if name not in ELSEWHERE:
-            return nearest(name, self._summaries(ctx))
+            unread = [plugin.name for plugin in _registry(ctx).plugins if plugin.error]
+            more = f"; not searched: {', '.join(unread)}" if unread else ""
+            return nearest(name, self._summaries(ctx)) + more
         plugins = (plugin for plugin in _registry(ctx).plugins if plugin.name == ELSEWHERE[name])
         state = next((plugin.error for plugin in plugins), "not installed")
         return f"; plugin {ELSEWHERE[name]} brings it, which is {state}"

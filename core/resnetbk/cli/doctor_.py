@@ -53,6 +53,7 @@ def _devices() -> str:
 
 def _plugin(registry: Registry, plugin: Plugin) -> int:
     """Says how a plugin fares; gives how much of it is broken."""
+    from resnetbk.cli import VERBS
     from resnetbk.errors import UserError
 
     if plugin.error or plugin.manifest is None:
@@ -60,6 +61,9 @@ def _plugin(registry: Registry, plugin: Plugin) -> int:
         return int(not plugin.blocked)
     entries, broken = plugin.manifest.entries, []
     for entry in entries:
+        if entry.kind == VERB and entry.name in VERBS:
+            name = f"{entry.plugin}/{entry.name}"
+            click.echo(f"  verb/{entry.name}: core's own verb has this name; call it as {name}")
         try:
             (registry.load_verb if entry.kind == VERB else registry.load)(entry)
         except UserError as error:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Collection, Sequence
 
 import click
 
 from resnetbk.errors import UserError, nearest
 from resnetbk.kinds import KINDS
 from resnetbk.registry.lookup import Registry
+from resnetbk.registry.manifest import VERB, Entry
 from resnetbk.toml_places import printable
 
 
@@ -17,12 +19,13 @@ from resnetbk.toml_places import printable
 @click.option("--json", "as_json", is_flag=True, help="For scripts.")
 @click.pass_obj
 def command(registry: Registry, kind: str | None, as_json: bool) -> None:
-    """The components that are installed, of all kinds or of KIND (sequence-mixer, or model.mixer)."""
-    keys = {found.key: name for name, found in KINDS.items()}
+    """The installed components and verbs, or those of KIND (sequence-mixer, model.mixer, verb)."""
+    keys = {kind.key: name for name, kind in KINDS.items()}
     kind = keys.get(kind or "", kind)
-    if kind is not None and kind not in KINDS:
-        raise UserError(f"no kind {kind!r}{nearest(kind, [*KINDS, *keys])}")
-    entries = registry.entries(kind)
+    if kind not in (None, VERB, *KINDS):
+        raise UserError(f"no kind {kind!r}{nearest(str(kind), [*KINDS, *keys, VERB])}")
+    entries = registry.entries(kind) if kind else (*registry.entries(), *registry.entries(VERB))
+    defaults = {entry for name in KINDS for entry in registry.defaults(name)}
     if as_json:
         rows = [
             {
@@ -31,21 +34,21 @@ def command(registry: Registry, kind: str | None, as_json: bool) -> None:
                 "plugin": entry.plugin,
                 "version": entry.version,
                 "provides": sorted(entry.provides),
-                "default": entry in registry.defaults(entry.kind),
+                "default": entry in defaults,
                 "summary": entry.summary,
             }
             for entry in entries
         ]
         click.echo(json.dumps(rows, indent=1))
     else:
-        _print(registry, entries, kind)
+        _print(entries, defaults, kind)
     for plugin in registry.broken():
         click.echo(
             printable(f"warning: plugin {plugin.name} {plugin.version} is left out: {plugin.error}"), err=True
         )
 
 
-def _print(registry: Registry, entries: tuple, kind: str | None) -> None:  # type: ignore[type-arg]
+def _print(entries: Sequence[Entry], defaults: Collection[Entry], kind: str | None) -> None:
     from rich.console import Console
     from rich.text import Text
 
@@ -59,9 +62,9 @@ def _print(registry: Registry, entries: tuple, kind: str | None) -> None:  # typ
         first = entry.kind != before
         if first and before and kind is None:
             rows.add_row()
-        key = KINDS[entry.kind].key if first else ""
+        key = "" if not first else KINDS[entry.kind].key if entry.kind in KINDS else "(verbs)"
         name = Text(entry.name, style="bold")
-        if entry in registry.defaults(entry.kind):
+        if entry in defaults:
             name.append(" *", style="green")
         rows.add_row(key, name, *([entry.plugin] if several else []), Text(entry.summary))
         before = entry.kind

@@ -11,19 +11,21 @@ import click
 from resnetbk.errors import UserError, nearest
 from resnetbk.kinds import KINDS
 from resnetbk.registry.lookup import Registry
+from resnetbk.registry.manifest import VERB
 
 _NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
 
 
 @click.command("new")
 @click.argument("name")
-@click.option("--kind", required=True, metavar="KIND", help="Of the component: sequence-mixer, corpus, ...")
+@click.option("--kind", required=True, metavar="KIND", help="sequence-mixer, corpus, ..., or verb.")
 @click.option("--out", metavar="DIR", help="The new folder; otherwise NAME.")
 @click.pass_obj
 def command(registry: Registry, name: str, kind: str, out: str | None) -> None:
-    """Writes a complete package with a component that works: manifest, code, tests, tox, README."""
+    """Writes a complete package with a component or a verb that works: manifest, code, tests, tox, README."""
     import importlib.util
 
+    from resnetbk.cli import VERBS
     from resnetbk.template.package import write
 
     mistakes = []
@@ -36,9 +38,9 @@ def command(registry: Registry, name: str, kind: str, out: str | None) -> None:
         mistakes.append(f"{package!r} is a word of Python; choose another name")
     elif importlib.util.find_spec(package):
         mistakes.append(f"there is a package {package!r} already; choose another name")
-    if kind not in KINDS:
-        mistakes.append(f"no kind {kind!r}{nearest(kind, KINDS)}")
-    elif any(entry.name == name for entry in registry.entries(kind)):
+    if kind not in (*KINDS, VERB):
+        mistakes.append(f"no kind {kind!r}{nearest(kind, [*KINDS, VERB])}")
+    elif any(entry.name == name for entry in registry.entries(kind)) or (kind == VERB and name in VERBS):
         mistakes.append(f"there is a {kind} {name!r} already; choose another name")
     folder = Path(out or name)
     if folder.exists():

@@ -11,7 +11,7 @@ import click
 from resnetbk.errors import UserError, nearest
 from resnetbk.kinds import KINDS
 from resnetbk.registry.lookup import Registry
-from resnetbk.registry.manifest import Entry
+from resnetbk.registry.manifest import VERB, Entry
 
 
 @click.command("show")
@@ -19,7 +19,7 @@ from resnetbk.registry.manifest import Entry
 @click.option("--set", "sets", multiple=True, metavar="KEY=VALUE", help="Override a key of SPEC; repeatable.")
 @click.pass_obj
 def command(registry: Registry, what: str, sets: tuple[str, ...]) -> None:
-    """A component with its keys, or a spec file with all its defaults written out."""
+    """A component with its keys, a verb with its options, or a spec file with all its defaults."""
     if what.endswith(".toml") or Path(what).is_file():
         from resnetbk.lock.lock import dump
         from resnetbk.spec.read import read
@@ -31,16 +31,25 @@ def command(registry: Registry, what: str, sets: tuple[str, ...]) -> None:
     for number, entry in enumerate(find(registry, what)):
         if number:
             click.echo()
-        _print(entry, registry.load(entry))
+        if entry.kind == VERB:
+            _print_verb(entry, registry.load_verb(entry))
+        else:
+            _print(entry, registry.load(entry))
 
 
 def find(registry: Registry, what: str) -> list[Entry]:
-    """The components of this name, `plugin/name` or `kind/name`. Raises UserError without any."""
+    """The components and verbs of this name, `plugin/name` or `kind/name`. Raises UserError without any."""
     owner, _, name = what.rpartition("/")
-    found = [e for e in registry.entries() if e.name == name and owner in ("", e.plugin, e.kind)]
-    if not found:
-        raise UserError(f"no component {what!r}{nearest(name, [e.name for e in registry.entries()])}")
-    return found
+    known = [*registry.entries(), *registry.entries(VERB)]
+    entries = [entry for entry in known if entry.name == name and owner in ("", entry.plugin, entry.kind)]
+    if not entries:
+        raise UserError(f"no component or verb {what!r}{nearest(name, [entry.name for entry in known])}")
+    return entries
+
+
+def _print_verb(entry: Entry, command: click.Command) -> None:
+    click.echo(f"{entry.name}  verb\n{entry.summary}\nplugin    {entry.plugin} {entry.version}\n")
+    click.echo(command.get_help(click.Context(command, info_name=f"resnetbk {entry.name}")))
 
 
 def _print(entry: Entry, component: type) -> None:

@@ -12,6 +12,7 @@ from resnetbk.registry.lookup import Registry
 if TYPE_CHECKING:
     from resnetbk.testing.subject import Subject
     from resnetbk.testing.suite import Check
+    from resnetbk.testing.verb_checks import VerbSubject
 
 
 @click.command("test")
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 @click.option("--set", "sets", multiple=True, metavar="KEY=VALUE", help="A key to test it with; repeatable.")
 @click.pass_obj
 def command(registry: Registry, name: str, sets: tuple[str, ...]) -> None:
-    """Puts the component NAME to all that its kind promises and its manifest claims.
+    """Puts the component or verb NAME to all that its kind promises and its manifest claims.
 
     Exit code 2 when it fails. A plugin's own tests run the same: see `resnetbk.testing.all_components`.
     """
@@ -29,8 +30,7 @@ def command(registry: Registry, name: str, sets: tuple[str, ...]) -> None:
     from resnetbk.cli.show_ import find
     from resnetbk.cli.tables import table
     from resnetbk.spec.document import from_set
-    from resnetbk.testing.subject import Subject
-    from resnetbk.testing.suite import applicable, checks
+    from resnetbk.testing.suite import applicable, checks, subject_of
 
     console = Console(highlight=False)
     settings: dict[str, object] = {}
@@ -38,7 +38,7 @@ def command(registry: Registry, name: str, sets: tuple[str, ...]) -> None:
         settings.update(from_set(assignment).tree)
     failures = []
     for entry in find(registry, name):
-        subject = Subject.of(registry, entry, settings)
+        subject = subject_of(registry, entry, settings)
         claimed = set(applicable(subject))
         rows = table(f"{entry.kind} {entry.name}", "", "what it is to keep", left=(0, 1, 2))
         for check in checks(entry.kind):
@@ -55,7 +55,7 @@ def command(registry: Registry, name: str, sets: tuple[str, ...]) -> None:
         raise UserError(*failures)
 
 
-def _problem(check: Check, subject: Subject) -> str:
+def _problem(check: Check, subject: Subject | VerbSubject) -> str:
     """What a check found, in one line; "" when nothing."""
     try:
         check.run(subject)

@@ -7,12 +7,14 @@ import os
 import re
 import shutil
 import tempfile
+from collections.abc import Mapping
 from importlib.metadata import version
 from importlib.resources import files
 from pathlib import Path
 
 from resnetbk.files import accessing
 from resnetbk.kinds import KINDS
+from resnetbk.registry.manifest import VERB
 
 _MODEL = ("causal", "streaming", "any-length", "deterministic", "ragged")
 
@@ -43,14 +45,11 @@ def write(folder: Path, name: str, kind: str) -> None:
         "name": name,
         "package": name.replace("-", "_"),
         "Class": _class(name, _template(f"{kind}.py")),
-        "kind": kind,
+        "kind": kind.replace("-", " "),
         "Kind": kind.replace("-", " ").capitalize(),
-        "key": KINDS[kind].key,
-        "summary": f"{KINDS[kind].summary.capitalize()}: say here how",
-        "provides": ", ".join(f'"{word}"' for word in PROVIDES.get(kind, ("deterministic",))),
-        "api": str(KINDS[kind].api),
         "version": version("resnetbk"),
     }
+    words |= _verb(words) if kind == VERB else _component(words, kind)
     templates = {**FILES, "@package@/component.py": f"{kind}.py"}
     with accessing(folder):
         folder.parent.mkdir(parents=True, exist_ok=True)
@@ -68,11 +67,31 @@ def write(folder: Path, name: str, kind: str) -> None:
             raise
 
 
+def _component(words: Mapping[str, str], kind: str) -> dict[str, str]:
+    """The manifest's table and the README's line of a component."""
+    promises = ", ".join(f'"{word}"' for word in PROVIDES.get(kind, ("deterministic",)))
+    table = f"""[{kind}.{words["name"]}]
+use = "{words["package"]}.component:{words["Class"]}"
+summary = "{KINDS[kind].summary.capitalize()}: say here how"
+provides = [{promises}]
+api = {KINDS[kind].api}"""
+    return {"table": table, "usage": f'In a spec: `{KINDS[kind].key} = "{words["name"]}"`.'}
+
+
+def _verb(words: Mapping[str, str]) -> dict[str, str]:
+    """The same of a verb."""
+    table = f"""[verb.{words["name"]}]
+use = "{words["package"]}.component:command"
+summary = "What it does: say here what\""""
+    return {"table": table, "usage": f"On the command line: `resnetbk {words['name']} --help`."}
+
+
 def _class(name: str, code: str) -> str:
     """The name in capitals, and more where Python or the code has a use for that: `True`, `Windows`."""
     plain = "".join(part.capitalize() for part in name.split("-"))
     taken = {*keyword.kwlist, *re.findall(r"\w+", code)}
-    return f"{plain}Component" if plain in taken else plain
+    names = {f"{plain}{suffix}" for suffix in re.findall(r"@Class@(\w*)", code)}
+    return f"{plain}Component" if names & taken else plain
 
 
 def _template(name: str) -> str:

@@ -12,13 +12,16 @@ import attrs
 from resnetbk.errors import UserError, nearest
 from resnetbk.kinds import KINDS
 from resnetbk.registry.lookup import Registry
+from resnetbk.registry.manifest import VERB, Entry
 from resnetbk.testing import component_checks as component
 from resnetbk.testing import data_checks as data
 from resnetbk.testing import model_checks as model
 from resnetbk.testing import policy_checks as policy
 from resnetbk.testing import training_checks as training
+from resnetbk.testing import verb_checks as verb
 from resnetbk.testing.ragged_checks import ragged
 from resnetbk.testing.subject import Subject
+from resnetbk.testing.verb_checks import VerbSubject
 
 
 @attrs.frozen
@@ -28,7 +31,7 @@ class Check:
     function  raises whatever it comes to when the component does not keep it
     """
 
-    function: Callable[[Subject], None]
+    function: Callable[[Any], None]
     word: str = ""
 
     @property
@@ -39,7 +42,7 @@ class Check:
     def summary(self) -> str:
         return (inspect.getdoc(self.function) or "").partition("\n")[0]
 
-    def run(self, subject: Subject) -> None:
+    def run(self, subject: Subject | VerbSubject) -> None:
         """Raises AssertionError, saying what is wrong; an error of the component's own is its cause."""
         try:
             self.function(subject)
@@ -65,6 +68,8 @@ _MODEL = (
     Check(model.skipped),
     Check(model.no_rows),
 )
+
+_VERB = tuple(map(Check, (verb.explained, verb.wrong_options_are_refused, verb.quick_to_import)))
 
 _ALONE = {
     "sequence-mixer": (Check(model.bidirectional, "bidirectional"),),
@@ -103,12 +108,21 @@ _ALONE = {
 
 
 def checks(kind: str) -> tuple[Check, ...]:
-    """All that a component of `kind` may be put to."""
+    """All that a component of `kind`, or a verb, may be put to."""
+    if kind == VERB:
+        return _VERB
     in_model = _MODEL if KINDS[kind].key.startswith("model.") else ()
     return (*EVERY, *in_model, *_ALONE.get(kind, ()))
 
 
-def applicable(subject: Subject) -> Iterator[Check]:
+def subject_of(
+    registry: Registry, entry: Entry, settings: Mapping[str, Any] | None = None
+) -> Subject | VerbSubject:
+    """What the checks of a component or a verb are handed. Raises UserError when it cannot be loaded."""
+    return VerbSubject.of(registry, entry) if entry.kind == VERB else Subject.of(registry, entry, settings)
+
+
+def applicable(subject: Subject | VerbSubject) -> Iterator[Check]:
     """Those that it claims to pass."""
     for check in checks(subject.entry.kind):
         if not check.word or subject.claims(check.word):
@@ -123,7 +137,8 @@ def all_components(
     expected_failures: Mapping[str, str] | None = None,
     registry: Registry | None = None,
 ) -> Any:
-    """Parametrises a pytest function `(component, check)` with every check of every component of a plugin::
+    """Parametrises a pytest function `(component, check)` with every check of all components and verbs of a
+    plugin::
 
         from resnetbk.testing import all_components
 
@@ -143,9 +158,9 @@ def all_components(
 
     registry = registry or Registry.discover()
     given, left_out, reasons = dict(settings or {}), dict(skipped or {}), dict(expected_failures or {})
-    entries = [entry for entry in registry.entries() if entry.plugin == plugin]
+    entries = [e for e in (*registry.entries(), *registry.entries(VERB)) if e.plugin == plugin]
     if not entries:
-        raise UserError(f"no plugin {plugin!r} with components{nearest(plugin, _plugins(registry))}")
+        raise UserError(f"no plugin {plugin!r} with components or verbs{nearest(plugin, _plugins(registry))}")
     cases, asked = [], set[str]()
 
     def reason(table: Mapping[str, Any], *names: str) -> Any:
@@ -157,7 +172,7 @@ def all_components(
         keys, why = reason(given, *names), reason(left_out, *names)
         if why:
             continue
-        subject = Subject.of(registry, entry, keys)
+        subject = subject_of(registry, entry, keys)
         for check in applicable(subject):
             expected = reason(reasons, *(f"{name}/{check.name}" for name in names), check.name)
             mark = pytest.mark.xfail(reason=expected, raises=AssertionError, strict=True)

@@ -1,0 +1,10 @@
+"""The instrument's verbs keep what all verbs promise."""
+
+from __future__ import annotations
+
+from resnetbk.testing import all_components
+
+
+@all_components("resnetbk-instrument")
+def test_conformance(component, check):
+    check.run(component)
