@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import importlib.util
 import re
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import attrs
 import pytest
@@ -13,6 +15,7 @@ from resnetbk.cli import VERBS
 from resnetbk.errors import UserError
 from resnetbk.registry.lookup import Registry
 from resnetbk.spec import Data, Model, Spec, Train, read, read_text
+from resnetbk.testing.fixtures import FakePlugin
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
@@ -99,3 +102,38 @@ def test_the_tutorial_shows_the_files_of_the_example() -> None:
     assert len(shown) >= 3
     for name, code in shown:
         assert code == (ROOT / "examples" / "resnetbk-haar" / name).read_text(), name
+
+
+def block_of(document: str, first_line: str) -> str:
+    """The code block of a document that begins with a line."""
+    text = (ROOT / document).read_text()
+    return text.partition(f"\n{first_line}\n")[2].partition("```")[0]
+
+
+def test_the_verb_of_the_tutorial_works(
+    call: Callable[..., tuple[int, str, str]], fake_plugin: FakePlugin
+) -> None:
+    fake_plugin(
+        "resnetbk-sizes",
+        manifest=block_of("docs/plugin.md", "# resnetbk_sizes/registry.toml"),
+        modules={"verbs": block_of("docs/plugin.md", "# resnetbk_sizes/verbs.py")},
+    )
+    assert "sizes     How many parameters each part of a spec has" in call("--help")[1]
+    code, out, err = call("sizes", ROOT / "specs" / "quickstart.toml")
+    assert (code, err) == (0, "")
+    assert "head  32,768\n" in out
+    assert call("test", "sizes")[0] == 0
+
+
+def test_the_formula_of_the_tutorial_counts() -> None:
+    import torch
+
+    from resnetbk.metering.flops import FlopCounter
+
+    names: dict[str, Any] = {}
+    exec(block_of("docs/plugin.md", "# my_package/decay.py"), names)
+    with FlopCounter() as counter:
+        y = names["decay"](torch.tensor([[[1.0], [1.0], [1.0]]]), torch.tensor([0.5]))
+    assert y.flatten().tolist() == [1.0, 1.5, 1.75]
+    assert counter.flops == 2 * 3
+    assert not counter.unknown
