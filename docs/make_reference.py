@@ -22,7 +22,7 @@ from resnetbk.testing.suite import checks
 
 PLUGIN = "resnetbk"
 INTERFACES: dict[str, tuple[Any, ...]] = {
-    "sequence-mixer": (kinds.SequenceMixer,),
+    "sequence-mixer": (kinds.SequenceMixer, kinds.StreamingMixer),
     "halting-policy": (
         kinds.HaltingPolicy,
         kinds.Halting,
