@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import attrs
+import click
 import pytest
 
-from resnetbk.cli import VERBS
+from resnetbk.cli import VERBS, cli
 from resnetbk.errors import UserError
 from resnetbk.registry.lookup import Registry
 from resnetbk.spec import Data, Model, Spec, Train, read, read_text
@@ -70,6 +71,34 @@ def test_the_readme_lists_every_verb() -> None:
     assert {*VERBS, *(entry.name for entry in Registry.discover().entries("verb"))} <= listed
 
 
+def test_the_readme_lists_options_that_verbs_have() -> None:
+    registry = Registry.discover()
+    table = README.partition("## Verbs")[2].partition("From Python")[0]
+    calls = [
+        call for row in re.findall(r"^\| (`.*?) \|", table, re.M) for call in re.findall("`([^`]+)`", row)
+    ]
+    assert len(calls) > 15
+    for call in calls:
+        verb = call.split()[0]
+        context = click.Context(cli, obj=registry)
+        command = cli.get_command(context, verb)
+        assert command is not None
+        known = {option for parameter in command.params for option in parameter.opts}
+        assert set(re.findall(r"--[a-z-]+", call)) <= known, call
+
+
+def test_the_component_of_the_readme_works(
+    call: Callable[..., tuple[int, str, str]], fake_plugin: FakePlugin
+) -> None:
+    fake_plugin(
+        "my_package",
+        manifest=block_of("README.md", "# my_package/registry.toml"),
+        modules={"component": block_of("README.md", "# my_package/component.py")},
+    )
+    code, out, err = call("test", "mean")
+    assert code == 0, out + err
+
+
 @pytest.mark.parametrize("document", DOCUMENTS, ids=name)
 def test_links_within_the_project_lead_somewhere(document: Path) -> None:
     for target in re.findall(r"\]\(([^)\s]+)\)", document.read_text()):
@@ -98,7 +127,7 @@ def test_tests_that_are_named_exist(document: Path) -> None:
 def test_files_that_are_named_for_contributors_exist() -> None:
     """And the map from modules to tests has every folder."""
     text = (ROOT / "CONTRIBUTING.md").read_text()
-    for place in re.findall(r"`((?:core|plugins|tests|docs)/[\w/.-]+)`", text):
+    for place in re.findall(r"\b(?:core|plugins|tests|docs)/[\w/.-]*\w(?![\w/.<-])", text):
         assert (ROOT / place).exists(), place
     mapped = text.partition("## Where a module is tested")[2].partition("\n## ")[0]
     for package in (ROOT / "core" / "resnetbk").glob("*/__init__.py"):
