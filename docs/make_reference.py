@@ -1,4 +1,4 @@
-"""Writes docs/reference/: a page a kind, from the registry, the components' docstrings and the interfaces.
+"""Writes docs/reference/: a page for each kind, from the registry, docstrings and the interfaces.
 
 python docs/make_reference.py [FOLDER]
 """
@@ -49,19 +49,19 @@ INTERFACES: dict[str, tuple[Any, ...]] = {
         hooks.PhaseCost,
     ),
 }
-"""What of `kinds.py`, or of `hooks.py`, an author of a kind has to know."""
+"""The parts of `kinds.py` or `hooks.py` that an author of each kind needs."""
 
 OBSERVER = """\
-Its `build(*, folder, spec)` gives an object with methods that have the names of these hooks and are marked
-with `@hookimpl` of `resnetbk.hooks`. Each takes those of the hook's arguments that it wants.
+Its `build(*, folder, spec)` returns an object with methods that have the names of these hooks and are marked
+with `@hookimpl` of `resnetbk.hooks`. Each takes those of the hook's arguments that it needs.
 """
 
 
 def pages() -> dict[str, str]:
-    """The pages by the names of their files."""
+    """The text of each page by the name of its file."""
     registry = Registry.discover(allow=[PLUGIN])
-    found = {f"{kind.name}.md": _page(kind, registry) for kind in KINDS.values()}
-    return {"README.md": _index(registry), **found}
+    kinds = {f"{kind.name}.md": _page(kind, registry) for kind in KINDS.values()}
+    return {"README.md": _index(registry), **kinds}
 
 
 def _index(registry: Registry) -> str:
@@ -70,60 +70,55 @@ def _index(registry: Registry) -> str:
         f"{', '.join(f'`{entry.name}`' for entry in registry.entries(kind.name))} |"
         for kind in KINDS.values()
     ]
-    words = [f"| `{word}` | {promise} |" for word, promise in WORDS.items()]
+    capabilities = [f"| `{word}` | {promise} |" for word, promise in WORDS.items()]
     return _lines(
         "# Reference",
         "",
-        "All kinds of component and all of ours, as `resnetbk list` and `resnetbk show NAME` have them.",
+        "All kinds and first-party components, as `resnetbk list` and `resnetbk show NAME` print them.",
         "",
         "| kind | key in a spec | decides | components |",
         "| --- | --- | --- | --- |",
         *rows,
         "",
-        "## What components promise",
+        "## Capabilities",
         "",
-        "The `provides`, `requires` and `conflicts` of manifests; `resnetbk test` measures them.",
+        "For `provides`, `requires` and `conflicts` in manifests; `resnetbk test` checks them.",
         "",
-        "| word | promise |",
+        "| capability | meaning |",
         "| --- | --- |",
-        *words,
+        *capabilities,
     )
 
 
 def _page(kind: Kind, registry: Registry) -> str:
-    asked = [f"| `{c.name}` | {f'`{c.word}`' if c.word else ''} | {c.summary} |" for c in checks(kind.name)]
+    tested = [f"| `{c.name}` | {f'`{c.word}`' if c.word else ''} | {c.summary} |" for c in checks(kind.name)]
     return _lines(
         f"# {kind.name}",
         "",
         f"{kind.summary.capitalize()}. Chosen by `{kind.key}`; version {kind.api} of the interface.",
         "",
         *_interface(kind),
-        "## What it is tested for",
+        "## Checks",
         "",
-        "| check | of those that claim | what it is to keep |",
+        "| check | only if it provides | requirement |",
         "| --- | --- | --- |",
-        *asked,
+        *tested,
         *(line for entry in registry.entries(kind.name) for line in _component(entry, registry.load(entry))),
     )
 
 
 def _interface(kind: Kind) -> list[str]:
     parts = [inspect.getsource(part).rstrip() for part in INTERFACES[kind.name]]
-    said = [OBSERVER] if kind.name == "observer" else []  # the others say it in their docstrings
-    return ["## Interface", "", *said, "```python", "\n\n\n".join(parts), "```", ""]
+    introduction = [OBSERVER] if kind.name == "observer" else []  # the others have docstrings
+    return ["## Interface", "", *introduction, "```python", "\n\n\n".join(parts), "```", ""]
 
 
 def _component(entry: Entry, cls: type) -> list[str]:
-    said = [f"provides {', '.join(f'`{word}`' for word in sorted(entry.provides))}"] if entry.provides else []
-    said += (
-        [f"requires {', '.join(f'`{word}`' for word in sorted(entry.requires))}"] if entry.requires else []
-    )
-    said += (
-        [f"conflicts with {', '.join(f'`{w}`' for w in sorted(entry.conflicts))}"] if entry.conflicts else []
-    )
-    said += ["what a spec gets that leaves the key out"] if entry.default else []
-    said += [f"source: {entry.paper}"] if entry.paper else []
-    lines = ["", f"## {entry.name}", "", f"{entry.summary}.", *([""] if said else []), "; ".join(said)]
+    words = (("provides", entry.provides), ("requires", entry.requires), ("conflicts with", entry.conflicts))
+    facts = [f"{what} {', '.join(f'`{word}`' for word in sorted(own))}" for what, own in words if own]
+    facts += ["the default"] if entry.default else []
+    facts += [f"paper: {entry.paper}"] if entry.paper else []
+    lines = ["", f"## {entry.name}", "", f"{entry.summary}.", *([""] if facts else []), "; ".join(facts)]
     fields: list[Any] = [field for field in attrs.fields(attrs.resolve_types(cls)) if field.init]
     if fields:
         lines += ["", "| key | type | default |", "| --- | --- | --- |"]
