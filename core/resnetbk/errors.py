@@ -1,4 +1,4 @@
-"""What can go wrong, by who can mend it.
+"""What can go wrong, by who can fix it.
 
 Every error a person may meet is one of these; anything else that escapes is a bug of ours (exit code 1).
 """
@@ -29,7 +29,7 @@ class Mistake:
 
 
 class UserError(ResnetbkError):
-    """The user can mend it: all mistakes found in one go, one line each."""
+    """The user can fix it: all mistakes found in one go, one line each."""
 
     exit_code = 2
 
@@ -57,3 +57,23 @@ def nearest(name: str, options: Iterable[str]) -> str:
     if close:
         return f"; did you mean {close[0]!r}?"
     return f"; allowed: {', '.join(known)}" if known else ""
+
+
+def printable(text: str) -> str:
+    """`text` with line breaks and other unprintable characters escaped, so that a message stays one line."""
+    return text if text.isprintable() else "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
+
+
+def shortened(text: str, longest: int = 300) -> str:
+    """A message in one line that is not too long."""
+    text = printable(" ".join(text.split()))
+    return text if len(text) <= longest else f"{text[: longest - 1]}…"
+
+
+def one_line(error: BaseException) -> str:
+    """The type and the message of any exception, in one line of at most 300 characters."""
+    try:
+        message = str(error)
+    except Exception:  # a plugin's exception may fail at that, too
+        message = ""
+    return shortened(f"{type(error).__name__}: {message}").removesuffix(":")

@@ -18,7 +18,7 @@ from typing import Any
 import attrs
 import pluggy
 
-from resnetbk.errors import UserError, nearest
+from resnetbk.errors import UserError, nearest, one_line, shortened
 
 hookspec = pluggy.HookspecMarker("resnetbk")
 hookimpl = pluggy.HookimplMarker("resnetbk")
@@ -218,7 +218,7 @@ def manager(
         try:
             made.register(_guarded(made, observer, complain))
         except pluggy.PluginValidationError as error:
-            raise UserError(f"observer {_name(observer)}: {' '.join(str(error).split())}") from error
+            raise UserError(f"observer {_name(observer)}: {shortened(str(error))}") from error
     return made
 
 
@@ -241,7 +241,7 @@ def _guarded(
                     raise
                 if not told:
                     told = True
-                    cause = " ".join(f"{type(error).__name__}: {error}".split())
+                    cause = one_line(error)
                     complain(f"observer {name} failed in {hook} ({cause}); the run goes on")
                 return None
 

@@ -16,7 +16,7 @@ import tomllib
 from collections.abc import Sequence
 from typing import Any
 
-from resnetbk.errors import Mistake, UserError
+from resnetbk.errors import Mistake, UserError, printable
 
 Path = tuple[str | int, ...]
 """A key's path from the root: strings for keys of tables, integers for elements of arrays."""
@@ -87,11 +87,6 @@ def load(path: pathlib.Path | str, file: str | None = None) -> tuple[dict[str, A
         line = data.count(b"\n", 0, error.start) + 1
         raise UserError(Mistake(f"{file}:{line}", "not UTF-8")) from None
     return parse(text, file)
-
-
-def printable(text: str) -> str:
-    """`text` with line breaks and other unprintable characters escaped, so that a message stays one line."""
-    return text if text.isprintable() else "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
 
 
 def parse(text: str, file: str) -> tuple[dict[str, Any], Places]:

@@ -14,8 +14,8 @@ from resnetbk.registry.lookup import Registry
 @click.pass_obj
 def command(registry: Registry, specs: tuple[str, ...], sets: tuple[str, ...]) -> None:
     """Looks for mistakes in SPEC files, and says them all at once."""
+    from resnetbk.errors import printable
     from resnetbk.spec.read import read
-    from resnetbk.toml_places import printable
 
     mistakes: list[Mistake] = []
     for path in specs:

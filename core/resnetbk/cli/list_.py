@@ -7,11 +7,10 @@ from collections.abc import Collection, Sequence
 
 import click
 
-from resnetbk.errors import UserError, nearest
+from resnetbk.errors import UserError, nearest, printable
 from resnetbk.kinds import KINDS
 from resnetbk.registry.lookup import Registry
 from resnetbk.registry.manifest import VERB, Entry
-from resnetbk.toml_places import printable
 
 
 @click.command("list")

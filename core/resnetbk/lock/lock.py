@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 from resnetbk import toml_places, toml_write
-from resnetbk.errors import Mistake, UserError
+from resnetbk.errors import Mistake, UserError, printable
 from resnetbk.kinds import KINDS
 from resnetbk.lock.source import source_sha256
 from resnetbk.spec.document import Document, Place
@@ -98,7 +98,7 @@ def load_lock(path: Path | str) -> dict[str, Any]:
 def read_lock(path: Path | str, registry: Registry, sets: Sequence[str] = ()) -> Spec:
     """The spec in the lock at `path`, with `sets` laid over it. Each component is taken from the plugin that
     the lock names, whatever else is installed. Raises UserError."""
-    shown = toml_places.printable(str(path))
+    shown = printable(str(path))
     tree, lines = _loaded(path)
     places = {p[1:]: Place(shown, line) for p, line in lines.items() if p[0] == "spec"}
     try:
@@ -111,10 +111,8 @@ def read_held(path: Path | str, locked: Path | str, registry: Registry, sets: Se
     """`read`, of a spec that is to be held to the lock at `locked`: what is missing is said with the plugin
     and version that brought it. Raises UserError."""
     if not Path(locked).exists():
-        there = toml_places.printable(str(path))
-        raise UserError(
-            Mistake(toml_places.printable(str(locked)), f"no such lock; make it: resnetbk lock {there}")
-        )
+        there = printable(str(path))
+        raise UserError(Mistake(printable(str(locked)), f"no such lock; make it: resnetbk lock {there}"))
     tree = load_lock(locked)
     try:
         return read(path, registry, sets)
@@ -137,7 +135,7 @@ def with_origins(error: UserError, tree: Mapping[str, Any], registry: Registry) 
 def _loaded(path: Path | str) -> tuple[dict[str, Any], toml_places.Places]:
     tree, lines = toml_places.load(path)
     if tree.get("schema") != SCHEMA or not is_lock(tree):
-        place = f"{toml_places.printable(str(path))}:{lines.get(('schema',), 1)}"
+        place = f"{printable(str(path))}:{lines.get(('schema',), 1)}"
         raise UserError(Mistake(place, f"no lock of a spec; expects schema = {SCHEMA} and a table [spec]"))
     for name in ("components", "environment"):
         if not isinstance(tree.get(name), dict):

@@ -8,7 +8,7 @@ from typing import Any, TypeVar, cast
 import attrs
 import torch
 
-from resnetbk.errors import ResnetbkError, UserError
+from resnetbk.errors import ResnetbkError, UserError, one_line
 from resnetbk.kinds import (
     ChannelMixer,
     Embedding,
@@ -70,7 +70,7 @@ def build(key: str, part: Part, kind: type[T], /, **given: Any) -> T:
     except ResnetbkError:
         raise
     except (Exception, SystemExit) as error:  # a plugin may not end the program
-        cause = " ".join(f"{type(error).__name__}: {error}".split())
+        cause = one_line(error)
         plugin = f"plugin {part.entry.plugin} {part.entry.version}".rstrip()
         raise UserError(f"{key}: {part.name!r} of {plugin} cannot be built: {cause}") from error
     if built is None:

@@ -15,9 +15,8 @@ from pathlib import Path
 
 import attrs
 
-from resnetbk.errors import UserError
+from resnetbk.errors import UserError, one_line
 from resnetbk.registry.manifest import Manifest, own_name, read_manifest
-from resnetbk.toml_places import printable
 
 GROUP = "resnetbk.registry"
 """The entry points that name manifests: `my-plugin = my_package:registry.toml`."""
@@ -123,13 +122,3 @@ def with_manifest(plugin: Plugin) -> Plugin:
     except UserError as error:
         first, *others = error.mistakes
         return attrs.evolve(plugin, error=f"{first} (and {len(others)} more)" if others else str(first))
-
-
-def one_line(cause: BaseException) -> str:
-    """What a plugin raised, in one line of at most 300 characters."""
-    try:
-        message = str(cause)
-    except Exception:  # a plugin's exception may fail at that, too
-        message = ""
-    text = printable(" ".join(f"{type(cause).__name__}: {message}".split()))
-    return text.removesuffix(":") if len(text) <= 300 else f"{text[:297]}..."

@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from resnetbk.errors import UserError, nearest
+from resnetbk.errors import UserError, nearest, one_line
 from resnetbk.kinds import KINDS
-from resnetbk.registry.discovery import Plugin, installed, one_line, private, with_manifest
+from resnetbk.registry.discovery import Plugin, installed, private, with_manifest
 from resnetbk.registry.manifest import VERB, Entry
 
 if TYPE_CHECKING:

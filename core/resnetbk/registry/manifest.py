@@ -10,7 +10,7 @@ from typing import Any
 import attrs
 
 from resnetbk import toml_places
-from resnetbk.errors import Mistake, UserError, nearest
+from resnetbk.errors import Mistake, UserError, nearest, printable
 from resnetbk.kinds import KINDS
 from resnetbk.registry.contract import WORDS
 
@@ -90,7 +90,7 @@ class _Reader:
 
     def __init__(self, path: Path, plugin: str, version: str) -> None:
         self.path, self.plugin, self.version = path, plugin, version
-        self.file = toml_places.printable(str(path))
+        self.file = printable(str(path))
         self.table, self.lines = toml_places.load(path)
         self.mistakes: list[Mistake] = []
 
@@ -225,7 +225,7 @@ class _Reader:
     def _wrong(self, keys: tuple[str, ...], message: str, *below: str | int) -> None:
         """Notes a mistake about `keys`, or about what is `below` them."""
         text = f"{'.'.join(keys)}: {message}" if keys else message
-        self.mistakes.append(Mistake(self._place((*keys, *below)), toml_places.printable(text)))
+        self.mistakes.append(Mistake(self._place((*keys, *below)), printable(text)))
 
     def _place(self, keys: tuple[str | int, ...]) -> str:
         while keys and keys not in self.lines:

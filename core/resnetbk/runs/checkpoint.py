@@ -28,7 +28,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from resnetbk.errors import StorageError
+from resnetbk.errors import StorageError, shortened
 from resnetbk.files import accessing, locked, replace_file, sync_folder
 from resnetbk.runs import state
 from resnetbk.runs.checkpoint_manifest import (
@@ -103,7 +103,7 @@ def _writing(folder: Path, what: Path) -> Iterator[None]:
                 _tidy(folder)
                 yield
             except SafetensorError as error:
-                raise StorageError(f"{what}: cannot be written ({_one_line(error)})") from error
+                raise StorageError(f"{what}: cannot be written ({shortened(str(error))})") from error
 
 
 def _tidy(folder: Path) -> None:
@@ -246,14 +246,12 @@ def _load(path: Path, device: str | torch.device, with_optimizer: bool) -> Check
             state.join(document["state"], others),
         )
     except (SafetensorError, KeyError, TypeError, ValueError, RuntimeError) as error:
-        raise StorageError(f"{path}: whole, but this version cannot read it ({_one_line(error)})") from error
+        raise StorageError(
+            f"{path}: whole, but this version cannot read it ({shortened(str(error))})"
+        ) from error
 
 
 def _tensors(path: Path, prefix: str = "") -> dict[str, Tensor]:
     with safe_open(path, framework="pt") as file:
         # cloned, because safetensors maps the file: what happened to it later would happen to the weights
         return {key: file.get_tensor(key).clone() for key in file.keys() if key.startswith(prefix)}  # noqa: SIM118
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())

@@ -10,9 +10,9 @@ from typing import Any
 import attrs
 
 from resnetbk import toml_places
-from resnetbk.errors import Mistake, UserError
+from resnetbk.errors import Mistake, UserError, printable
 from resnetbk.kinds import KINDS
-from resnetbk.toml_places import Path, Places, printable
+from resnetbk.toml_places import Path, Places
 
 _COMPONENTS = {tuple(kind.key.split(".")) for kind in KINDS.values()}
 _SET_KEY = re.compile(r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*")

@@ -7,14 +7,13 @@ from typing import Any, TypeVar
 
 import attrs
 
-from resnetbk.toml_places import Path, printable
+from resnetbk.errors import UserError, one_line, shortened
+from resnetbk.toml_places import Path
 
 T = TypeVar("T")
 
 MOST = 100
 """Problems after which a table or an array is not looked at any further."""
-
-_LONGEST = 300
 
 
 @attrs.frozen
@@ -34,6 +33,15 @@ class Refused(Exception):
 
     def __init__(self, *problems: Problem) -> None:
         self.problems = problems
+
+    @classmethod
+    def because(cls, message: str) -> Refused:
+        return Refused(Problem((), (), message))
+
+    @classmethod
+    def of(cls, error: UserError, at: Path = ()) -> Refused:
+        """What a component or the registry refuses."""
+        return Refused(*(Problem(at, (), shortened(str(mistake))) for mistake in error.mistakes))
 
 
 class Unfit(Refused):
@@ -60,18 +68,13 @@ def each(items: Iterable[tuple[str | int, Any]], one: Callable[[Any], T]) -> lis
     return done
 
 
-def one_line(error: BaseException) -> str:
-    """What an exception says, in one line, however it was written."""
-    said = error.args[0] if error.args and isinstance(error.args[0], str) else str(error)
-    if not isinstance(error, (ValueError, TypeError)) or not said:
-        said = f"{type(error).__name__}: {said}".removesuffix(": ")
-    return shortened(said)
-
-
-def shortened(text: str) -> str:
-    """A message in one line that is not too long."""
-    text = printable(" ".join(text.split()))
-    return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…"
+def said(error: BaseException) -> str:
+    """The message alone of what validators raise; of anything else, its type too."""
+    if isinstance(error, (ValueError, TypeError)):
+        message = error.args[0] if error.args and isinstance(error.args[0], str) else str(error)
+        if message:
+            return shortened(message)
+    return one_line(error)
 
 
 def quoted(text: str) -> str:

@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from resnetbk import toml_places
-from resnetbk.errors import Mistake, UserError
+from resnetbk.errors import Mistake, UserError, printable, shortened
+from resnetbk.kinds import KINDS
+from resnetbk.registry.contract import breaches
 from resnetbk.spec.document import Document, Place, from_file, from_set, from_text, merged
-from resnetbk.spec.problem import Problem, Refused, quoted
-from resnetbk.spec.spec import Spec
-from resnetbk.spec.structure import structure
+from resnetbk.spec.problem import Problem, Refused, quoted, said
+from resnetbk.spec.reader import Reader
+from resnetbk.spec.spec import Part, Spec, parts
 
 if TYPE_CHECKING:
     from resnetbk.registry import Registry
 
+GOAL = frozenset({"causal"})
+"""What a language model must be: no position sees what it predicts."""
+
+_MODEL_KEYS = {kind.key for kind in KINDS.values() if kind.key.startswith("model.")}
 _PLAIN_KEY = re.compile(r"[A-Za-z0-9_-]{1,60}")
 
 
@@ -44,7 +49,7 @@ def finish(document: Document, registry: Registry, sets: Sequence[str] = ()) -> 
             malformed += error.mistakes
     mistakes: list[Mistake] = []
     try:
-        spec = structure(document.tree, registry)
+        spec = _checked(Reader(registry), document.tree)
     except Refused as refused:
         placed = [(document.place(problem.at), problem) for problem in refused.problems]
         placed.sort(key=lambda pair: _order(document, pair[0]))
@@ -52,6 +57,42 @@ def finish(document: Document, registry: Registry, sets: Sequence[str] = ()) -> 
     if mistakes or malformed:
         raise UserError(*mistakes, *malformed)
     return spec
+
+
+def _checked(reader: Reader, tree: dict[str, Any]) -> Spec:
+    """The spec that `tree` describes, defaults filled in. Raises Refused with everything that is wrong."""
+    problems: list[Problem] = []
+    try:
+        spec: Spec = reader.take(tree, Spec)
+    except Refused as refused:
+        problems += refused.problems
+    if reader.entries.keys() >= _MODEL_KEYS:  # else what one requires may be what another, unknown, provides
+        for key, message in breaches(reader.entries, GOAL):
+            path = tuple(key.split("."))
+            problems.append(Problem(path, path, message))
+    if not problems:
+        problems += [problem for key, part in parts(spec) for problem in _objections(key, part, spec)]
+    if problems:
+        raise Refused(*problems)
+    return spec
+
+
+def _objections(key: str, part: Part, spec: Spec) -> Iterator[Problem]:
+    """What a component's own `check(spec)`, if it has one, refuses in the spec it is in."""
+    path: tuple[str | int, ...] = tuple(
+        int(step) if step.isdigit() else step for step in re.findall(r"[a-z]+|[0-9]+", key)
+    )
+    check = getattr(part.component, "check", None)
+    try:
+        if callable(check):
+            check(spec)
+    except UserError as error:
+        yield from (Problem(path, path, shortened(str(mistake))) for mistake in error.mistakes)
+    except ValueError as error:
+        yield Problem(path, path, said(error))
+    except Exception as error:  # the component's own mistake
+        where = f"{part.entry.plugin}/{part.name}"
+        yield Problem(path, path, f"{where}: its check fails: {said(error)}")
 
 
 def _order(document: Document, place: Place) -> tuple[bool, bool, str, int]:
@@ -66,4 +107,4 @@ def _message(problem: Problem) -> str:
             key += f"[{part}]"
         else:
             key += f"{'.' if key else ''}{part if _PLAIN_KEY.fullmatch(part) else quoted(part)}"
-    return toml_places.printable(f"{key}: {problem.message}" if key else problem.message)
+    return printable(f"{key}: {problem.message}" if key else problem.message)

@@ -19,9 +19,9 @@ import attrs
 from resnetbk.errors import UserError
 from resnetbk.kinds import KINDS
 from resnetbk.registry.contract import breaches
+from resnetbk.spec.read import GOAL
+from resnetbk.spec.reader import ARRAYS, MAPPINGS
 from resnetbk.spec.spec import Part, Spec
-from resnetbk.spec.strict import ARRAYS, MAPPINGS
-from resnetbk.spec.structure import GOAL
 
 if TYPE_CHECKING:
     from resnetbk.registry import Entry, Registry
@@ -102,7 +102,7 @@ class _Components:
         return chosen if field.type is Part else {"type": "array", "items": chosen}
 
     def _type(self, type_: Any, whole: bool) -> Tree:
-        """As `spec.strict` takes it; without a say where it takes what no file can hold."""
+        """As `spec.reader` takes it; without a say where it takes what no file can hold."""
         origin, items = get_origin(type_) or type_, get_args(type_)
         if origin is Annotated:
             return self._type(items[0], whole)

@@ -18,8 +18,8 @@ from resnetbk.registry.lookup import Registry
 from resnetbk.registry.manifest import Entry
 from resnetbk.runs import state
 from resnetbk.spec.problem import Problem, Refused
+from resnetbk.spec.reader import Reader
 from resnetbk.spec.spec import Data, Model, Part, Spec, Train
-from resnetbk.spec.structure import part
 from resnetbk.testing.parts import STAND_INS
 
 WIDTH, DEPTH, VOCABULARY = 16, 4, 256
@@ -47,7 +47,7 @@ class Subject:
         if "use" in table:
             raise UserError(f"{name}: 'use' is no key to test it with: it would be another component")
         try:
-            return cls(registry, entry, table, part(registry, entry.kind, {"use": name, **table}))
+            return cls(registry, entry, table, Reader(registry).part(entry.kind, {"use": name, **table}))
         except Refused as refused:
             raise UserError(*(f"{name}: {_placed(problem)}" for problem in refused.problems)) from None
 
@@ -121,7 +121,7 @@ class Subject:
     def _default(self, kind: str) -> Part:
         entries = self.registry.defaults(kind)
         if entries:
-            return part(self.registry, kind, f"{entries[0].plugin}/{entries[0].name}")
+            return Reader(self.registry).part(kind, f"{entries[0].plugin}/{entries[0].name}")
         if kind not in STAND_INS:
             raise UserError(f"no {kind} is a default, and {self.entry.name} cannot be tested without one")
         return STAND_INS[kind]

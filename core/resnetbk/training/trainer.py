@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 
-from resnetbk.errors import NumericError, UserError
+from resnetbk.errors import NumericError, UserError, one_line
 from resnetbk.hooks import EvaluationReport, RunReport, manager
 from resnetbk.registry.lookup import Registry
 from resnetbk.runs import checkpoint
@@ -76,7 +76,7 @@ class Trainer:
         try:
             evaluation = self._train(signals)
         except BaseException as error:
-            self.hooks.resnetbk_interrupted(reason=" ".join(f"{type(error).__name__}: {error}".split()))
+            self.hooks.resnetbk_interrupted(reason=one_line(error))
             raise
         report = self._report(evaluation)
         self.hooks.resnetbk_finished(run=report)

@@ -21,13 +21,12 @@ from typing import Annotated, Any, Union, get_args, get_origin
 import attrs
 
 from resnetbk import toml_places, toml_write
-from resnetbk.errors import Mistake, UserError, nearest
+from resnetbk.errors import Mistake, UserError, nearest, printable
 from resnetbk.lock.lock import resolved
 from resnetbk.registry.lookup import Registry
 from resnetbk.spec.document import Document, from_file, from_set
 from resnetbk.spec.read import finish
 from resnetbk.spec.spec import Part, Spec
-from resnetbk.toml_places import printable
 
 
 @attrs.frozen

@@ -19,9 +19,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from resnetbk.errors import StorageError, UserError
+from resnetbk.errors import StorageError, UserError, printable
 from resnetbk.lock.changes import differences
-from resnetbk.toml_places import printable
 from resnetbk_instrument.tuning.ranges import Arm, Choices
 
 if TYPE_CHECKING:

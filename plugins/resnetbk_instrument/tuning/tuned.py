@@ -12,12 +12,11 @@ import attrs
 import numpy as np
 
 from resnetbk import toml_write
-from resnetbk.errors import StorageError
+from resnetbk.errors import StorageError, printable
 from resnetbk.files import replace_file
 from resnetbk.registry.lookup import Registry
 from resnetbk.spec.document import from_set, merged
 from resnetbk.spec.read import finish, read
-from resnetbk.toml_places import printable
 from resnetbk_instrument.tuning.ranges import Arm, Choices, Span
 from resnetbk_instrument.tuning.studies import OWN, counted
 

@@ -21,7 +21,7 @@ import attrs
 from attrs.validators import ge, min_len
 
 from resnetbk.cache import kept
-from resnetbk.errors import StorageError, UserError
+from resnetbk.errors import StorageError, UserError, one_line
 from resnetbk.kinds import Text
 from resnetbk_plugins.corpus.text import check_held_out, check_sha256, split
 
@@ -122,7 +122,7 @@ class HuggingFace:
         except UserError:
             raise
         except Exception as error:  # what the library and its formats raise has no common base
-            cause = " ".join(f"{type(error).__name__}: {error}".split())
+            cause = one_line(error)
             missing = isinstance(error, FileNotFoundError) or not isinstance(error, OSError)
             refused = UserError if missing else StorageError
             raise refused(f"hf: cannot read {self.path!r}: {cause}") from error

@@ -11,7 +11,7 @@ import attrs
 import torch
 from torch import Tensor
 
-from resnetbk.errors import StorageError, UserError
+from resnetbk.errors import StorageError, UserError, one_line
 from resnetbk.kinds import ParentCosts, Tokenizer
 from resnetbk.lock.lock import read_lock
 from resnetbk.registry.lookup import Registry
@@ -64,7 +64,7 @@ def reading(key: str, path: str) -> Iterator[None]:
     except StorageError as error:
         raise StorageError(f"{key}: {error}") from error
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        cause = " ".join(f"{type(error).__name__}: {error}".split())
+        cause = one_line(error)
         raise StorageError(f"{key}: {path}: is not a run that this version can read ({cause})") from error
 
 

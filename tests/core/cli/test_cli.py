@@ -28,8 +28,12 @@ def test_list_as_json_covers_every_kind(call):
     code, out, _ = call("list", "--json")
     rows = json.loads(out)
     assert code == 0
-    assert {row["kind"] for row in rows} == set(KINDS)
-    defaults = {row["name"] for row in rows if row["default"] and KINDS[row["kind"]].innovation}
+    assert {row["kind"] for row in rows} == {*KINDS, "verb"}
+    defaults = {
+        row["name"]
+        for row in rows
+        if row["default"] and row["kind"] in KINDS and KINDS[row["kind"]].innovation
+    }
     assert defaults == {"never", "flat", "open", "shuffle", "backprop"}
 
 
@@ -54,7 +58,7 @@ def test_show_a_component(call):
 def test_show_an_unknown_component(call):
     code, _, err = call("show", "bk-casual")
     assert code == 2
-    assert err == "no component 'bk-casual'; did you mean 'bk-causal'?\n"
+    assert err == "no component or verb 'bk-casual'; did you mean 'bk-causal'?\n"
 
 
 def test_show_a_spec_writes_every_default_and_reads_back(call, tmp_path):

@@ -145,7 +145,7 @@ def test_a_manifest_is_checked_for_its_verbs(call, fake_plugin):
     fake_plugin("one", manifest=manifest, modules={"verbs": GREET})
     code, out, _ = call("doctor")
     assert code == 2
-    assert "registry.toml:6: verb.greet: unknown key 'provides'; allowed: summary, use (and 2 more)" in out
+    assert "registry.toml:5: verb.greet: unknown key 'provides'; allowed: summary, use (and 2 more)" in out
 
 
 @pytest.mark.parametrize("verb", ["compare", "ablate", "tune", "cost", "explain", "report"])

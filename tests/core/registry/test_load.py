@@ -53,7 +53,7 @@ def test_loads_the_class_that_the_manifest_names(fake_plugin):
         ("import no_such_module", "ModuleNotFoundError: No module named 'no_such_module'"),
         ("def (", "SyntaxError: invalid syntax (parts.py, line 1)"),
         ("raise ValueError('\\x1b[31m')", "ValueError: \\x1b[31m"),
-        ("raise ValueError('x' * 5000)", f"ValueError: {'x' * 285}..."),
+        ("raise ValueError('x' * 5000)", f"ValueError: {'x' * 287}…"),
         ("", "AttributeError: module 'acme.parts' has no attribute 'Part'"),
         ("def __getattr__(name): raise OSError('gone')", "OSError: gone"),
         ("class Part:\n  def build(self): ...", "it is no attrs class"),

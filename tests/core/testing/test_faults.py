@@ -116,7 +116,7 @@ def test_expected_failures_are_strict_and_known():
         "faulty has nothing called 'x'",
         "faulty has nothing called 'leaking/causl'; did you mean 'leaking/causal'?",
     ]
-    with pytest.raises(UserError, match="no plugin 'fault' with components; did you mean 'faulty'"):
+    with pytest.raises(UserError, match="no plugin 'fault' with components or verbs; did you mean 'faulty'"):
         all_components("fault", registry=REGISTRY)
 
 

@@ -75,7 +75,8 @@ def test_every_report_becomes_one_line(tmp_path: Path) -> None:
         "flops": 3e9,
         "cpu_seconds": 0.4,
         "peak_memory": 2**28,
-        "source": {},
+        "parents_cost": {},
+        "uncounted": "",
     }
 
 
