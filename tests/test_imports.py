@@ -42,7 +42,7 @@ def test_importing_the_package_imports_almost_nothing():
 
 def test_list_imports_neither_torch_nor_a_plugin():
     found = imported_by("list")
-    assert "torch" not in found
+    assert not found & {"torch", "tomlkit"}
     assert not any(name.startswith("resnetbk_plugins") for name in found)
 
 

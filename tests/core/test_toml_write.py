@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from resnetbk.toml_write import dumps
+from resnetbk.toml_write import dumps, inline
 
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=8)
 scalars = texts | st.integers() | st.floats(allow_nan=False) | st.booleans()
@@ -46,10 +46,26 @@ def test_looks_as_a_person_would_write_it() -> None:
         "train": {"observe": ["x", {"use": "y"}], "clip": 1.0},
     }
     assert dumps(tree) == (
-        r'name = "a \"b\"\u000a"' + "\n\n"
+        r'name = "a \"b\"\n"' + "\n\n"
         '[model]\nmixer = { use = "bk", chains = 128 }\nwidth = 64\n\n'
         '[train]\nobserve = ["x", { use = "y" }]\nclip = 1.0\n'
     )
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (1e-3, "0.001"),
+        (2e-7, "2e-07"),
+        (1.0, "1.0"),
+        (True, "true"),
+        ("\t\0\x1b\x7f\\", r'"\t\u0000\u001b\u007f\\"'),
+        ((1, {"a b": []}), '[1, { "a b" = [] }]'),
+        ({"a": {"b": {}}, "c": 2}, "{ a = { b = {} }, c = 2 }"),
+    ],
+)
+def test_a_value_is_one_line(value: Any, text: str) -> None:
+    assert inline(value) == text
 
 
 def test_a_table_of_tables_needs_no_header() -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import tomllib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -12,9 +11,10 @@ import attrs
 from resnetbk import toml_write
 from resnetbk.errors import UserError, nearest
 from resnetbk.kinds import KINDS
-from resnetbk.lock.lock import dump
+from resnetbk.lock.lock import plain as plain_tree
 from resnetbk.registry.lookup import Registry
-from resnetbk.spec.read import read_text
+from resnetbk.spec.document import Document, Place
+from resnetbk.spec.read import finish
 from resnetbk.spec.spec import Part, Spec
 
 Tree = dict[str, Any]
@@ -204,11 +204,12 @@ def _mixed(plain: Tree, full: Tree, factors: tuple[Difference, ...], held: froze
 
 
 def _tree(spec: Spec, registry: Registry) -> Tree:
-    return tomllib.loads(dump(spec, registry))
+    tree: Tree = plain_tree(spec, registry)
+    return tree
 
 
 def _spec(tree: Tree, registry: Registry, sets: Sequence[str] = ()) -> Spec:
-    return read_text(toml_write.dumps(tree), registry, sets=sets)
+    return finish(Document(tree, {}, Place("<spec>", 0)), registry, sets)
 
 
 def _get(tree: Tree, key: str) -> Any:
