@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING, Any
 import attrs
 import numpy as np
 
-from resnetbk import toml_write
+from resnetbk import toml_places, toml_write
 from resnetbk.errors import StorageError, printable
 from resnetbk.files import replace_file
 from resnetbk.registry.lookup import Registry
-from resnetbk.spec.document import from_set, merged
+from resnetbk.spec.document import Document, Place, from_set, merged
 from resnetbk.spec.read import finish, read
+from resnetbk_instrument.tuning.layout import edited
 from resnetbk_instrument.tuning.ranges import Arm, Choices, Span
 from resnetbk_instrument.tuning.studies import OWN, counted
 
@@ -116,18 +117,20 @@ def _at_edge(span: Span | Choices, value: Any) -> bool:
 def _write_tuned(
     arm: Arm, values: Mapping[str, Any], registry: Registry, out: Path, comments: Sequence[str]
 ) -> Path:
-    """Writes the spec with these values, as one that extends the arm's file, and reads it back."""
+    """Writes the arm's file with these values, as it is laid out, and reads it back."""
     name = f"{arm.name[:94]}-tuned"
     texts = {key: toml_write.inline(value) for key, value in values.items()}
     assignments = [*arm.sets, *(f"{key}={text}" for key, text in texts.items()), f"name={name}"]
-    document = from_set(assignments[0])
-    for assignment in assignments[1:]:
+    document = Document(toml_places.load(arm.path)[0], {}, Place(str(arm.path), 0))
+    for assignment in assignments:
         document = merged(document, from_set(assignment))
-    base = os.path.relpath(arm.path, out)
-    tree = {"extends": base, "name": name, **document.tree}
+    tree = document.tree
+    if "extends" in tree:
+        tree["extends"] = os.path.relpath(arm.path.parent / tree["extends"], out)
+    text = edited(arm.path.read_bytes().decode("utf-8-sig"), tree)
     path = out / f"{name}.toml"
     head = "".join(f"# {printable(comment)}\n" for comment in comments if comment)
-    replace_file(path, f"{head}\n{toml_write.dumps(tree, headers=2)}".encode())
+    replace_file(path, f"{head}\n{text}".encode())
     if read(path, registry) != finish(arm.document, registry, assignments):
         raise StorageError(f"{path}: does not say what it should; has {arm.path} changed?")
     return path

@@ -87,6 +87,33 @@ def test_every_arm_gets_the_same_trials_and_its_best_as_a_spec(specs, registry, 
     ]  # fmt: skip
 
 
+def test_a_tuned_spec_is_laid_out_as_the_spec_was(specs, registry, tmp_path):
+    path = Path(specs[0])
+    original = path.read_text().replace("depth = 2", "depth = 2   # layers\n")
+    path.write_text(f"# what it is for\n\n{original}# the end\n")
+    (result,) = searched(specs[:1], ["model.depth=1,3"], registry, tmp_path / "out", trials=1)
+    text = result.tuned.read_text()
+    changed = path.read_text().replace("depth = 2", f"depth = {result.values['model.depth']}")
+    assert text.startswith("# held-out loss ")
+    assert text.endswith("\n\n" + changed.replace('name = "tiny"', 'name = "tiny-tuned"'))
+
+
+def test_a_tuned_spec_extends_what_the_spec_does(specs, registry, tmp_path):
+    path = tmp_path / "over.toml"
+    path.write_text('extends = "tiny.toml"  # two layers\nname = "over"\n\n[model]\nnorm = "layer"\n')
+    ranges = ["model.depth=1:3", "train.optimizer.lr=0.01,0.02"]
+    (result,) = searched([str(path)], ranges, registry, tmp_path / "out", trials=2)
+    assert result.tuned.read_text().split("\n\n", 1)[1] == (
+        'extends = "../tiny.toml"  # two layers\nname = "over-tuned"\n\n'
+        f'[model]\nnorm = "layer"\ndepth = {result.values["model.depth"]}\n\n'
+        f"[train]\noptimizer = {{ lr = {result.values['train.optimizer.lr']} }}\n"
+    )
+    tuned, own = read(result.tuned, registry), read(path, registry)
+    assert tuned.model.depth == result.values["model.depth"]
+    assert tuned.train.optimizer.component.lr == result.values["train.optimizer.lr"]
+    assert (tuned.data, tuned.model.mixer, tuned.train.steps) == (own.data, own.model.mixer, own.train.steps)
+
+
 def test_the_same_command_goes_on_as_if_it_had_not_stopped(specs, registry, tmp_path):
     ranges = [RATE, "model.mixer.chains=2:8"]
     searched(specs[:1], ranges, registry, tmp_path / "whole", trials=4, seed=5)
