@@ -17,10 +17,10 @@ _DOTTED = re.compile(r"\.?[A-Za-z_]\w*(\.[A-Za-z_]\w*)*")
 def source_sha256(cls: type) -> str | None:
     """Of the source of `cls`, in hexadecimal; None when it has no file.
 
-    That is the file of its module, `name_module.py` beside `name.py`, and every module of its own package
-    that these import or name in a string (as for `import_module`), directly or not, at the top or inside
-    functions, with the packages around them: all that can run but core, torch and other distributions,
-    which have versions. A module outside of any package counts the modules beside it as its own.
+    That is the file of its module and every module of its own package that it imports or names in a string
+    (as for `import_module`), directly or not, at the top or inside functions, with the packages around them:
+    all that can run but core, torch and other distributions, which have versions. A module outside of any
+    package counts the modules beside it as its own.
     """
     try:
         first = Path(inspect.getsourcefile(cls) or "")
@@ -35,7 +35,7 @@ def _files(module: str, first: Path) -> list[Path]:
     is_package = first.name == "__init__.py"
     depth = module.count(".") + is_package
     root = first.parents[depth] if depth < len(first.parents) else first.parent
-    waiting = [*accumulate(module.split("."), "{}.{}".format), f"{module}_module"]
+    waiting = list(accumulate(module.split("."), "{}.{}".format))
     found: dict[str, Path] = {module: first}
     seen: set[str] = set()
     while waiting:

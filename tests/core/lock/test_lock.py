@@ -166,7 +166,9 @@ def test_a_source_is_hashed_with_its_torch_module(
     import importlib
 
     monkeypatch.syspath_prepend(tmp_path)
-    (tmp_path / "hashed_here.py").write_text("import attrs\n@attrs.frozen\nclass Here: ...\n")
+    (tmp_path / "hashed_here.py").write_text(
+        "import attrs\n@attrs.frozen\nclass Here:\n    def build(self):\n        import heavy_half\n"
+    )
     component = importlib.import_module("hashed_here").Here()
     spec = read_text(SMALL, registry)
     mixer = attrs.evolve(spec.model.mixer, component=component)
@@ -177,7 +179,7 @@ def test_a_source_is_hashed_with_its_torch_module(
 
     alone = sha256()
     assert alone == hashlib.sha256((tmp_path / "hashed_here.py").read_bytes()).hexdigest()
-    (tmp_path / "hashed_here_module.py").write_text("x = 1\n")
+    (tmp_path / "heavy_half.py").write_text("x = 1\n")
     assert sha256() != alone
 
 
