@@ -35,6 +35,6 @@ class MLP:
     bias: bool = False
 
     def build(self, *, width: int, depth: int) -> ChannelMixer:
-        from resnetbk_plugins.channel_mixer.mlp_module import DenseMLP, hidden_units
+        from resnetbk_plugins.channel_mixer.mlp_module import DenseMLP
 
-        return DenseMLP(width, hidden_units(width, self.expansion), self.activation, self.bias)
+        return DenseMLP(width, self.expansion, self.activation, self.bias)

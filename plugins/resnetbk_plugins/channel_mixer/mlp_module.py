@@ -18,16 +18,12 @@ def relu2(x: Tensor) -> Tensor:
 FUNCTIONS: dict[str, Callable[[Tensor], Tensor]] = {"relu2": relu2, "gelu": F.gelu, "silu": F.silu}
 
 
-def hidden_units(width: int, expansion: float) -> int:
-    """expansion * width, rounded, at least one."""
-    return max(1, round(expansion * width))
-
-
 class DenseMLP(nn.Module):
-    """output(activation(expand(x)))."""
+    """output(activation(expand(x))), with expansion * width hidden units, rounded, at least one."""
 
-    def __init__(self, width: int, hidden: int, activation: str, bias: bool) -> None:
+    def __init__(self, width: int, expansion: float, activation: str, bias: bool) -> None:
         super().__init__()
+        hidden = max(1, round(expansion * width))
         self.activation = FUNCTIONS[activation]
         self.expand = nn.Linear(width, hidden, bias=bias)
         self.output = nn.Linear(hidden, width, bias=bias)

@@ -39,8 +39,8 @@ class MoE:
             raise ValueError(f"top_k must be at most experts = {self.experts}, not {value}")
 
     def build(self, *, width: int, depth: int) -> ChannelMixer:
-        from resnetbk_plugins.channel_mixer.mlp_module import hidden_units
         from resnetbk_plugins.channel_mixer.moe_module import MixtureOfExperts
 
-        hidden = hidden_units(width, self.expansion)
-        return MixtureOfExperts(width, hidden, self.experts, self.top_k, self.activation, self.balance)
+        return MixtureOfExperts(
+            width, self.experts, self.top_k, self.expansion, self.activation, self.balance
+        )

@@ -19,13 +19,14 @@ class MixtureOfExperts(nn.Module):
     """
 
     def __init__(
-        self, width: int, hidden: int, experts: int, top_k: int, activation: str, balance: float
+        self, width: int, experts: int, top_k: int, expansion: float, activation: str, balance: float
     ) -> None:
         super().__init__()
         self.top_k = top_k
         self.balance = balance
         self.router = nn.Linear(width, experts, bias=False)
-        self.experts = nn.ModuleList(DenseMLP(width, hidden, activation, bias=False) for _ in range(experts))
+        made = (DenseMLP(width, expansion, activation, bias=False) for _ in range(experts))
+        self.experts = nn.ModuleList(made)
         nn.init.normal_(self.router.weight, std=width**-0.5)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Penalties]:

@@ -58,4 +58,6 @@ class Cached:
     def build(self, *, weights: Sequence[Weight]) -> GradientStrategy:
         from resnetbk_plugins.gradient_strategy.cached_gradients import CachedGradients
 
-        return CachedGradients(weights, self)
+        return CachedGradients(
+            weights, self.similarity, self.age, self.count, self.sample, self.cosine, self.accumulate
+        )

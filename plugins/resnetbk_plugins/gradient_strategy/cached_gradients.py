@@ -13,7 +13,6 @@ from torch import Tensor
 
 from resnetbk.kinds import Batch, BatchLoss, Weight
 from resnetbk_plugins.gradient_strategy.backprop_gradients import BackpropGradients
-from resnetbk_plugins.gradient_strategy.cached import Cached
 from resnetbk_plugins.gradient_strategy.gradient_vectors import (
     Gradients,
     cosine,
@@ -58,9 +57,19 @@ class CachedGradients(BackpropGradients):
     off             whether reuse has ended
     """
 
-    def __init__(self, weights: Sequence[Weight], options: Cached) -> None:
-        super().__init__(weights, options.accumulate)
-        self.options = options
+    def __init__(
+        self,
+        weights: Sequence[Weight],
+        similarity: float,
+        age: int,
+        count: int,
+        sample: float,
+        cosine: float,
+        accumulate: int,
+    ) -> None:
+        super().__init__(weights, accumulate)
+        self.similarity, self.age, self.count = similarity, age, count
+        self.sample, self.cosine = sample, cosine
         self.mean = np.zeros(BUCKETS)
         self.batches = self.hits = self.measured = 0
         self.agreement = 1.0
@@ -74,11 +83,11 @@ class CachedGradients(BackpropGradients):
         histogram = bigrams(batch.inputs)
         self.batches += 1
         self.mean += (histogram - self.mean) / self.batches
-        self.entries = [e for e in self.entries if step - e.step <= self.options.age]
+        self.entries = [e for e in self.entries if step - e.step <= self.age]
         found = self._similar(histogram)
         if found is None:
             return self._fresh(step, batch, objective, histogram)
-        number, sample = self.hits, self.options.sample
+        number, sample = self.hits, self.sample
         self.hits += 1
         if math.ceil(number * sample) < math.ceil((number + 1) * sample):
             result = self._fresh(step, batch, objective, histogram, found)
@@ -90,12 +99,12 @@ class CachedGradients(BackpropGradients):
             )
             given(self.parameters, found.gradients)
             found.uses += 1
-        self.entries = [e for e in self.entries if e.uses < self.options.count]
+        self.entries = [e for e in self.entries if e.uses < self.count]
         return result
 
     def _similar(self, histogram: Array) -> Entry | None:
         """The entry most like it, the newest of equals, if it is like enough."""
-        best, most = None, self.options.similarity
+        best, most = None, self.similarity
         for entry in self.entries:
             similarity = _cosine(histogram - self.mean, entry.histogram - self.mean)
             if similarity >= most:
@@ -125,7 +134,7 @@ class CachedGradients(BackpropGradients):
     def _measure(self, agreement: float) -> None:
         self.measured += 1
         self.agreement += (agreement - self.agreement) / min(self.measured, RECENT)
-        if self.measured >= MEASURED and self.agreement < self.options.cosine:
+        if self.measured >= MEASURED and self.agreement < self.cosine:
             self.off = True
             logging.getLogger("resnetbk").warning(
                 "cached gradients agree with fresh ones by a cosine of %.2f only; no more are reused "
