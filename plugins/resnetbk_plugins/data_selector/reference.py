@@ -32,7 +32,7 @@ def reference_losses(tokens: Array, layout: Layout, path: str) -> tuple[Array, P
     from resnetbk.kinds import Windows
     from resnetbk.training.device import find_device
     from resnetbk.training.objective import TOKENS_PER_PASS, objective
-    from resnetbk_plugins.initializer.source import identity, reading
+    from resnetbk_plugins.initializer.parent import identity, reading
 
     # assembling a model seeds torch, whose generators belong to the run that is being set up
     with torch.random.fork_rng(devices=range(torch.cuda.device_count())), torch.inference_mode():

@@ -26,6 +26,6 @@ class Backprop:
     accumulate: int = attrs.field(default=1, validator=ge(1))
 
     def build(self, *, weights: Sequence[Weight]) -> GradientStrategy:
-        from resnetbk_plugins.gradient_strategy.backprop_gradients import BackpropGradients
+        from resnetbk_plugins.gradient_strategy.backprop_module import BackpropGradients
 
         return BackpropGradients(weights, self.accumulate)

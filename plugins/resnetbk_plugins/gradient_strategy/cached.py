@@ -56,7 +56,7 @@ class Cached:
     accumulate: int = attrs.field(default=1, validator=ge(1))
 
     def build(self, *, weights: Sequence[Weight]) -> GradientStrategy:
-        from resnetbk_plugins.gradient_strategy.cached_gradients import CachedGradients
+        from resnetbk_plugins.gradient_strategy.cached_module import CachedGradients
 
         return CachedGradients(
             weights, self.similarity, self.age, self.count, self.sample, self.cosine, self.accumulate

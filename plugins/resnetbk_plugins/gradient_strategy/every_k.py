@@ -41,7 +41,7 @@ class EveryK:
 
     def build(self, *, weights: Sequence[Weight]) -> GradientStrategy:
         """Raises UserError for a name that no trainable weight has, and when all weights would be slow."""
-        from resnetbk_plugins.gradient_strategy.every_k_gradients import EveryKGradients
+        from resnetbk_plugins.gradient_strategy.every_k_module import EveryKGradients
 
         slow = [weight for weight in weights if set(parts_of(weight.name)) & set(self.slow)]
         known = {name for weight in weights for name in parts_of(weight.name)}

@@ -37,6 +37,6 @@ class Selective:
     accumulate: int = attrs.field(default=1, validator=ge(1))
 
     def build(self, *, weights: Sequence[Weight]) -> GradientStrategy:
-        from resnetbk_plugins.gradient_strategy.selective_gradients import SelectiveGradients
+        from resnetbk_plugins.gradient_strategy.selective_module import SelectiveGradients
 
         return SelectiveGradients(weights, self.keep, self.accumulate)

@@ -20,20 +20,20 @@ if TYPE_CHECKING:
 class Grow:
     """Deepens by copies of layers, and widens by copies of features; either, or both at once.
 
-    Deeper, from L layers to L': layer i starts as the source's layer
+    Deeper, from L layers to L': layer i starts as the parent's layer
         "stack"     i mod L, the whole stack again (Gong et al., 2019)
         "repeat"    floor(i L / L'), each layer again
         "identity"  as "repeat", but of equal neighbours only the first as it is: in the others all weights
                     called `output` are zero, so that they add nothing until they have learnt to (Wu et al.,
-                    2024, arXiv:2401.02415). Keeps the source's function.
+                    2024, arXiv:2401.02415). Keeps the parent's function.
 
     Wider, from D features to D' (Net2Net, Chen et al., 2015, arXiv:1511.05641): feature j is a copy of
     feature j mod D, and what a linear layer makes of a feature is shared out at random among its copies, each
-    output for itself, so that copies learn different things. Keeps the source's function when D divides D'
-    and no component cuts a row in other pieces than the source did: keep `chains` and the width of a head as
+    output for itself, so that copies learn different things. Keeps the parent's function when D divides D'
+    and no component cuts a row in other pieces than the parent did: keep `chains` and the width of a head as
     they were. Otherwise it is an approximate start. Sizes that do not follow the width are copied alike.
 
-    Whether the function was kept is measured on one short text, and logged. Cost, vocabulary and the source
+    Whether the function was kept is measured on one short text, and logged. Cost, vocabulary and the parent
     itself are treated as by `run`.
 
     path   the folder of the smaller run, relative to the working directory; `~` is your home
@@ -48,7 +48,7 @@ class Grow:
 
 
 class GrowInitializer:
-    """`parents`: what it cost to train the source, by folder, once it has initialized."""
+    """`parents`: what it cost to train the parent run, by folder, once it has initialized."""
 
     def __init__(self, options: Grow) -> None:
         self.options = options
@@ -57,13 +57,13 @@ class GrowInitializer:
     def initialize(self, model: nn.Module, tokenizer: Tokenizer, depth: int) -> list[str]:
         """Draws shares from torch's global generator.
 
-        Raises StorageError for a source that is none, or damaged; UserError for one that is not smaller.
+        Raises StorageError for a parent run that is none, or damaged; UserError for one that is not smaller.
         """
-        from resnetbk_plugins.initializer.grow_weights import deepened, difference, widened
-        from resnetbk_plugins.initializer.source import read_source
+        from resnetbk_plugins.initializer.grow_module import deepened, difference, widened
+        from resnetbk_plugins.initializer.parent import read_parent
         from resnetbk_plugins.initializer.transfer import shared_tokens, transfer
 
-        found = read_source(self.options.path)
+        found = read_parent(self.options.path)
         before, width = found.spec.model, _width(model)
         for name, small, large in (("depth", before.depth, depth), ("width", before.width, width)):
             if small > large:

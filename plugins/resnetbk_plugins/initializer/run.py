@@ -43,9 +43,9 @@ class Run:
     """Transfer: weights are matched by name and shape, vocabularies by the bytes that a token stands for.
     What has no match starts as its component built it; the log says what was loaded, what was not and why.
 
-    The source is read whole and checked before anything is copied; a resumed run reads it again, so it has
-    to stay. What it cost to train, with the runs that it started from itself, stands beside this run's own
-    cost, and a comparison charges it.
+    The parent run is read whole and checked before anything is copied; a resumed run reads it again, so it
+    has to stay. What it cost to train, with the runs that it started from itself, stands beside this run's
+    own cost, and a comparison charges it.
 
     path    the folder of the run, relative to the working directory; `~` is your home
     parts   which of "embedding", "trunk" (with the norm at its end) and "head" are loaded
@@ -64,21 +64,21 @@ class Run:
 
 
 class RunInitializer:
-    """`parents`: what it cost to train the source, by folder, once it has initialized."""
+    """`parents`: what it cost to train the parent run, by folder, once it has initialized."""
 
     def __init__(self, options: Run) -> None:
         self.options = options
         self.parents: ParentCosts = {}
 
     def initialize(self, model: nn.Module, tokenizer: Tokenizer, depth: int) -> list[str]:
-        """Raises StorageError for a source that is none, or damaged, or does not fit at all; UserError for
-        names in `freeze` and `rates` that the model does not have. Then no weight has been touched."""
-        from resnetbk_plugins.initializer.source import read_source
+        """Raises StorageError for a parent run that is none, or damaged, or does not fit at all; UserError
+        for names in `freeze` and `rates` that the model does not have. Then no weight has been touched."""
+        from resnetbk_plugins.initializer.parent import read_parent
         from resnetbk_plugins.initializer.transfer import transfer
 
         options = self.options
         self._check_names(model)
-        found = read_source(options.path)
+        found = read_parent(options.path)
         self.parents = found.parents
         lines = [found.line(), *transfer(model, tokenizer, found, found.weights, options.parts)]
         for name, parameter in model.named_parameters():

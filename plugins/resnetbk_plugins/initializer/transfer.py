@@ -11,7 +11,7 @@ from torch import Tensor
 
 from resnetbk.errors import StorageError
 from resnetbk.kinds import Tokenizer
-from resnetbk_plugins.initializer.source import Source
+from resnetbk_plugins.initializer.parent import ParentRun
 
 NAMED = 4
 """Tensors that a line names before it counts the others."""
@@ -21,11 +21,11 @@ PART = {"embedding": "embedding", "head": "head"}
 
 
 def transfer(
-    model: Any, tokenizer: Tokenizer, source: Source, weights: Mapping[str, Tensor], parts: Collection[str]
+    model: Any, tokenizer: Tokenizer, parent: ParentRun, weights: Mapping[str, Tensor], parts: Collection[str]
 ) -> list[str]:
     """Copies what fits; says in lines what did, what did not, and why.
 
-    weights  what is to be copied, by the names of `model`; their vocabulary is the source's
+    weights  what is to be copied, by the names of `model`; their vocabulary is the parent run's
     parts    of "embedding", "trunk" and "head"
 
     A table of tokens, and the head, take the rows of the tokens that both sides know, by their bytes; the
@@ -36,7 +36,7 @@ def transfer(
     """
     own: dict[str, Tensor] = model.state_dict()
     wanted = [name for name in own if PART.get(name.partition(".")[0], "trunk") in parts]
-    pairs = shared_tokens(tokenizer, source.tokenizer)
+    pairs = shared_tokens(tokenizer, parent.tokenizer)
     tables = _tables(model, own)
     account = _Account()
     for name in wanted:
@@ -49,7 +49,7 @@ def transfer(
         else:
             account.match(name, own[name], weights[name])
     if not account.values:
-        raise StorageError(f"train.start: {source.path}: nothing in it fits this model")
+        raise StorageError(f"train.start: {parent.path}: nothing in it fits this model")
     with torch.no_grad():
         for name, value in account.values.items():
             own[name].copy_(value)
@@ -131,7 +131,7 @@ class _Account:
         total = sum(tensor.numel() for tensor in own.values())
         lines = [f"loaded {len(self.values)} of {len(own)} tensors, {numbers / total:.1%} of their numbers"]
         for reason, names in (
-            ("not in the source", self.new),
+            ("not in the parent run", self.new),
             ("of another shape", self.shapes),
             ("about tokens, which differ", self.tokens),
         ):

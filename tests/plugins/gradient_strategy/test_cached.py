@@ -7,7 +7,7 @@ import torch
 from resnetbk.kinds import Batch
 from resnetbk.runs import state as states
 from resnetbk_plugins.gradient_strategy.cached import Cached
-from resnetbk_plugins.gradient_strategy.cached_gradients import BUCKETS, bigrams
+from resnetbk_plugins.gradient_strategy.cached_module import BUCKETS, bigrams
 from resnetbk_plugins.gradient_strategy.gradient_vectors import cosine, dot
 
 

@@ -9,7 +9,7 @@ import torch
 from resnetbk.errors import UserError
 from resnetbk.training.learner import Learner
 from resnetbk_plugins.initializer.grow import Grow
-from resnetbk_plugins.initializer.grow_weights import _copies, _shared, deepened
+from resnetbk_plugins.initializer.grow_module import _copies, _shared, deepened
 
 MIXERS = {
     "attention": ('{ use = "attention", heads = 2 }', '{ use = "attention", heads = 4 }'),
@@ -38,7 +38,7 @@ def apart(a, b) -> float:
 
 
 def verdict(caplog) -> str:
-    return next(r.getMessage() for r in caplog.records if "the source's function" in r.getMessage())
+    return next(r.getMessage() for r in caplog.records if "the parent run's function" in r.getMessage())
 
 
 @pytest.mark.parametrize("order", ["identity", "repeat", "stack"])

@@ -108,7 +108,7 @@ def test_other_shapes_and_new_parts_start_fresh_and_are_named(tmp_path, source, 
         expected = (source if known else fresh).model.state_dict()[name]
         assert torch.equal(tensor, expected), name
     lines = lines_of(caplog)
-    assert "not in the source: trunk.layers.2." in lines
+    assert "not in the parent run: trunk.layers.2." in lines
     assert "trunk.layers.0.channel.expand.weight (64, 16) there, (48, 16) here" in lines
 
 

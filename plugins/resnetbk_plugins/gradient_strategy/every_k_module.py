@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from resnetbk.kinds import Batch, BatchLoss, Weight
-from resnetbk_plugins.gradient_strategy.backprop_gradients import BackpropGradients
+from resnetbk_plugins.gradient_strategy.backprop_module import BackpropGradients
 
 
 class EveryKGradients(BackpropGradients):

@@ -12,7 +12,7 @@ import numpy as np
 from torch import Tensor
 
 from resnetbk.kinds import Batch, BatchLoss, Weight
-from resnetbk_plugins.gradient_strategy.backprop_gradients import BackpropGradients
+from resnetbk_plugins.gradient_strategy.backprop_module import BackpropGradients
 from resnetbk_plugins.gradient_strategy.gradient_vectors import (
     Gradients,
     cosine,

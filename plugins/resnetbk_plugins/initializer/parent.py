@@ -1,4 +1,4 @@
-"""The run that another one needs: read whole and checked before any of it is used."""
+"""A parent run, which another one starts from: read whole and checked before any of it is used."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from resnetbk.training.run_state import RunState
 
 
 @attrs.frozen(eq=False)
-class Source:
+class ParentRun:
     """A trained run at its latest checkpoint.
 
     weights  the model's tensors by name
@@ -68,7 +68,7 @@ def reading(key: str, path: str) -> Iterator[None]:
         raise StorageError(f"{key}: {path}: is not a run that this version can read ({cause})") from error
 
 
-def read_source(path: str) -> Source:
+def read_parent(path: str) -> ParentRun:
     """The run in the folder `path`; its components must be installed, or named by --registry
     or RESNETBK_REGISTRY.
 
@@ -84,4 +84,4 @@ def read_source(path: str) -> Source:
     for name, tensor in saved.model.items():
         if not torch.isfinite(tensor).all():
             raise StorageError(f"train.start: {at}: {name!r} is not finite")
-    return Source(path, state.step, spec, tokenizer, saved.model, state.training_cost())
+    return ParentRun(path, state.step, spec, tokenizer, saved.model, state.training_cost())

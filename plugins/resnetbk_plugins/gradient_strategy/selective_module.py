@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Sequence
 
 from resnetbk.kinds import Batch, BatchLoss, Weight
-from resnetbk_plugins.gradient_strategy.backprop_gradients import BackpropGradients
+from resnetbk_plugins.gradient_strategy.backprop_module import BackpropGradients
 from resnetbk_plugins.gradient_strategy.pieces import looked_at
 
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from resnetbk.model.assemble import assemble
 from resnetbk.training.weights import load_weights
-from resnetbk_plugins.initializer.source import Source
+from resnetbk_plugins.initializer.parent import ParentRun
 
 LAYER = re.compile(r"trunk\.layers\.([0-9]+)\.(.+)")
 TOKENS = 32
@@ -93,15 +93,15 @@ def _shared(x: Tensor, index: Tensor, size: int) -> Tensor:
 
 
 @torch.no_grad()
-def difference(model: Any, source: Source) -> str:
-    """Says how far the logits of a model and of its source are apart. Leaves torch's generators alone."""
+def difference(model: Any, parent: ParentRun) -> str:
+    """Says how far the logits of a model and of its parent run are apart. Leaves torch's generators alone."""
     with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
-        small = assemble(source.spec.model, vocabulary=source.tokenizer.vocabulary, seed=0)
-        load_weights(small, source.weights, source.path)  # type: ignore[arg-type]
-        tokens = torch.randint(source.tokenizer.vocabulary, (1, min(TOKENS, source.spec.data.window)))
+        small = assemble(parent.spec.model, vocabulary=parent.tokenizer.vocabulary, seed=0)
+        load_weights(small, parent.weights, parent.path)  # type: ignore[arg-type]
+        tokens = torch.randint(parent.tokenizer.vocabulary, (1, min(TOKENS, parent.spec.data.window)))
         training = model.training
         logits, expected = model.eval()(tokens).logits, small.eval()(tokens).logits
         model.train(training)
     apart = float((logits - expected).abs().max()) / max(float(expected.std()), 1e-12)
     verdict = "keeps" if apart <= KEPT else "does not keep"
-    return f"{verdict} the source's function: logits differ by up to {apart:.2g} of their spread"
+    return f"{verdict} the parent run's function: logits differ by up to {apart:.2g} of their spread"
