@@ -50,7 +50,7 @@ class Muon:
     final: float = attrs.field(default=0.0, validator=share)
 
     def build(self, *, weights: Sequence[Weight]) -> Optimizer:
-        from resnetbk_plugins.optimizer.muon_update import MuonUpdate
+        from resnetbk_plugins.optimizer.muon_module import MuonUpdate
         from resnetbk_plugins.optimizer.updates import AdagradUpdate, AdamWUpdate, ScheduledUpdates
 
         updates: dict[str, Update] = {

@@ -5,9 +5,9 @@ import torch
 from torch import Tensor, nn
 
 from resnetbk.kinds import Weight
-from resnetbk_plugins.optimizer import muon_update
+from resnetbk_plugins.optimizer import muon_module
 from resnetbk_plugins.optimizer.muon import Muon
-from resnetbk_plugins.optimizer.muon_update import MuonUpdate, orthogonalized
+from resnetbk_plugins.optimizer.muon_module import MuonUpdate, orthogonalized
 
 SHAPES = [(16, 16), (16, 16), (64, 16), (16, 64), (16, 16), (24, 24)]
 
@@ -22,7 +22,7 @@ def with_gradients(seed: int = 0) -> list[Weight]:
 
 @pytest.fixture(params=[torch.float32, torch.bfloat16], ids=str)
 def dtype(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> torch.dtype:
-    monkeypatch.setattr(muon_update, "_dtype", lambda device: request.param)
+    monkeypatch.setattr(muon_module, "_dtype", lambda device: request.param)
     return request.param
 
 
@@ -57,7 +57,7 @@ def test_matrices_alike_are_iterated_together_with_the_result_of_each_alone(
         calls.append(tuple(matrices.shape))
         return plain(matrices)
 
-    monkeypatch.setattr(muon_update, "orthogonalized", counted)
+    monkeypatch.setattr(muon_module, "orthogonalized", counted)
     together, alone, halves = with_gradients(), with_gradients(), with_gradients()
     update = MuonUpdate(0.1, 0.9, 0.0)
     with torch.no_grad():
@@ -66,7 +66,7 @@ def test_matrices_alike_are_iterated_together_with_the_result_of_each_alone(
         for weight in alone:
             MuonUpdate(0.1, 0.9, 0.0).apply([weight], 1.0)
         calls.clear()
-        monkeypatch.setattr(muon_update, "BLOCK", 2 * 16 * 16)
+        monkeypatch.setattr(muon_module, "BLOCK", 2 * 16 * 16)
         MuonUpdate(0.1, 0.9, 0.0).apply(halves, 1.0)
         assert sorted(calls) == [(2, 16, 16), (16, 16), (16, 64), (16, 64), (24, 24)]
     for one, other, half in zip(together, alone, halves, strict=True):
