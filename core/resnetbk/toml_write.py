@@ -19,26 +19,26 @@ def dumps(tree: Mapping[str, Any], headers: int = 1) -> str:
 
 def inline(value: Any) -> str:
     """A value as it stands behind `key =`, in one line."""
-    return item(value).as_string()
+    return _item(value).as_string()
 
 
-def item(value: Any) -> Item:
+def _item(value: Any) -> Item:
     """`inline`, for a document of tomlkit."""
     import tomlkit
 
     if isinstance(value, (list, tuple)):
         array = tomlkit.array()
-        array.extend(map(item, value))
+        array.extend(map(_item, value))
         return array
     if isinstance(value, Mapping) and value:
         table = tomlkit.inline_table().add(tomlkit.ws(" "))
         for key, below in value.items():
-            table.append(key, item(below))
+            table.append(key, _item(below))
         return table.add(tomlkit.ws(" "))
     return tomlkit.inline_table() if isinstance(value, Mapping) else tomlkit.item(value)
 
 
 def _table(tree: Mapping[str, Any], headers: int) -> dict[str, Any]:
     below = {key: value for key, value in tree.items() if headers and isinstance(value, Mapping)}
-    values = {key: item(value) for key, value in tree.items() if key not in below}
+    values = {key: _item(value) for key, value in tree.items() if key not in below}
     return values | {key: _table(value, headers - 1) for key, value in below.items()}
