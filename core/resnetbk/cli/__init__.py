@@ -163,6 +163,7 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def _run(arguments: list[str] | None) -> int:
+    stdout = sys.stdout
     try:
         code = cli.main(arguments, prog_name="resnetbk", standalone_mode=False)
         return code if isinstance(code, int) else 0
@@ -183,7 +184,8 @@ def _run(arguments: list[str] | None) -> int:
     except KeyboardInterrupt:
         return _say("interrupted", 130)
     except (Exception, SystemExit) as error:
-        if isinstance(error.__context__, BrokenPipeError):  # click ends the program itself then
+        # The reader of our output left: rich exits then, and click exits after it has replaced the stream.
+        if isinstance(error.__context__, BrokenPipeError) or sys.stdout is not stdout:
             return _silence()
         traceback.print_exc()
         return _say("this is a bug in resnetbk or in a plugin: please report it with the lines above", 1)

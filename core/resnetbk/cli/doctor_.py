@@ -57,7 +57,7 @@ def _plugin(registry: Registry, plugin: Plugin) -> int:
     from resnetbk.errors import UserError
 
     if plugin.error or plugin.manifest is None:
-        click.echo(f"plugin   {plugin.name} {plugin.version}: left out: {plugin.error}")
+        click.echo(f"plugin   {plugin.name} {plugin.version}".rstrip() + f": left out: {plugin.error}")
         return int(not plugin.blocked)
     entries, broken = plugin.manifest.entries, []
     for entry in entries:
@@ -74,7 +74,7 @@ def _plugin(registry: Registry, plugin: Plugin) -> int:
         broken.append(f"  {error}")
     verbs = sum(entry.kind == VERB for entry in entries)
     counts = f"{len(entries) - verbs} components" + f" and {verbs} verbs" * bool(verbs)
-    click.echo(f"plugin   {plugin.name} {plugin.version}: {counts} from {plugin.path}")
+    click.echo(f"plugin   {plugin.name} {plugin.version}".rstrip() + f": {counts} from {plugin.path}")
     for line in broken:
         click.echo(line)
     return len(broken)

@@ -42,9 +42,7 @@ def command(registry: Registry, kind: str | None, as_json: bool) -> None:
     else:
         _print(entries, defaults, kind)
     for plugin in registry.broken():
-        click.echo(
-            printable(f"warning: plugin {plugin.name} {plugin.version} is left out: {plugin.error}"), err=True
-        )
+        click.echo(printable(f"warning: {plugin} is left out: {plugin.error}"), err=True)
 
 
 def _print(entries: Sequence[Entry], defaults: Collection[Entry], kind: str | None) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
+import sys
 
 import pytest
 import tiny
@@ -99,6 +101,16 @@ def test_diff_tells_the_mistakes_of_both(call, tmp_path):
     for name in ("a", "b"):
         (tmp_path / f"{name}.toml").write_text("nonsense = 1\n")
     refused(call("diff", tmp_path / "a.toml", tmp_path / "b.toml"), "a.toml:1", "b.toml:1")
+
+
+@pytest.mark.parametrize("words", [["--help"], ["list"], ["show", "bk-causal"]])
+def test_a_reader_that_leaves_ends_us_without_a_word(words):
+    reading, writing = os.pipe()
+    os.close(reading)
+    with os.fdopen(writing, "wb") as output:
+        command = [sys.executable, "-c", "from resnetbk.cli import main; main()", *words]
+        done = subprocess.run(command, stdout=output, stderr=subprocess.PIPE, check=False)
+    assert (done.returncode, done.stderr) == (141, b"")
 
 
 PARTS = """
