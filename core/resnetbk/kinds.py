@@ -14,7 +14,7 @@ run is done, in [0, 1). What it keeps of that has to be a pure function of it, o
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar
 
 import attrs
 
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     Array = np.ndarray[Any, Any]
+    AnyTensor = TypeVar("AnyTensor", bound=Tensor)
 
 State = dict[str, "Tensor"]
 """What a streaming component carries from one token to the next: tensors that lead with B."""
@@ -402,14 +403,33 @@ class GradientStrategy(Protocol):
     def restore(self, state: dict[str, Any]) -> None: ...
 
 
+Role = Literal["matrix", "vector", "table", "convolution", "scalar"]
+"""What a weight is, as its component says by `with_role`; nothing is guessed from its shape.
+
+    matrix       maps one space to another: a Linear's weight
+    vector       a number or more for each channel, head or chain: gains, biases, rates
+    table        a row for each token, n-gram or position: embeddings and the head
+    convolution  taps along the sequence
+    scalar       one number
+
+torch's own modules need not say it (Linear, Embedding, EmbeddingBag, Conv). A weight of which nothing is said
+is a vector. Optimizers go by it: weight decay is for matrices and tables, orthogonal updates for matrices.
+"""
+
+
+def with_role(parameter: AnyTensor, role: Role) -> AnyTensor:
+    """The same parameter, which says its role."""
+    parameter.role = role  # type: ignore[attr-defined]
+    return parameter
+
+
 @attrs.frozen(eq=False)
 class Weight:
-    """A trainable parameter and its role: `matrix` (2-D, inside a layer), `embedding` (anything of the
-    embedding), `head`, or `vector` (all else). Its learning rate is `rate` times what it would be."""
+    """A trainable parameter and its role. Its learning rate is `rate` times what it would be."""
 
     name: str
     parameter: nn.Parameter
-    role: str
+    role: Role
     rate: float = 1.0
 
 

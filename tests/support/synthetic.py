@@ -6,7 +6,7 @@ import attrs
 import torch
 from torch import Tensor, nn
 
-from resnetbk.kinds import Exit, Finished, Keep, Rows, Stack
+from resnetbk.kinds import Exit, Finished, Keep, Rows, Stack, with_role
 from resnetbk.model.language_model import LanguageModel
 from resnetbk.model.layer import Layer
 from resnetbk.model.trunk import Trunk
@@ -54,7 +54,7 @@ class Square(nn.Module):
 class Table(nn.Module):
     def __init__(self) -> None:
         super().__init__()
-        self.weight = nn.Parameter(torch.randn(VOCABULARY, WIDTH))
+        self.weight = with_role(nn.Parameter(torch.randn(VOCABULARY, WIDTH)), "table")
 
     def forward(self, tokens: Tensor, position: Tensor) -> Tensor:
         return self.weight[tokens]

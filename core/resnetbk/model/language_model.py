@@ -7,9 +7,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from resnetbk.kinds import Embedding, Penalties, Weight
+from resnetbk.kinds import Embedding, Penalties, Weight, with_role
 from resnetbk.model.layer import norm
 from resnetbk.model.trunk import LayerStatistics, StreamState, Trunk
+from resnetbk.model.weights import weights
 
 
 @attrs.frozen(eq=False)
@@ -53,6 +54,7 @@ class LanguageModel(nn.Module):
         self.head: nn.Linear | None = None
         if not tie:
             self.head = nn.Linear(width, vocabulary, bias=False)
+            with_role(self.head.weight, "table")
             nn.init.zeros_(self.head.weight)  # starts at the uniform guess, and learns from the first step
 
     def forward(self, tokens: Tensor) -> Output:
@@ -94,19 +96,8 @@ class LanguageModel(nn.Module):
 
     def weights(self) -> list[Weight]:
         """The trainable parameters with their roles, in a fixed order."""
-        return [
-            Weight(name, parameter, _role(name, parameter), getattr(parameter, "rate", 1.0))
-            for name, parameter in self.named_parameters()
-            if parameter.requires_grad
-        ]
+        return weights(self)
 
     def parameter_count(self) -> int:
         """Trainable parameters, shared ones once."""
         return sum(parameter.numel() for parameter in self.parameters() if parameter.requires_grad)
-
-
-def _role(name: str, parameter: nn.Parameter) -> str:
-    first = name.split(".")[0]
-    if first in ("embedding", "head"):
-        return first
-    return "matrix" if parameter.ndim == 2 else "vector"

@@ -63,6 +63,7 @@ _MODEL = (
     Check(ragged, "ragged"),
     Check(model.seeds, "deterministic"),
     Check(model.gradients),
+    Check(model.roles),
     Check(model.saved),
     Check(model.half_precision),
     Check(model.skipped),

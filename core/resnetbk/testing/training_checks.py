@@ -13,7 +13,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from resnetbk.hooks import HOOKS, manager
-from resnetbk.kinds import Batch, BatchLoss, Weight
+from resnetbk.kinds import Batch, BatchLoss, Weight, with_role
+from resnetbk.model.weights import weights
 from resnetbk.testing.subject import DEPTH, Subject, kept, require, same, seeded, text
 
 STEPS = 12
@@ -27,20 +28,19 @@ class Toy(nn.Module):
         source = torch.Generator().manual_seed(2)
         self.embedding = nn.Embedding(256, 8)
         self.trunk = nn.ModuleDict({"layers": nn.ModuleList([nn.Linear(8, 8)])})
+        self.taps = with_role(nn.Parameter(torch.empty(2, 8)), "convolution")
         self.head = nn.Linear(8, 256, bias=False)
+        with_role(self.head.weight, "table")
         with torch.no_grad():
             for parameter in self.parameters():
                 parameter.copy_(0.3 * torch.randn(parameter.shape, generator=source))
 
     def weights(self) -> list[Weight]:
-        roles = {"embedding": "embedding", "head": "head"}
-        return [
-            Weight(name, p, roles.get(name.partition(".")[0], "matrix" if p.ndim == 2 else "vector"))
-            for name, p in self.named_parameters()
-        ]
+        return weights(self)
 
     def objective(self, batch: Batch) -> BatchLoss:
         x = self.embedding(batch.inputs)
+        x = x * self.taps[1] + F.pad(x[:, :-1], (0, 0, 1, 0)) * self.taps[0]
         layers: Any = self.trunk["layers"]
         for layer in layers:
             x = x + torch.tanh(layer(x))

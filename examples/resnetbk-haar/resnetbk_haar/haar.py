@@ -8,7 +8,7 @@ from attrs.validators import and_, ge, le
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from resnetbk.kinds import State
+from resnetbk.kinds import State, with_role
 
 
 @attrs.frozen(kw_only=True)
@@ -36,7 +36,9 @@ class HaarMixer(nn.Module):
         self.levels = levels
         self.value = nn.Linear(width, channels, bias=False)
         self.gate = nn.Linear(width, channels)
-        self.weights = nn.Parameter(torch.randn(levels + 1, 1, channels) / (levels + 1) ** 0.5)
+        self.weights = with_role(
+            nn.Parameter(torch.randn(levels + 1, channels) / (levels + 1) ** 0.5), "vector"
+        )
         self.output = nn.Linear(channels, width, bias=False)
         for layer in (self.value, self.gate):
             nn.init.normal_(layer.weight, std=width**-0.5)
@@ -63,11 +65,11 @@ class HaarMixer(nn.Module):
         """(B, D) -> (B, D): what `forward` gives at that row."""
         value = self.value(x)
         last = torch.cat([state["last"][:, 1:], value[:, None].to(state["last"].dtype)], 1)
-        mixed = self.weights[-1, 0] * value
+        mixed = self.weights[-1] * value
         for level in range(self.levels):
             scale = 2**level
             near, far = last[:, -scale:], last[:, -2 * scale : -scale]
-            mixed = mixed + self.weights[level, 0] * (near.sum(1) - far.sum(1)) / scale
+            mixed = mixed + self.weights[level] * (near.sum(1) - far.sum(1)) / scale
         return self.output(mixed * torch.sigmoid(self.gate(x))), {"last": last}
 
 

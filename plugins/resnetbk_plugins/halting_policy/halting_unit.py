@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from resnetbk.kinds import Rows, Stack
+from resnetbk.kinds import Rows, Stack, with_role
 from resnetbk.model.rows import real_rows
 
 NARROWEST = 8
@@ -16,18 +16,14 @@ NARROWEST = 8
 
 
 class HaltingUnit(nn.Module):
-    """One logit a row: readout . gelu(hidden(norm(row))) + bias. It reads no other row.
-
-    The readout is a vector and no 1 x H matrix, for an optimizer that makes updates of matrices orthogonal
-    would give each of its steps the same size.
-    """
+    """One logit a row: readout . gelu(hidden(norm(row))) + bias. It reads no other row."""
 
     def __init__(self, width: int, hidden: int, bias: float) -> None:
         super().__init__()
         self.norm = nn.RMSNorm(width)
         self.hidden = nn.Linear(width, hidden)
-        self.readout = nn.Parameter(torch.empty(hidden).uniform_(-1, 1) * hidden**-0.5)
-        self.bias = nn.Parameter(torch.full((1,), bias))
+        self.readout = with_role(nn.Parameter(torch.empty(hidden).uniform_(-1, 1) * hidden**-0.5), "vector")
+        self.bias = with_role(nn.Parameter(torch.full((1,), bias)), "scalar")
 
     def forward(self, x: Tensor) -> Tensor:
         """(R, D) -> (R,) in the precision of the weights, under autocast too: what is compared must not be

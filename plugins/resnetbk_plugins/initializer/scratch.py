@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 class Scratch:
     """Leaves the weights as the components built them, or redraws them by GPT-2's scheme.
 
-    With `std`, every matrix and embedding is drawn from N(0, std^2), those that end a residual branch
+    With `std`, every matrix and table is drawn from N(0, std^2), those that end a residual branch
     (`...output.weight`) from N(0, std^2 / (2 depth)) so that the sum over the 2 depth branches keeps its
     scale, and biases are zero (Radford et al., 2019, section 2.3; std 0.02). What a component built
     constant was meant so and stays: normalisation gains, a halting bias below zero, hashed tables and a
@@ -43,11 +43,13 @@ class ScratchInitializer:
             return ["weights as their components built them"]
         from torch import nn
 
+        from resnetbk.model.weights import roles_said
+
         output_std = self.std / math.sqrt(2 * depth)
         drawn = outputs = 0
-        for name, parameter in model.named_parameters():
+        for name, parameter, role in roles_said(model):
             kind = name.rpartition(".")[2]
-            if kind == "weight" and parameter.ndim == 2:
+            if kind == "weight" and role in ("matrix", "table"):
                 if name.endswith("output.weight"):
                     nn.init.normal_(parameter, std=output_std)
                     outputs += 1

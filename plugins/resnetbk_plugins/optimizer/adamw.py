@@ -29,7 +29,7 @@ class AdamW:
     lr            peak rate
     betas         how much of the two moments is kept at each step
     eps           added to the root of the second moment
-    weight_decay  times the rate, taken off matrices and embeddings at each step; vectors keep theirs
+    weight_decay  times the rate, taken off matrices and tables at each step; no other role decays
     table_lr      peak rate of Adagrad (Duchi et al., 2011) for tables whose gradients are sparse
     warmup, decay, decay_share, final  the schedule of all rates: see `Schedule`
     """

@@ -24,16 +24,16 @@ if TYPE_CHECKING:
 
 @attrs.frozen(kw_only=True)
 class Muon:
-    """Muon (Jordan et al., 2024) for the matrices inside layers, AdamW for all else.
+    """Muon (Jordan et al., 2024) for the matrices inside layers, AdamW for all other roles.
 
     An update of a matrix has singular values near 1 times `lr`, times sqrt(rows / columns) when rows
     outnumber columns: Jordan's original scaling, under which one `lr` serves all widths.
 
     lr            peak rate of the matrices, and the rate that is reported
     momentum      of the matrices, in Nesterov's form
-    adam_lr       peak rate of AdamW, for embeddings, head and vectors
+    adam_lr       peak rate of AdamW, for tables, vectors, convolutions and scalars
     betas         of AdamW: how much of the two moments is kept at each step
-    weight_decay  times the rate, taken off matrices and embeddings at each step; vectors keep theirs
+    weight_decay  times the rate, taken off matrices and tables at each step; no other role decays
     table_lr      peak rate of Adagrad (Duchi et al., 2011) for tables whose gradients are sparse
     warmup, decay, decay_share, final  the schedule of all rates: see `Schedule`
     """

@@ -24,7 +24,7 @@ BLOCK = 2**19
 
 
 class MuonUpdate:
-    """Muon (Jordan et al., 2024, kellerjordan.github.io/posts/muon) for 2-D parameters."""
+    """Muon (Jordan et al., 2024, kellerjordan.github.io/posts/muon) for matrices."""
 
     def __init__(self, rate: float, momentum: float, weight_decay: float) -> None:
         self.rate, self.momentum, self.weight_decay = rate, momentum, weight_decay

@@ -18,6 +18,9 @@ from resnetbk.errors import StorageError
 from resnetbk.kinds import Weight
 from resnetbk_plugins.optimizer.schedule import Schedule
 
+DECAYED = ("matrix", "table")
+"""Roles of the weights that weight decay is for."""
+
 
 class Update(Protocol):
     """One rule of update. `state` holds tensors by weight name, from the first gradient of each on."""
@@ -30,9 +33,8 @@ class Update(Protocol):
 
 
 class ScheduledUpdates:
-    """An optimizer: each weight goes to the update that `route` names, tables to `adagrad`.
-
-    A table is a parameter whose gradient is sparse, or whose attribute `sparse_gradient` is True. The
+    """An optimizer: each weight goes to the update that `route` names, those of sparse gradients to
+    `adagrad`: the gradient is a sparse tensor, or the parameter's attribute `sparse_gradient` is True. The
     rate reported is `rate` times the schedule's factor; each weight's is times its own `Weight.rate`.
     """
 
@@ -57,7 +59,7 @@ class ScheduledUpdates:
         shares: dict[tuple[str, float], list[Weight]] = {}
         for weight in self.weights:
             if weight.parameter.grad is not None:
-                name = "adagrad" if _table(weight) else self.route(weight)
+                name = "adagrad" if _sparse(weight) else self.route(weight)
                 shares.setdefault((name, weight.rate), []).append(weight)
         for (name, rate), weights in shares.items():
             self.updates[name].apply(weights, factor * rate)
@@ -90,21 +92,21 @@ class ScheduledUpdates:
             }
 
 
-def _table(weight: Weight) -> bool:
+def _sparse(weight: Weight) -> bool:
     grad = weight.parameter.grad
     return (grad is not None and grad.is_sparse) or getattr(weight.parameter, "sparse_gradient", False)
 
 
 class AdamWUpdate:
-    """AdamW; weight decay on parameters of two and more dimensions."""
+    """AdamW; weight decay on the roles in DECAYED."""
 
     def __init__(self, rate: float, betas: tuple[float, float], eps: float, weight_decay: float) -> None:
         self.rate, self.betas, self.eps, self.weight_decay = rate, betas, eps, weight_decay
         self.state: dict[str, dict[str, Tensor]] = {}
 
     def apply(self, weights: Sequence[Weight], factor: float) -> None:
-        decayed = [weight for weight in weights if weight.parameter.ndim >= 2]
-        others = [weight for weight in weights if weight.parameter.ndim < 2]
+        decayed = [weight for weight in weights if weight.role in DECAYED]
+        others = [weight for weight in weights if weight.role not in DECAYED]
         for group, weight_decay in ((decayed, self.weight_decay), (others, 0.0)):
             states = [self._state(weight) for weight in group]
             adamw(

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from resnetbk.kinds import Rows, Stack, State
+from resnetbk.kinds import Rows, Stack, State, with_role
 from resnetbk.model.rows import Packing, real_rows
 
 POOLED = 4
@@ -25,8 +25,8 @@ class BoundaryResolution(nn.Module):
         super().__init__()
         self.stacks = stacks
         self.longest = longest
-        self.pool = nn.Parameter(torch.eye(width).repeat(1, POOLED) / POOLED)
-        self.spread = nn.Parameter(torch.zeros(width, width))
+        self.pool = with_role(nn.Parameter(torch.eye(width).repeat(1, POOLED) / POOLED), "matrix")
+        self.spread = with_role(nn.Parameter(torch.zeros(width, width)), "matrix")
 
     def down(self, level: int, rows: Rows, tokens: Tensor) -> Rows:
         """(B, N, D) -> (B, W, D): as many rows as the sequence with the most boundaries has."""

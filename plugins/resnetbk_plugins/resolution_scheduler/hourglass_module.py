@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 
 import attrs
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from resnetbk.kinds import Rows, Stack, State
+from resnetbk.kinds import Role, Rows, Stack, State, with_role
 
 
 class HourglassResolution(nn.Module):
@@ -31,11 +32,10 @@ class HourglassResolution(nn.Module):
         self.stacks = stacks
         self.factors = factors
         self.steps = tuple(math.prod(factors[:level]) for level in range(len(factors)))
-        # of three dimensions, since they are no matrices to orthogonalise
-        self.pool = nn.ParameterList(torch.full((k, 1, width), 1.0 / k) for k in factors)
-        self.spread = nn.ParameterList(torch.ones(k, 1, width) for k in factors)
-        self.pooled = nn.ParameterList(torch.eye(width) for _ in factors)
-        self.read = nn.ParameterList(torch.zeros(width, width) for _ in factors)
+        self.pool = _weights("convolution", (torch.full((k, width), 1.0 / k) for k in factors))
+        self.spread = _weights("convolution", (torch.ones(k, width) for k in factors))
+        self.pooled = _weights("matrix", (torch.eye(width) for _ in factors))
+        self.read = _weights("matrix", (torch.zeros(width, width) for _ in factors))
 
     def down(self, level: int, rows: Rows, tokens: Tensor) -> Rows:
         """(B, M, D) -> (B, ceil(M / k), D), at the positions of fine rows 0, k, 2k, .."""
@@ -52,7 +52,7 @@ class HourglassResolution(nn.Module):
         """fine.x + what each row reads, (B, M, D). A row alone (M = 1) knows its place by its position."""
         k = self.factors[level - 1]
         count, width = fine.x.shape[1:]
-        scale = self.spread[level - 1][:, 0]
+        scale = self.spread[level - 1]
         read = F.linear(F.rms_norm(coarse.x, (width,)), self.read[level - 1])
         if count == 1:
             read = read * scale[fine.position // self.steps[level - 1] % k]
@@ -63,7 +63,7 @@ class HourglassResolution(nn.Module):
     def initial_state(self, batch: int) -> State:
         """For each level the k - 1 fine rows before the first: zeros."""
         return {
-            f"before{level}": weight.new_zeros(batch, len(weight) - 1, weight.shape[2])
+            f"before{level}": weight.new_zeros(batch, len(weight) - 1, weight.shape[1])
             for level, weight in enumerate(self.pool, start=1)
         }
 
@@ -78,5 +78,9 @@ class HourglassResolution(nn.Module):
 
     def _pooled(self, level: int, windows: Tensor) -> Tensor:
         """(..., k, D) -> (..., D)."""
-        mixed = (windows * self.pool[level - 1][:, 0]).sum(-2)
+        mixed = (windows * self.pool[level - 1]).sum(-2)
         return F.linear(mixed, self.pooled[level - 1])
+
+
+def _weights(role: Role, tensors: Iterable[Tensor]) -> nn.ParameterList:
+    return nn.ParameterList(with_role(nn.Parameter(tensor), role) for tensor in tensors)

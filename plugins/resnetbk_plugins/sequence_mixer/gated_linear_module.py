@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from resnetbk.kinds import State
+from resnetbk.kinds import State, with_role
 from resnetbk_plugins.sequence_mixer.short_convolution import ShortConvolution
 
 
@@ -26,7 +26,7 @@ class DecayingStates(nn.Module):
         self.gate = nn.Linear(width, width, bias=False)
         self.step_size = nn.Linear(width, heads)
         # Mamba-2's start: rates 1 to 16, step sizes spread over 0.001 to 0.1
-        self.log_rate = nn.Parameter(torch.linspace(1, 16, heads).log())
+        self.log_rate = with_role(nn.Parameter(torch.linspace(1, 16, heads).log()), "vector")
         # no scale of its own: the output projection has one for each feature
         self.norm = nn.RMSNorm(width // heads, elementwise_affine=False)
         self.output = nn.Linear(width, width, bias=False)

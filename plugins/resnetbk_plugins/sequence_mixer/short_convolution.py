@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from resnetbk.kinds import with_role
 from resnetbk_plugins.kernels import causal_convolution
 
 
@@ -14,7 +15,7 @@ class ShortConvolution(nn.Module):
 
     def __init__(self, width: int, size: int) -> None:
         super().__init__()
-        self.weight = nn.Parameter(torch.zeros(size, width))  # newest row last
+        self.weight = with_role(nn.Parameter(torch.zeros(size, width)), "convolution")  # newest row last
         with torch.no_grad():
             self.weight[-1] = 1.0
 

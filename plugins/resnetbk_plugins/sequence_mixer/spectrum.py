@@ -8,6 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from resnetbk.kinds import with_role
+
 
 class Spectrum(nn.Module):
     """Energies E and eta of C chains, both learned; eta = softplus(raw) stays positive by construction.
@@ -19,9 +21,11 @@ class Spectrum(nn.Module):
 
     def __init__(self, chains: int, spread: float, eta_low: float, eta_high: float) -> None:
         super().__init__()
-        self.energy = nn.Parameter(torch.linspace(-spread, spread, chains))
+        self.energy = with_role(nn.Parameter(torch.linspace(-spread, spread, chains)), "vector")
         low, high = (eta + math.log(-math.expm1(-eta)) for eta in (eta_low, eta_high))
-        self.raw_eta = nn.Parameter(torch.linspace(low, high, chains))  # eta = softplus(raw_eta)
+        self.raw_eta = with_role(
+            nn.Parameter(torch.linspace(low, high, chains)), "vector"
+        )  # eta = softplus(raw_eta)
 
     def site(self, potential: Tensor) -> tuple[Tensor, Tensor]:
         """(..., C) -> potential + E and eta (C,), in at least float32: ratios amplify what half precision

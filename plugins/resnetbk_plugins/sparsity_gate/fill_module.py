@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 import resnetbk_plugins.kernels  # noqa: F401  (registers the operators)
-from resnetbk.kinds import Keep, State
+from resnetbk.kinds import Keep, State, with_role
 
 
 class Fill(nn.Module):
@@ -25,9 +25,9 @@ class Fill(nn.Module):
     def __init__(self, layers: Iterable[int], width: int, size: int) -> None:
         super().__init__()
         self.size = size
-        # (size, 1, width), newest row last; three dimensions, since they are no matrix to orthogonalise
-        weights = {str(layer): nn.Parameter(torch.zeros(size, 1, width)) for layer in layers if size}
-        self.weights = nn.ParameterDict(weights)
+        self.weights = nn.ParameterDict()  # (size, width) each, newest row last
+        for layer in layers if size else ():
+            self.weights[str(layer)] = with_role(nn.Parameter(torch.zeros(size, width)), "convolution")
 
     def forward(self, layer: int, before: Tensor, after: Tensor, computed: Tensor) -> Tensor:
         """(B, M, D), (B, M, D), (B, M) bool -> (B, M, D), `after` wherever it was computed."""
@@ -43,7 +43,7 @@ class Fill(nn.Module):
     def initial_state(self, batch: int) -> State:
         """For each layer the last `size` updates, (B, size, D), of which there are none yet."""
         return {
-            _name(layer): weight.new_zeros(batch, self.size, weight.shape[2])
+            _name(layer): weight.new_zeros(batch, self.size, weight.shape[1])
             for layer, weight in self.weights.items()
         }
 
@@ -63,7 +63,7 @@ class Fill(nn.Module):
         return torch.addcmul(after.to(mixed.dtype), mixed[:, None], left).to(after.dtype), state
 
     def _weight(self, layer: int, rows: Tensor) -> Tensor:
-        weight: Tensor = self.weights[str(layer)][:, 0]
+        weight: Tensor = self.weights[str(layer)]
         return weight.to(torch.promote_types(rows.dtype, torch.float32))
 
 

@@ -7,7 +7,7 @@ from statistics import NormalDist
 import torch
 from torch import Tensor, nn
 
-from resnetbk.kinds import Keep, Rows
+from resnetbk.kinds import Keep, Rows, with_role
 from resnetbk_plugins.kernels.noise import drawn
 from resnetbk_plugins.sparsity_gate.fill_module import FilledGate
 from resnetbk_plugins.sparsity_gate.judging import one, projected, real
@@ -22,11 +22,11 @@ class Importance(nn.Module):
 
     def __init__(self, width: int, hidden: int, density: float) -> None:
         super().__init__()
-        self.hidden = nn.Parameter(torch.randn(hidden, width) * width**-0.5)
+        self.hidden = with_role(nn.Parameter(torch.randn(hidden, width) * width**-0.5), "matrix")
         signs = torch.ones(hidden)
         signs[1::2] = -1  # so that means cancel, for an even width
-        self.output = nn.Parameter(signs * SPREAD * (2 / hidden) ** 0.5)
-        self.bias = nn.Parameter(torch.tensor(SPREAD * NormalDist().inv_cdf(density)))
+        self.output = with_role(nn.Parameter(signs * SPREAD * (2 / hidden) ** 0.5), "vector")
+        self.bias = with_role(nn.Parameter(torch.tensor(SPREAD * NormalDist().inv_cdf(density))), "scalar")
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, M, D) -> (B, M), fp32 or better."""

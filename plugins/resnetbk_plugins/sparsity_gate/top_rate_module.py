@@ -8,7 +8,7 @@ from statistics import NormalDist
 import torch
 from torch import Tensor, nn
 
-from resnetbk.kinds import Keep, Rows
+from resnetbk.kinds import Keep, Rows, with_role
 from resnetbk_plugins.sparsity_gate.fill_module import FilledGate
 from resnetbk_plugins.sparsity_gate.judging import one, projected, real
 
@@ -27,7 +27,7 @@ class Score(nn.Module):
     def __init__(self, width: int, density: float) -> None:
         super().__init__()
         self.density = density
-        self.weight = nn.Parameter(torch.randn(width) * width**-0.5)
+        self.weight = with_role(nn.Parameter(torch.randn(width) * width**-0.5), "vector")
         self.register_buffer("threshold", torch.tensor(-NormalDist().inv_cdf(density)))
 
     def forward(self, x: Tensor) -> Tensor:

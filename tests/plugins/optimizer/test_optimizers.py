@@ -1,14 +1,15 @@
 """What both optimizers promise: the published updates, exact resume, and tables by Adagrad."""
 
 import copy
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import torch
 from torch import nn
 
 from resnetbk.errors import StorageError
-from resnetbk.kinds import Optimizer, Weight
+from resnetbk.kinds import Optimizer, Role, Weight, with_role
+from resnetbk.model.weights import weights
 from resnetbk_plugins.optimizer.adamw import AdamW
 from resnetbk_plugins.optimizer.muon import Muon
 
@@ -27,6 +28,7 @@ class Net(nn.Module):
         self.expand = nn.Linear(8, 24)
         self.output = nn.Linear(24, 8, bias=False)
         self.head = nn.Linear(8, 13, bias=False)
+        with_role(self.head.weight, "table")
         self.idle = nn.Linear(8, 8, bias=False)
 
     def forward(self, tokens: torch.Tensor) -> torch.Tensor:
@@ -35,13 +37,7 @@ class Net(nn.Module):
         return self.head(x + self.output(self.expand(x).relu()))
 
     def weights(self) -> list[Weight]:
-        roles = {"table": "embedding", "hashed": "embedding", "head": "head"}
-        return [
-            Weight(
-                name, parameter, roles.get(name.split(".")[0], "matrix" if parameter.ndim == 2 else "vector")
-            )
-            for name, parameter in self.named_parameters()
-        ]
+        return weights(self)
 
 
 def net(sparse: bool = True) -> Net:
@@ -186,22 +182,34 @@ def test_adamw_is_torchs_with_nanogpts_choice_of_what_decays() -> None:
         assert torch.equal(one, other), name
 
 
-def test_decay_spares_vectors() -> None:
-    weights = [
-        Weight("a", nn.Parameter(torch.ones(3, 3)), "matrix"),
-        Weight("b", nn.Parameter(torch.ones(3)), "vector"),
-        Weight("c", nn.Parameter(torch.ones(3, 3)), "embedding"),
-        Weight("d", nn.Parameter(torch.ones(3, 3)), "head"),
-    ]
+def test_decay_is_for_matrices_and_tables_whatever_the_shape() -> None:
+    roles: dict[Role, float] = {
+        "matrix": 0.95,
+        "table": 0.95,
+        "vector": 1.0,
+        "convolution": 1.0,
+        "scalar": 1.0,
+    }
+    weights = [Weight(role, nn.Parameter(torch.ones(3, 3)), role) for role in roles]
     for component in (AdamW(weight_decay=0.5, lr=0.1), Muon(weight_decay=0.5, lr=0.1, adam_lr=0.1)):
         optimizer = component.build(weights=weights)
         for weight in weights:
             weight.parameter.data.fill_(1.0)
             weight.parameter.grad = torch.zeros_like(weight.parameter)
         optimizer.update(0, 0.0)
-        assert [weight.parameter.mean().item() for weight in weights] == pytest.approx(
-            [0.95, 1.0, 0.95, 0.95]
-        )
+        means = [weight.parameter.mean().item() for weight in weights]
+        assert means == pytest.approx([*roles.values()])
+
+
+def test_muon_makes_updates_of_matrices_orthogonal_and_of_no_other_role() -> None:
+    weights = [Weight(role, nn.Parameter(torch.zeros(4, 4)), role) for role in get_args(Role)]
+    optimizer = Muon().build(weights=weights)
+    for weight in weights:
+        weight.parameter.grad = torch.randn(4, 4)
+    optimizer.update(0, 0.0)
+    state = optimizer.state_dict()
+    assert set(state["muon"]) == {"matrix"}
+    assert set(state["adamw"]) == set(get_args(Role)) - {"matrix"}
 
 
 def test_the_rate_reported_is_the_schedules() -> None:

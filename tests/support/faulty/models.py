@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from resnetbk.kinds import with_role
 from resnetbk.testing.parts import RunningMean
 
 
@@ -93,6 +94,15 @@ class _Idle(RunningMean):
         self.idle = nn.Parameter(torch.ones(width))
 
 
+class _Shy(RunningMean):
+    def __init__(self, width):
+        super().__init__(width)
+        self.turn = nn.Parameter(torch.eye(width))  # says no role
+
+    def forward(self, x, position, length):
+        return super().forward(x @ self.turn, position, length)
+
+
 class _Hiding(RunningMean):
     def __init__(self, width):
         super().__init__(width)
@@ -163,7 +173,7 @@ class _Table(nn.Module):
 
     def __init__(self, rows, width):
         super().__init__()
-        self.weight = nn.Parameter(torch.randn(rows, width))
+        self.weight = with_role(nn.Parameter(torch.randn(rows, width)), "table")
 
     def forward(self, tokens, position):
         return self.weight[tokens]
@@ -172,7 +182,7 @@ class _Table(nn.Module):
 class _Bounded(_Table):
     def __init__(self, rows, width):
         super().__init__(rows, width)
-        self.places = nn.Parameter(torch.randn(1024, width))
+        self.places = with_role(nn.Parameter(torch.randn(1024, width)), "table")
 
     def forward(self, tokens, position):
         return super().forward(tokens, position) + self.places[position]
@@ -207,6 +217,7 @@ Forgetful = component(_Forgetful)
 Sociable = component(_Sociable)
 Moody = component(_Moody)
 Idle = component(_Idle)
+Shy = component(_Shy)
 Hiding = component(_Hiding)
 Fragile = component(_Fragile)
 Crowded = component(_Crowded)
