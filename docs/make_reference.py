@@ -15,9 +15,9 @@ import attrs
 from resnetbk import hooks, kinds
 from resnetbk.cli.show_ import default, type_name
 from resnetbk.kinds import KINDS, Kind
-from resnetbk.registry.contract import WORDS
+from resnetbk.registry.contract import CAPABILITIES
+from resnetbk.registry.entry import Entry
 from resnetbk.registry.lookup import Registry
-from resnetbk.registry.manifest import Entry
 from resnetbk.testing.suite import checks
 
 PLUGIN = "resnetbk"
@@ -70,7 +70,7 @@ def _index(registry: Registry) -> str:
         f"{', '.join(f'`{entry.name}`' for entry in registry.entries(kind.name))} |"
         for kind in KINDS.values()
     ]
-    capabilities = [f"| `{word}` | {promise} |" for word, promise in WORDS.items()]
+    capabilities = [f"| `{word}` | {promise} |" for word, promise in CAPABILITIES.items()]
     return _lines(
         "# Reference",
         "",
@@ -91,7 +91,7 @@ def _index(registry: Registry) -> str:
 
 
 def _page(kind: Kind, registry: Registry) -> str:
-    tested = [f"| `{c.name}` | {f'`{c.word}`' if c.word else ''} | {c.summary} |" for c in checks(kind.name)]
+    tested = [f"| `{c.name}` | {f'`{c.capability}`' if c.capability else ''} | {c.summary} |" for c in checks(kind.name)]
     return _lines(
         f"# {kind.name}",
         "",

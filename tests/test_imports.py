@@ -92,3 +92,48 @@ def test_nothing_evaluates_code_or_unpickles(root):
                 assert not {alias.name for alias in node.names} & {"pickle", "marshal", "shelve"}, path
             if isinstance(node, ast.Attribute) and node.attr in ("load", "save"):
                 assert not (isinstance(node.value, ast.Name) and node.value.id == "torch"), path
+
+
+def imports_of(roots: list[Path]) -> dict[str, set[str]]:
+    """module -> modules of ours that it imports: at once, within functions and for types alone."""
+    files = {}
+    for root in roots:
+        for path in root.rglob("*.py"):
+            parts = path.relative_to(root.parent).with_suffix("").parts
+            files[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
+    graph: dict[str, set[str]] = {}
+    for module, path in files.items():
+        graph[module] = set()
+        for node in ast.walk(ast.parse(path.read_text())):
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            if isinstance(node, ast.ImportFrom) and node.module and not node.level:
+                for alias in node.names:
+                    whole = f"{node.module}.{alias.name}"
+                    names.append(whole if whole in files else node.module)
+            graph[module] |= {name for name in names if name in files and name != module}
+    return graph
+
+
+def circles(graph: dict[str, set[str]]) -> list[set[str]]:
+    """The strongly connected components of more than one module."""
+    reached = {module: {module} for module in graph}
+    for module, seen in reached.items():
+        waiting = [module]
+        while waiting:
+            new = graph[waiting.pop()] - seen
+            seen |= new
+            waiting += new
+    found = {frozenset(m for m in seen if module in reached[m]) for module, seen in reached.items()}
+    return [set(circle) for circle in found if len(circle) > 1]
+
+
+def test_no_module_imports_in_a_circle_not_even_later_or_for_types():
+    assert circles({"a": {"b"}, "b": {"c"}, "c": {"b"}}) == [{"b", "c"}]
+    graph = imports_of([CORE, PLUGINS, INSTRUMENT])
+    assert len(graph) > 200
+    assert "resnetbk.model.trunk" in graph["resnetbk.model.assemble"]
+    assert (
+        "resnetbk_plugins.sequence_mixer.bk_causal_module"
+        in graph["resnetbk_plugins.sequence_mixer.bk_causal"]
+    )
+    assert circles(graph) == []

@@ -14,8 +14,8 @@ from typing import Any
 import click
 
 from resnetbk.errors import ResnetbkError, UserError, nearest
+from resnetbk.registry.entry import VERB
 from resnetbk.registry.lookup import PATHS, PLUGINS, Registry, listed
-from resnetbk.registry.manifest import VERB
 
 VERBS = {
     "list": "The components that are installed",

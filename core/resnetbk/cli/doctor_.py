@@ -10,8 +10,8 @@ from importlib.util import find_spec
 import click
 
 from resnetbk.registry.discovery import Plugin
+from resnetbk.registry.entry import VERB
 from resnetbk.registry.lookup import Registry
-from resnetbk.registry.manifest import VERB
 
 PACKAGES = ("torch", "numpy", "pluggy", "attrs", "cattrs", "click", "rich", "safetensors", "numba", "triton")
 

@@ -9,8 +9,8 @@ import click
 
 from resnetbk.errors import UserError, nearest, printable
 from resnetbk.kinds import KINDS
+from resnetbk.registry.entry import VERB, Entry
 from resnetbk.registry.lookup import Registry
-from resnetbk.registry.manifest import VERB, Entry
 
 
 @click.command("list")

@@ -10,8 +10,8 @@ import click
 
 from resnetbk.errors import UserError, nearest
 from resnetbk.kinds import KINDS
+from resnetbk.registry.entry import VERB
 from resnetbk.registry.lookup import Registry
-from resnetbk.registry.manifest import VERB
 
 _NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
 

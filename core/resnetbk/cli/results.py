@@ -11,8 +11,8 @@ from rich.console import Console
 from resnetbk.cli.tables import table
 from resnetbk.errors import UserError
 from resnetbk.hooks import manager
+from resnetbk.registry.entry import VERB
 from resnetbk.registry.lookup import Registry
-from resnetbk.registry.manifest import VERB
 from resnetbk.training.data import Data
 
 

@@ -38,7 +38,7 @@ class Output:
 
 
 class LanguageModel(nn.Module):
-    """Causal: logits at position i depend on tokens <= i alone. `provides`: the words that all parts keep."""
+    """Causal: logits at position i depend on tokens <= i alone. `provides`: capabilities of all parts."""
 
     embedding: Embedding
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from resnetbk.registry.contract import WORDS, breaches
+from resnetbk.registry.contract import CAPABILITIES, breaches
 from resnetbk.registry.discovery import Plugin
+from resnetbk.registry.entry import Entry, Manifest
 from resnetbk.registry.lookup import Registry
-from resnetbk.registry.manifest import Entry, Manifest, read_manifest
+from resnetbk.registry.manifest import read_manifest
 
-__all__ = ["WORDS", "Entry", "Manifest", "Plugin", "Registry", "breaches", "read_manifest"]
+__all__ = ["CAPABILITIES", "Entry", "Manifest", "Plugin", "Registry", "breaches", "read_manifest"]

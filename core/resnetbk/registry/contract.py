@@ -1,4 +1,4 @@
-"""What components promise each other: the words of a manifest, and the check of one choice of components."""
+"""What components promise each other: the capabilities, and the check of one choice of components."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from resnetbk.registry.manifest import Entry
+    from resnetbk.registry.entry import Entry
 
-WORDS: dict[str, str] = {
+CAPABILITIES: dict[str, str] = {
     "causal": "what it makes of position i depends on positions <= i alone, bit for bit where the number of "
     "rows computed does not depend on the text, else but for the rounding of matrix products",
     "bidirectional": "what it makes of a position may depend on every position of the window",
@@ -20,7 +20,7 @@ WORDS: dict[str, str] = {
     "byte-level": "token t stands for the byte t of the text's UTF-8",
     "data-parallel": "the gradients of shares of a batch average to the gradient of the whole",
 }
-"""The words of `provides`, `requires` and `conflicts`, and what each promises. All can be tested."""
+"""The values of `provides`, `requires` and `conflicts`, and what each promises. All can be tested."""
 
 _REASONS: dict[str, str] = {
     "causal": "a language model may not see the tokens it predicts",
@@ -40,7 +40,7 @@ _MODEL = "model."
 def breaches(parts: Mapping[str, Entry], goal: frozenset[str]) -> list[tuple[str, str]]:
     """What is wrong with choosing `parts` (spec key -> component) for `goal`, as (spec key, message).
 
-    Every part of the model provides every word of the goal. A word that any part requires is provided by
+    Every part of the model provides every capability of the goal. One that any part requires is provided by
     all other parts of the model, and one that it conflicts with by none of them.
     """
     model = {key: entry for key, entry in parts.items() if key.startswith(_MODEL)}
@@ -60,7 +60,7 @@ def breaches(parts: Mapping[str, Entry], goal: frozenset[str]) -> list[tuple[str
             found += [
                 (
                     key,
-                    f"{entry.name} conflicts with {word!r} ({WORDS[word]}), which {other_key} = "
+                    f"{entry.name} conflicts with {word!r} ({CAPABILITIES[word]}), which {other_key} = "
                     f"{other.name} provides",
                 )
                 for word in sorted(entry.conflicts & other.provides)

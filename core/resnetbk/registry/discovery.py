@@ -16,7 +16,8 @@ from pathlib import Path
 import attrs
 
 from resnetbk.errors import UserError, one_line
-from resnetbk.registry.manifest import Manifest, own_name, read_manifest
+from resnetbk.registry.entry import Manifest
+from resnetbk.registry.manifest import own_name, read_manifest
 
 GROUP = "resnetbk.registry"
 """The entry points that name manifests: `my-plugin = my_package:registry.toml`."""

@@ -19,7 +19,7 @@ import attrs
 from resnetbk.errors import UserError, nearest, one_line
 from resnetbk.kinds import KINDS
 from resnetbk.registry.discovery import Plugin, installed, private, with_manifest
-from resnetbk.registry.manifest import VERB, Entry
+from resnetbk.registry.entry import VERB, Entry
 
 if TYPE_CHECKING:
     from click import Command

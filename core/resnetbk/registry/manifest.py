@@ -7,15 +7,11 @@ import re
 from pathlib import Path
 from typing import Any
 
-import attrs
-
 from resnetbk import toml_places
 from resnetbk.errors import Mistake, UserError, nearest, printable
 from resnetbk.kinds import KINDS
-from resnetbk.registry.contract import WORDS
-
-VERB = "verb"
-"""The table of commands, beside those of the kinds: `[verb.compare]`, with `use` and `summary`."""
+from resnetbk.registry.contract import CAPABILITIES
+from resnetbk.registry.entry import VERB, Entry, Manifest
 
 SCHEMA = 1
 """The number of the format that is read here."""
@@ -29,43 +25,6 @@ _VERB_KEYS = ("use", "summary")
 _PLUGIN_KEYS = ("name", "hooks")
 # Kinds whose spec key takes a list, so that a plugin may have several defaults.
 _SEVERAL = frozenset({"observer"})
-
-
-@attrs.frozen
-class Entry:
-    """One component, or one verb of the command line, as its manifest describes it; nothing is imported.
-
-    kind     of the component, or `verb`
-    version  of the plugin's distribution, "" when unknown
-    use      "package.module:Class", or "package.module:command" of a verb
-    paper    where the idea comes from; may be empty
-    default  what a spec gets when it leaves the key of this kind out
-    place    "path/registry.toml:12"
-    """
-
-    kind: str
-    name: str
-    plugin: str
-    version: str
-    use: str
-    summary: str
-    provides: frozenset[str]
-    requires: frozenset[str]
-    conflicts: frozenset[str]
-    paper: str = ""
-    default: bool = False
-    place: str = ""
-
-
-@attrs.frozen
-class Manifest:
-    """All that one `registry.toml` says. `hooks` is a module of observers' hooks, or None."""
-
-    plugin: str
-    version: str
-    path: Path
-    entries: tuple[Entry, ...]
-    hooks: str | None
 
 
 def read_manifest(path: Path, plugin: str, version: str) -> Manifest:
@@ -110,7 +69,7 @@ class _Reader:
         return Manifest(self.plugin, self.version, self.path, tuple(entries), hooks)
 
     def _schema(self) -> None:
-        """The words of another schema are not judged, so a wrong number is the only mistake then."""
+        """What another schema says is not judged, so a wrong number is the only mistake then."""
         schema, keys = self.table.get("schema"), ("schema",)
         if type(schema) is not int:  # True is an int too
             self._wrong(keys, f"the file must say schema = {SCHEMA}")
@@ -213,13 +172,13 @@ class _Reader:
     def _words(self, table: dict[str, Any], keys: tuple[str, ...]) -> frozenset[str]:
         value = table.get(keys[-1], [])
         if not isinstance(value, list):
-            self._wrong(keys, f"must be a list of words, not {_shown(value)}")
+            self._wrong(keys, f"must be a list of capabilities, not {_shown(value)}")
             return frozenset()
         for i, word in enumerate(value):
             if not isinstance(word, str):
-                self._wrong(keys, f"must be a list of words, not of {_shown(word)}", i)
-            elif word not in WORDS:
-                self._wrong(keys, f"unknown word {word!r}{nearest(word, WORDS)}", i)
+                self._wrong(keys, f"must be a list of capabilities, not of {_shown(word)}", i)
+            elif word not in CAPABILITIES:
+                self._wrong(keys, f"unknown capability {word!r}{nearest(word, CAPABILITIES)}", i)
         return frozenset(word for word in value if isinstance(word, str))
 
     def _wrong(self, keys: tuple[str, ...], message: str, *below: str | int) -> None:

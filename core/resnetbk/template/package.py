@@ -14,7 +14,7 @@ from pathlib import Path
 
 from resnetbk.files import accessing
 from resnetbk.kinds import KINDS
-from resnetbk.registry.manifest import VERB
+from resnetbk.registry.entry import VERB
 
 _MODEL = ("causal", "streaming", "any-length", "deterministic", "ragged")
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from resnetbk.kinds import Text
-from resnetbk.registry.manifest import Entry
+from resnetbk.registry.entry import Entry
 from resnetbk.spec.spec import Part
 
 

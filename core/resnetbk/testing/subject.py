@@ -14,8 +14,8 @@ from resnetbk.errors import UserError
 from resnetbk.kinds import KINDS
 from resnetbk.model.assemble import assemble
 from resnetbk.model.language_model import LanguageModel
+from resnetbk.registry.entry import Entry
 from resnetbk.registry.lookup import Registry
-from resnetbk.registry.manifest import Entry
 from resnetbk.runs import state
 from resnetbk.spec.problem import Problem, Refused
 from resnetbk.spec.reader import Reader
@@ -55,8 +55,8 @@ class Subject:
     def component(self) -> Any:
         return self.part.component
 
-    def claims(self, word: str) -> bool:
-        return word in self.entry.provides
+    def claims(self, capability: str) -> bool:
+        return capability in self.entry.provides
 
     def build(self, *, training: bool = False) -> Any:
         """The working object of a model's kind, at WIDTH and DEPTH: modules have random float64 weights."""

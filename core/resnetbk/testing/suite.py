@@ -11,8 +11,8 @@ import attrs
 
 from resnetbk.errors import UserError, nearest
 from resnetbk.kinds import KINDS
+from resnetbk.registry.entry import VERB, Entry
 from resnetbk.registry.lookup import Registry
-from resnetbk.registry.manifest import VERB, Entry
 from resnetbk.testing import component_checks as component
 from resnetbk.testing import data_checks as data
 from resnetbk.testing import model_checks as model
@@ -26,13 +26,13 @@ from resnetbk.testing.verb_checks import VerbSubject
 
 @attrs.frozen
 class Check:
-    """One behaviour. With a word, it is asked of components that claim it in their manifest.
+    """One behaviour. With a capability, it is asked of components that claim it.
 
     function  raises whatever it comes to when the component does not keep it
     """
 
     function: Callable[[Any], None]
-    word: str = ""
+    capability: str = ""
 
     @property
     def name(self) -> str:
@@ -126,7 +126,7 @@ def subject_of(
 def applicable(subject: Subject | VerbSubject) -> Iterator[Check]:
     """Those that it claims to pass."""
     for check in checks(subject.entry.kind):
-        if not check.word or subject.claims(check.word):
+        if not check.capability or subject.claims(check.capability):
             yield check
 
 

@@ -9,8 +9,8 @@ import sys
 import attrs
 import click
 
+from resnetbk.registry.entry import Entry
 from resnetbk.registry.lookup import Registry
-from resnetbk.registry.manifest import Entry
 from resnetbk.testing.subject import require
 
 
@@ -27,8 +27,8 @@ class VerbSubject:
         """Raises UserError when it cannot be imported, or is no click command."""
         return cls(registry, entry, registry.load_verb(entry))
 
-    def claims(self, word: str) -> bool:
-        return word in self.entry.provides
+    def claims(self, capability: str) -> bool:
+        return capability in self.entry.provides
 
 
 def explained(subject: VerbSubject) -> None:

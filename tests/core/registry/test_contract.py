@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from resnetbk.registry import WORDS, Entry, breaches
+from resnetbk.registry import CAPABILITIES, Entry, breaches
 
 LANGUAGE = frozenset({"causal"})
 
@@ -48,7 +48,9 @@ def test_what_a_part_conflicts_with_is_provided_by_no_other_part_of_the_model():
         "model.mixer": part("m", "streaming causal"),
         "data.selector": part("shuffle", "deterministic"),
     }
-    message = f"reuse conflicts with 'streaming' ({WORDS['streaming']}), which model.mixer = m provides"
+    message = (
+        f"reuse conflicts with 'streaming' ({CAPABILITIES['streaming']}), which model.mixer = m provides"
+    )
     assert breaches(parts, frozenset()) == [("train.gradient", message)]
 
 
@@ -63,13 +65,13 @@ def test_every_breach_is_named():
 
 
 def test_every_word_of_a_goal_has_a_reason():
-    for word in WORDS:
+    for word in CAPABILITIES:
         ((_, message),) = breaches({"model.mixer": part("m")}, frozenset({word}))
         assert message.startswith(f"m does not provide '{word}': ")
 
 
 KEYS = ["model.mixer", "model.gate", "model.channel", "data.selector", "train.gradient"]
-SETS = st.frozensets(st.sampled_from(sorted(WORDS)))
+SETS = st.frozensets(st.sampled_from(sorted(CAPABILITIES)))
 PARTS = st.dictionaries(
     st.sampled_from(KEYS),
     st.builds(lambda p, r, c: part("x", " ".join(p), " ".join(r), " ".join(c)), SETS, SETS, SETS),
@@ -91,6 +93,6 @@ def test_no_breach_means_that_all_is_kept(parts, goal):
     assert (breaches(parts, goal) == []) == kept
 
 
-@given(parts=PARTS, goal=SETS, word=st.sampled_from(sorted(WORDS)))
+@given(parts=PARTS, goal=SETS, word=st.sampled_from(sorted(CAPABILITIES)))
 def test_a_larger_goal_never_mends_a_breach(parts, goal, word):
     assert set(breaches(parts, goal)) <= set(breaches(parts, goal | {word}))

@@ -74,22 +74,22 @@ FAULTS = {
         "3: optimizer.x.use: '.b:C' is no class; write \"package.module:Class\"",
     ),
     "unknown key": (HEAD + "provide = []", "5: optimizer.x: unknown key 'provide'; did you mean 'provides'?"),
-    "unknown word": (
+    "unknown capability": (
         HEAD + 'provides = [\n  "any-length",\n  "casual",\n]',
-        "7: optimizer.x.provides: unknown word 'casual'; did you mean 'causal'?",
+        "7: optimizer.x.provides: unknown capability 'casual'; did you mean 'causal'?",
     ),
-    "unknown word required": (
+    "unknown capability required": (
         HEAD + 'requires = ["fast"]',
-        "5: optimizer.x.requires: unknown word 'fast'; allowed: any-length, bidirectional, byte-level, "
+        "5: optimizer.x.requires: unknown capability 'fast'; allowed: any-length, bidirectional, byte-level, "
         "causal, data-parallel, deterministic, multi-resolution, ragged, streaming",
     ),
     "word is no list": (
         HEAD + 'conflicts = "causal"',
-        "5: optimizer.x.conflicts: must be a list of words, not 'causal'",
+        "5: optimizer.x.conflicts: must be a list of capabilities, not 'causal'",
     ),
     "word is a number": (
         HEAD + "provides = [1]",
-        "5: optimizer.x.provides: must be a list of words, not of 1",
+        "5: optimizer.x.provides: must be a list of capabilities, not of 1",
     ),
     "paper is a list": (HEAD + "paper = []", "5: optimizer.x.paper: must be one line of text, not []"),
     "default in words": (

@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from resnetbk.errors import UserError
-from resnetbk.registry import WORDS, read_manifest
+from resnetbk.registry import CAPABILITIES, read_manifest
 
 FULL = """\
 schema = 1
@@ -93,8 +93,8 @@ def test_every_mistake_is_reported_in_the_order_of_lines(tmp_path):
     assert lines == [
         "2: optimizer.a: 'use' is missing",
         "2: optimizer.a: 'summary' is missing",
-        "4: optimizer.a.provides: unknown word 'cusal'; did you mean 'causal'?",
-        "4: optimizer.a.provides: must be a list of words, not of 3",
+        "4: optimizer.a.provides: unknown capability 'cusal'; did you mean 'causal'?",
+        "4: optimizer.a.provides: must be a list of capabilities, not of 3",
         f"5: optimizer.a: unknown key 'colour'; allowed: {keys}",
         "7: unknown kind 'sequence-mixr'; did you mean 'sequence-mixer'?",
         "11: halting-policy.never.use: 'a.b.c' is no class; write \"package.module:Class\"",
@@ -113,7 +113,11 @@ def test_a_long_value_is_cut_short(tmp_path):
 
 
 SCALARS = st.one_of(
-    st.sampled_from(["a.b:C", "text", *WORDS]), st.booleans(), st.integers(-2, 2), st.just([]), st.just({})
+    st.sampled_from(["a.b:C", "text", *CAPABILITIES]),
+    st.booleans(),
+    st.integers(-2, 2),
+    st.just([]),
+    st.just({}),
 )
 
 

@@ -42,7 +42,7 @@ def test_every_word_that_ours_claim_is_measured():
         for entry in Registry.discover(allow=["resnetbk"]).entries()
         for word in entry.provides
     }
-    measured = {(kind, check.word) for kind in KINDS for check in checks(kind)}
+    measured = {(kind, check.capability) for kind in KINDS for check in checks(kind)}
     assert ("sparsity-gate", "ragged") in claimed
     assert not claimed - measured
 
