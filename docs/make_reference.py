@@ -91,7 +91,10 @@ def _index(registry: Registry) -> str:
 
 
 def _page(kind: Kind, registry: Registry) -> str:
-    tested = [f"| `{c.name}` | {f'`{c.capability}`' if c.capability else ''} | {c.summary} |" for c in checks(kind.name)]
+    tested = [
+        f"| `{c.name}` | {f'`{c.capability}`' if c.capability else ''} | {c.summary} |"
+        for c in checks(kind.name)
+    ]
     return _lines(
         f"# {kind.name}",
         "",
