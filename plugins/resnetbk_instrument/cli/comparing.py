@@ -12,6 +12,7 @@ import attrs
 import click
 
 from resnetbk.errors import UserError
+from resnetbk_instrument.results.costs import TRAINING
 from resnetbk_instrument.session.calibration import TOLERANCE
 from resnetbk_instrument.session.plan import PAIRS, REACH, Plan
 
@@ -29,7 +30,7 @@ _OPTIONS = (
         help="The held-out loss to reach: nats a token, or bits a byte if tokenizers differ.",
     ),
     click.option(
-        "--equal", type=click.Choice(["seconds", "flops", "tokens"]), help="What each may spend as much of."
+        "--equal", type=click.Choice([cost.key for cost in TRAINING]), help="What each may spend as much of."
     ),
     click.option("--budget", type=float, metavar="X", help="With --equal: how much of it."),
     click.option(
@@ -71,7 +72,8 @@ class Wishes:
 
     def __attrs_post_init__(self) -> None:
         if (self.target_loss is None) == (self.equal is None):
-            raise UserError("equal what? give --target-loss L, or one of --equal seconds, flops, tokens")
+            budgets = ", ".join(cost.key for cost in TRAINING)
+            raise UserError(f"equal what? give --target-loss L, or one of --equal {budgets}")
         if self.budget is not None and (self.equal is None or not 0 < self.budget < float("inf")):
             raise UserError("--budget: a number above 0, together with --equal")
         if self.target_loss is not None and not 0 < self.target_loss < float("inf"):

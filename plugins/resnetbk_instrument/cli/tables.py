@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 
 import attrs
@@ -14,12 +14,10 @@ from rich.markup import escape
 
 from resnetbk.cli.tables import table
 from resnetbk_instrument.results.comparison import Ablation, Arm, Comparison, Interval, Worth
+from resnetbk_instrument.results.costs import COSTS, INFERENCE, MAIN, SHOWN, TRAINING, Cost
 from resnetbk_instrument.results.ngram_baseline import gram_name
 from resnetbk_instrument.session.estimate import Expected
 from resnetbk_instrument.session.plan import Plan
-
-SHOWN = ("seconds", "flops", "tokens")
-INFERENCE = ("inference_seconds", "inference_flops")
 
 
 def print_comparison(found: Comparison) -> None:
@@ -29,20 +27,18 @@ def print_comparison(found: Comparison) -> None:
     console = Console(highlight=False)
     at = f"to {goal.loss:g} {goal.unit}" if goal.loss is not None else f"at equal {goal.equal}"
     console.print(f"[bold]{escape(found.name)}[/] {at}")
-    rows = table("", "parameters", goal.unit, *SHOWN)
+    rows = table("", "parameters", goal.unit, *(cost.key for cost in TRAINING))
     for arm in found.arms:
-        costs = arm.reached or arm.spent
-        cells = [short(costs[cost].estimate) if cost in costs else "-" for cost in SHOWN]
+        cells = _spent(arm.reached or arm.spent, TRAINING)
         rows.add_row(escape(arm.name), f"{arm.parameters:,}", f"{arm.loss.estimate:.4f}", *cells)
     for order, loss in sorted(found.floors.items()):
         rows.add_row(f"{gram_name(order)} counts", "", f"{loss:.4f}", style="dim")
     console.print(rows)
     used = [(arm, arm.reached or arm.spent) for arm in found.arms]
-    if any(cost in costs for _, costs in used for cost in INFERENCE):
-        rows = table("the trained model", "s/token", "flops/token")
+    if any(cost.key in costs for _, costs in used for cost in INFERENCE):
+        rows = table("the trained model, per token", *(cost.key.replace("_", " ") for cost in INFERENCE))
         for arm, costs in used:
-            cells = [short(costs[cost].estimate) if cost in costs else "-" for cost in INFERENCE]
-            rows.add_row(escape(arm.name), *cells)
+            rows.add_row(escape(arm.name), *_spent(costs, INFERENCE))
         console.print()
         console.print(rows)
     worths = [
@@ -70,11 +66,14 @@ def _worths(arm: Arm) -> dict[str, Interval]:
     """Beside the first arm: what is saved of each cost, also with a source's shared, or the loss gained."""
     if arm.gained is not None:
         return {"less loss": arm.gained}
-    shown = (*SHOWN, *INFERENCE)
-    worths = {f"less {cost.replace('_', ' ')}": arm.saved[cost] for cost in shown if cost in arm.saved}
+    worths = {cost.less: arm.saved[cost.key] for cost in SHOWN if cost.key in arm.saved}
     for targets, saved in arm.amortised.items():
-        worths |= {f"less {cost}, {targets} targets": saved[cost] for cost in SHOWN if cost in saved}
+        worths |= {f"{c.less}, {targets} targets": saved[c.key] for c in TRAINING if c.key in saved}
     return worths
+
+
+def _spent(costs: Mapping[str, Interval], columns: Sequence[Cost]) -> list[str]:
+    return [short(costs[cost.key].estimate) if cost.key in costs else "-" for cost in columns]
 
 
 def _cells(worth: Interval, ratio: bool) -> tuple[str, str, str]:
@@ -90,7 +89,7 @@ def print_ablation(found: Ablation) -> None:
     """The comparison, then a row a factor with 95 % intervals."""
     print_comparison(found.comparison)
     ratio = found.comparison.goal.loss is not None
-    what = "times less seconds" if ratio else "less loss"
+    what = f"times {COSTS[MAIN].less}" if ratio else "less loss"
     rows = table(what, "alone", "in company", "interaction", "verdict", left=(0, 4))
     styles = {"keep": "bold", "drop": "dim"}
     for factor in found.factors:

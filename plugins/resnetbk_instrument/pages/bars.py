@@ -12,6 +12,7 @@ from resnetbk_instrument.pages import svg as report_svg
 from resnetbk_instrument.pages.html import Rounding, Unit, certain, digits, ends
 from resnetbk_instrument.pages.svg import INK, MUTED, PAPER, WIDTH, cut, hue
 from resnetbk_instrument.results.comparison import Interval
+from resnetbk_instrument.results.costs import Units
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -98,7 +99,7 @@ def forest(
     return report_svg.svg(name, label, height, draw)
 
 
-def bars(name: str, label: str, what: str, rows: Sequence[tuple[str, int, Mapping[str, float]]]) -> str:
+def bars(name: str, label: str, units: Units, rows: Sequence[tuple[str, int, Mapping[str, float]]]) -> str:
     """What each total is made of: name, hue of the name and parts, for each row; parts have one order."""
     names = list(dict.fromkeys(part for _, _, parts in rows for part in parts))
     sound = [
@@ -108,7 +109,7 @@ def bars(name: str, label: str, what: str, rows: Sequence[tuple[str, int, Mappin
     if not sound:
         return ""
     totals = [sum(parts.values()) for _, _, parts in sound]
-    unit, height = Unit.of(what, totals), _BAR * len(sound) + 4.0
+    unit, height = Unit.of(units, totals), _BAR * len(sound) + 4.0
 
     def draw(figure: Figure) -> None:
         made = report_svg.axes(figure, 2.0, 2.0, 2.0, 2.0)

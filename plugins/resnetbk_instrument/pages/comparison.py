@@ -15,14 +15,9 @@ from resnetbk_instrument.pages import sentences as words
 from resnetbk_instrument.pages.bars import TINTS, Estimate, Group, bars, forest
 from resnetbk_instrument.pages.curves import Curve, Rule, curves
 from resnetbk_instrument.pages.html import NOTHING, Unit
-from resnetbk_instrument.results.comparison import COSTS, Arm, Comparison, Trial
+from resnetbk_instrument.results.comparison import Arm, Comparison, Trial
+from resnetbk_instrument.results.costs import BYTES, COSTS, SHOWN, TRAINING, Cost
 from resnetbk_instrument.results.ngram_baseline import gram_name
-
-SHOWN = ("seconds", "tokens", "flops")
-"""Costs that losses are drawn against."""
-
-RATIOS = (*SHOWN, "inference_seconds", "inference_flops")
-"""Costs of which ratios are shown, in their order."""
 
 T = TypeVar("T")
 
@@ -51,11 +46,11 @@ def loss_section(found: Comparison) -> str:
     rules = [Rule(goal, f"goal {goal:g}", True)] if goal is not None else []
     rules += floor_rules(found.floors)
     drawn = []
-    for what in SHOWN:
-        lines = [_curve(number, arm, found, what) for number, arm in enumerate(found.arms)]
-        picture = curves(f"loss-{what}", what, f"Held-out loss in {words.unit(found)}", lines, rules)
+    for cost in TRAINING:
+        lines = [_curve(number, arm, found, cost) for number, arm in enumerate(found.arms)]
+        picture = curves(f"loss-{cost.key}", cost, f"Held-out loss in {words.unit(found)}", lines, rules)
         if picture:
-            drawn.append(html.figure(picture, f"Against {html.COST_NAMES[what]}"))
+            drawn.append(html.figure(picture, f"Against {cost.title}"))
     if not drawn:
         return ""
     note = (
@@ -72,16 +67,16 @@ def loss_section(found: Comparison) -> str:
     )
 
 
-def _curve(number: int, arm: Arm, found: Comparison, what: str) -> Curve:
-    trials = [(float(getattr(t, what)), words.quality(found, t), t.steps) for t in _kept(found, arm)]
+def _curve(number: int, arm: Arm, found: Comparison, cost: Cost) -> Curve:
+    trials = [(t.cost(cost.key), words.quality(found, t), t.steps) for t in _kept(found, arm)]
     trials = [line for line in trials if line[0] > 0 and all(map(math.isfinite, line))]
     points = []
     for group in _budgets(trials, lambda line: line[2]):
         losses = [loss for _, loss, _ in group]
-        middle = math.exp(sum(math.log(cost) for cost, _, _ in group) / len(group))
+        middle = math.exp(sum(math.log(spent) for spent, _, _ in group) / len(group))
         points.append((middle, sum(losses) / len(losses), min(losses), max(losses)))
     x, y, low, high = ([point[i] for point in points] for i in range(4))
-    dots = [(cost, loss) for cost, loss, _ in trials] if len(trials) > len(points) else []
+    dots = [(spent, loss) for spent, loss, _ in trials] if len(trials) > len(points) else []
     return Curve(hue=number, x=x, y=y, low=low, high=high, dots=dots)
 
 
@@ -98,7 +93,7 @@ def worth_section(found: Comparison) -> str:
     else:
         label = f"How many times less than {first}, by cost"
         ratios = [
-            Group(a.name, i, [Estimate(html.COST_NAMES[c], a.saved[c]) for c in RATIOS if c in a.saved])
+            Group(a.name, i, [Estimate(c.title, a.saved[c.key]) for c in SHOWN if c.key in a.saved])
             for i, a in others
         ]
         picture = forest("worth", label, ratios, ratio=True)
@@ -121,7 +116,7 @@ def _amortised(found: Comparison) -> str:
         [
             html.swatch(number, arm.name),
             str(targets),
-            *(html.over_ends(saved.get(c), html.digits) for c in SHOWN),
+            *(html.over_ends(saved.get(c.key), html.digits) for c in TRAINING),
         ]
         for number, arm in enumerate(found.arms)
         for targets, saved in {1: arm.saved, **arm.amortised}.items()
@@ -129,7 +124,7 @@ def _amortised(found: Comparison) -> str:
     ]
     if not rows:
         return ""
-    head = ["arm", "targets of its source", *(f"{words.LESS[c][0]},\N{NO-BREAK SPACE}×" for c in SHOWN)]
+    head = ["arm", "targets of its source", *(_ratio(c) for c in TRAINING)]
     return html.grid(head, rows)
 
 
@@ -145,7 +140,7 @@ def phase_section(found: Comparison) -> str:
 
 def phases(rows: Sequence[tuple[str, int, Mapping[str, float]]], note: str) -> str:
     """The section on what the time of each row is made of."""
-    picture = bars("phases", "Time by phase", "seconds", rows)
+    picture = bars("phases", "Time by phase", COSTS["seconds"].units, rows)
     if not picture:
         return ""
     names = dict.fromkeys(name for _, _, parts in rows for name in parts)
@@ -191,21 +186,23 @@ def number_section(found: Comparison) -> str:
     target = found.goal.loss is not None
     held = {arm.name: _largest(found, arm) for arm in found.arms}
     spent = {arm.name: arm.reached if target else arm.spent for arm in found.arms}
-    costs = [c for c in COSTS if any(c in by_cost for by_cost in spent.values())]
-    units = {c: Unit.of(c, [by[c].estimate for by in spent.values() if c in by]) for c in costs}
+    costs = [c for c in COSTS.values() if any(c.key in by_cost for by_cost in spent.values())]
+    units = {
+        c.key: Unit.of(c.units, [by[c.key].estimate for by in spent.values() if c.key in by]) for c in costs
+    }
     memory = {name: max((t.peak_memory for t in trials), default=0) for name, trials in held.items()}
-    byte = Unit.of("bytes", memory.values())
-    saved = [c for c in RATIOS if any(c in arm.saved for arm in found.arms)]
-    head = ["arm", words.unit(found), "parameters", *(units[c].heading(html.COST_NAMES[c]) for c in costs)]
-    head += [byte.heading("peak memory"), *(f"{words.LESS[c][0]},\N{NO-BREAK SPACE}×" for c in saved)]
+    byte = Unit.of(BYTES, memory.values())
+    saved = [c for c in SHOWN if any(c.key in arm.saved for arm in found.arms)]
+    head = ["arm", words.unit(found), "parameters", *(units[c.key].heading(c.title) for c in costs)]
+    head += [byte.heading("peak memory"), *(_ratio(c) for c in saved)]
     head += [] if target else [f"{words.short_unit(found)} gained"]
     rows = []
     for number, arm in enumerate(found.arms):
         name = html.swatch(number, arm.name) + ("<small>refused</small>" if arm.refused else "")
         cells = [name, html.over_ends(arm.loss, html.nats), f"{arm.parameters:,}"]
-        cells += [html.over_ends(spent[arm.name].get(c), units[c].number) for c in costs]
+        cells += [html.over_ends(spent[arm.name].get(c.key), units[c.key].number) for c in costs]
         cells += [byte.number(memory[arm.name]) if memory[arm.name] else NOTHING]
-        cells += [html.over_ends(arm.saved.get(c), html.digits) if number else "1" for c in saved]
+        cells += [html.over_ends(arm.saved.get(c.key), html.digits) if number else "1" for c in saved]
         cells += [] if target else [html.over_ends(arm.gained, html.change) if number else "0"]
         rows.append(cells)
     floors = sorted(found.floors.items())
@@ -215,6 +212,11 @@ def number_section(found: Comparison) -> str:
     return html.section(
         "All numbers", html.element("p", note, "note"), html.grid(head, rows, quiet=len(floors))
     )
+
+
+def _ratio(cost: Cost) -> str:
+    """The heading of a column of ratios: `less time, ×`."""
+    return f"{cost.less},\N{NO-BREAK SPACE}×"
 
 
 def difference_section(found: Comparison) -> str:
@@ -260,11 +262,11 @@ def method_section(found: Comparison) -> str:
 
 
 def _trials(trials: Sequence[Trial]) -> str:
-    costs = [cost for cost in COSTS if any(getattr(t, cost) > 0 for t in trials)]
-    units = {cost: Unit.of(cost, [float(getattr(t, cost)) for t in trials]) for cost in costs}
-    byte = Unit.of("bytes", [trial.peak_memory for trial in trials])
+    costs = [c for c in COSTS.values() if any(t.cost(c.key) > 0 for t in trials)]
+    units = {c.key: Unit.of(c.units, [t.cost(c.key) for t in trials]) for c in costs}
+    byte = Unit.of(BYTES, [trial.peak_memory for trial in trials])
     head = ["arm", "round", "counts", "seed", "steps", "nats a token", "bits a byte"]
-    head += [units[cost].heading(html.COST_NAMES[cost]) for cost in costs]
+    head += [units[c.key].heading(c.title) for c in costs]
     head += [byte.heading("peak memory"), "speed before, s", "speed after, s"]
     rows = [
         [
@@ -275,7 +277,7 @@ def _trials(trials: Sequence[Trial]) -> str:
             f"{t.steps:,}",
             html.nats(t.loss),
             html.nats(t.bits_per_byte),
-            *(units[c].number(cost) if (cost := getattr(t, c)) > 0 else NOTHING for c in costs),
+            *(units[c.key].number(spent) if (spent := t.cost(c.key)) > 0 else NOTHING for c in costs),
             byte.number(t.peak_memory),
             *(html.digits(speed) for speed in t.speed),
         ]

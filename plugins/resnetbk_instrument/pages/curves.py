@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 from resnetbk_instrument.pages import svg as report_svg
-from resnetbk_instrument.pages.html import COST_NAMES, Unit
+from resnetbk_instrument.pages.html import Unit
 from resnetbk_instrument.pages.svg import INK, MUTED, PAPER, hue
+from resnetbk_instrument.results.costs import COUNT, Cost
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -49,7 +50,7 @@ class Rule:
 
 def curves(
     name: str,
-    what: str,
+    cost: Cost | None,
     quantity: str,
     drawn: Sequence[Curve],
     rules: Sequence[Rule] = (),
@@ -57,8 +58,9 @@ def curves(
     shown: Callable[[float], str] = "{:.2f}".format,
     height: float = 270.0,
 ) -> str:
-    """`quantity` against the cost `what` on a logarithmic axis, or against `steps` on an even one. Points
+    """`quantity` against a cost on a logarithmic axis, or against steps, without one, on an even one. Points
     that are not finite are left out, and rules that lie far off; "" when no point is left."""
+    against = cost.title if cost else "steps"
     found = [_finite(curve) for curve in drawn]
     xs = [x for curve in found for x in (*curve.x, *(x for x, _ in curve.dots))]
     ys = [y for curve in found for y in (*curve.y, *curve.low, *curve.high, *(y for _, y in curve.dots))]
@@ -70,26 +72,26 @@ def curves(
     low, high = min(low, *(rule.value for rule in near), low), max(high, *(rule.value for rule in near), high)
     margin = 0.07 * max(high - low, room)
     bottom, top = low - margin, high + margin
-    unit = Unit.of("tokens" if what == "steps" else what, [math.sqrt(min(xs) * max(xs))])
+    unit = Unit.of(cost.units if cost else COUNT, [math.sqrt(min(xs) * max(xs))])
 
     def draw(figure: Figure) -> None:
         rows = report_svg.even_ticks(bottom, top)
         made = report_svg.axes(figure, 10.0 + 6.6 * max(map(len, map(shown, rows))), 10.0, 40.0, 8.0)
-        ends = (0.0, 1.02 * max(xs)) if what == "steps" else report_svg.widened(min(xs), max(xs))
-        made.set_xscale("linear" if what == "steps" else "log")
+        ends = report_svg.widened(min(xs), max(xs)) if cost else (0.0, 1.02 * max(xs))
+        made.set_xscale("log" if cost else "linear")
         made.set_xlim(*ends)
         made.set_ylim(bottom, top)
         made.grid(axis="y")
-        ticks_of = report_svg.even_ticks if what == "steps" else report_svg.log_ticks
+        ticks_of = report_svg.log_ticks if cost else report_svg.even_ticks
         columns = [tick * unit.size for tick in ticks_of(ends[0] / unit.size, ends[1] / unit.size)]
         report_svg.set_ticks(made.xaxis, columns, lambda tick: f"{tick / unit.size:,g}")
         report_svg.set_ticks(made.yaxis, rows, shown)
-        made.set_xlabel(unit.heading(COST_NAMES.get(what, what)))
+        made.set_xlabel(unit.heading(against))
         _rules(made, near, height - 48.0, (min(ys) + max(ys)) / 2)
         for curve in found:
             _curve(made, curve)
 
-    return report_svg.svg(name, f"{quantity} against {COST_NAMES.get(what, what)}", height, draw)
+    return report_svg.svg(name, f"{quantity} against {against}", height, draw)
 
 
 def _curve(made: Axes, curve: Curve) -> None:

@@ -14,33 +14,9 @@ import attrs
 
 from resnetbk_instrument.pages.svg import hue_index, mark_index
 from resnetbk_instrument.results.comparison import Interval
-
-COST_NAMES = {
-    "seconds": "time",
-    "cpu_seconds": "CPU time",
-    "flops": "FLOPs",
-    "tokens": "tokens",
-    "inference_seconds": "inference time",
-    "inference_flops": "inference FLOPs",
-}
-"""What a reader calls each of COSTS."""
+from resnetbk_instrument.results.costs import Units
 
 NOTHING = "–"
-
-_UNITS: dict[str, tuple[tuple[float, str], ...]] = {
-    "seconds": ((1.0, "s"), (60.0, "min"), (3600.0, "h")),
-    "cpu_seconds": ((1.0, "s"), (60.0, "min"), (3600.0, "h")),
-    "flops": ((1e6, "MFLOP"), (1e9, "GFLOP"), (1e12, "TFLOP"), (1e15, "PFLOP"), (1e18, "EFLOP")),
-    "inference_seconds": tuple(
-        (size, f"{name} a token") for size, name in ((1e-9, "ns"), (1e-6, "µs"), (1e-3, "ms"), (1.0, "s"))
-    ),
-    "inference_flops": tuple(
-        (10.0 ** (3 * i), f"{name}FLOP a token") for i, name in enumerate(("", "k", "M", "G", "T"))
-    ),
-    "tokens": ((1.0, ""), (1e3, "k"), (1e6, "M"), (1e9, "G"), (1e12, "T")),
-    "bytes": ((1.0, "B"), (2.0**10, "KiB"), (2.0**20, "MiB"), (2.0**30, "GiB")),
-}
-
 
 Rounding = Callable[[float], int]
 """`round`, `math.floor` or `math.ceil`."""
@@ -54,11 +30,11 @@ class Unit:
     name: str
 
     @classmethod
-    def of(cls, what: str, values: Iterable[float]) -> Unit:
-        """The largest unit of `what` (a cost, or `bytes`) in which no value is below 1, but for 0."""
+    def of(cls, units: Units, values: Iterable[float]) -> Unit:
+        """The largest of `units` in which no value is below 1, but for 0."""
         least = min((abs(value) for value in values if math.isfinite(value) and value), default=0.0)
-        fitting = [(size, name) for size, name in _UNITS[what] if least >= size]
-        return cls(*(fitting[-1] if fitting else _UNITS[what][0]))
+        fitting = [(size, name) for size, name in units if least >= size]
+        return cls(*(fitting[-1] if fitting else units[0]))
 
     def number(self, value: float, toward: Rounding = round) -> str:
         return digits(value / self.size, toward)
@@ -71,9 +47,9 @@ class Unit:
         return f"{what},\N{NO-BREAK SPACE}{self.name}" if self.name else what
 
 
-def amount(what: str, value: float) -> str:
+def amount(units: Units, value: float) -> str:
     """One value in the unit that suits it: `3.14 TFLOP`."""
-    return Unit.of(what, [value]).full(value)
+    return Unit.of(units, [value]).full(value)
 
 
 def digits(value: float, toward: Rounding = round) -> str:

@@ -17,6 +17,7 @@ from resnetbk_instrument.pages import html
 from resnetbk_instrument.pages.comparison import floor_rules, phases, spec_text
 from resnetbk_instrument.pages.curves import Curve, Rule, curves
 from resnetbk_instrument.pages.sentences import floor_words
+from resnetbk_instrument.results.costs import BYTES, COSTS, TRAINING, Cost
 
 Line = Mapping[str, Any]
 
@@ -62,7 +63,11 @@ def _lead(
     else:
         bits = f", {_number(found, 'bits_per_byte'):.3f} bits a byte" if "bits_per_byte" in found else ""
         head = f"Held-out loss <b>{html.nats(_number(found, 'loss'))} nats a token</b>{bits}"
-        head += f", after {html.amount('seconds', _number(end, 'seconds'))} of training." if end else "."
+        head += (
+            f", after {html.amount(COSTS['seconds'].units, _number(end, 'seconds'))} of training."
+            if end
+            else "."
+        )
     said = []
     if floors and found is not None:
         order = max(floors)
@@ -86,20 +91,20 @@ def _loss_section(
     at = {line["step"]: line for line in steps}
     measured = {line["step"]: line for line in (*held_out, *([end] if end else []))}
     drawn = []
-    for what in ("seconds", "tokens", "flops"):
+    for cost in TRAINING:
         points = [
-            (_number(at[step], what), _number(line, "loss"))
+            (_number(at[step], cost.key), _number(line, "loss"))
             for step, line in sorted(measured.items())
             if step in at
         ]
         lines = [
-            _curve(steps, what, lambda line: _number(line, "loss"), 0, band=True, strong=False),
+            _curve(steps, cost, lambda line: _number(line, "loss"), 0, band=True, strong=False),
             Curve(hue=1, x=[x for x, _ in points], y=[y for _, y in points]),
         ]
         rules = [Rule(rule.value, rule.text) for rule in floor_rules(floors)]
-        picture = curves(f"loss-{what}", what, "Loss in nats a token", lines, rules)
+        picture = curves(f"loss-{cost.key}", cost, "Loss in nats a token", lines, rules)
         if picture:
-            drawn.append(html.figure(picture, f"Against {html.COST_NAMES[what]}"))
+            drawn.append(html.figure(picture, f"Against {cost.title}"))
     if not drawn:
         return html.section(
             "Loss", html.element("p", "No step was recorded: no observer wrote metrics.jsonl.", "note")
@@ -116,28 +121,28 @@ def _loss_section(
 def _training_section(steps: Sequence[Line]) -> str:
     """How training went: learning rate, gradient, penalties, and the share of rows that layers computed."""
     drawn: list[tuple[str, list[Curve], Callable[[float], str]]] = [
-        ("Learning rate", [_curve(steps, "steps", lambda line: _number(line, "rate"), 1)], _plain),
+        ("Learning rate", [_curve(steps, None, lambda line: _number(line, "rate"), 1)], _plain),
         (
             "Norm of the gradient",
-            [_curve(steps, "steps", lambda line: _number(line, "gradient_norm"), 1, band=True)],
+            [_curve(steps, None, lambda line: _number(line, "gradient_norm"), 1, band=True)],
             _plain,
         ),
     ]
     names = dict.fromkeys(name for line in steps for name in line.get("penalties", {}))
     for name in names:
-        drawn.append((f"Penalty: {name}", [_curve(steps, "steps", partial(_penalty, name), 1)], _plain))
+        drawn.append((f"Penalty: {name}", [_curve(steps, None, partial(_penalty, name), 1)], _plain))
     shares = [line["rows"] for line in steps if line.get("rows")]
     depth = max(map(len, shares), default=0)
     if any(share < 1 for row in shares for share in row):
         layers = [
-            _curve(steps, "steps", partial(_share, layer), layer + 1, label=_layer(layer, depth))
+            _curve(steps, None, partial(_share, layer), layer + 1, label=_layer(layer, depth))
             for layer in range(depth)
         ]
         drawn.append(("Share of rows computed", layers, lambda share: f"{100 * share:.0f} %"))
     figures = [
         html.figure(picture, title)
         for number, (title, lines, shown) in enumerate(drawn)
-        if (picture := curves(f"course-{number}", "steps", title, lines, shown=shown, height=200.0))
+        if (picture := curves(f"course-{number}", None, title, lines, shown=shown, height=200.0))
     ]
     return html.section("How training went", html.panels(*figures)) if figures else ""
 
@@ -149,7 +154,7 @@ def _layer(layer: int, depth: int) -> str:
 
 def _curve(
     steps: Sequence[Line],
-    what: str,
+    cost: Cost | None,
     value: Callable[[Line], float],
     hue: int,
     *,
@@ -157,9 +162,9 @@ def _curve(
     strong: bool = True,
     label: str = "",
 ) -> Curve:
-    """`value` of the steps against a cost, put together to POINTS at most, evenly along the axis."""
-    place: Callable[[float], float] = float if what == "steps" else math.log
-    key = "step" if what == "steps" else what
+    """`value` against a cost, or the number of steps; put together to POINTS at most, evenly on the axis."""
+    place: Callable[[float], float] = math.log if cost else float
+    key = cost.key if cost else "step"
     points = [(_number(line, key), value(line)) for line in steps]
     sound = [(x, y) for x, y in points if x > 0 and math.isfinite(x) and math.isfinite(y)]
     groups: dict[int, list[tuple[float, float]]] = {}
@@ -196,11 +201,15 @@ def _number_section(steps: Sequence[Line], end: Line | None) -> str:
     found = {
         "parameters": _whole(last, "parameters"),
         "steps": _whole(last, "step"),
-        "tokens": _whole(last, "tokens"),
-        "time of steps": html.amount("seconds", seconds),
-        "CPU time": html.amount("cpu_seconds", _number(last, "cpu_seconds")),
-        "FLOPs": html.amount("flops", _number(last, "flops")),
-        "peak memory": html.amount("bytes", _number(last, "peak_memory")),
+        **{
+            "time of steps" if cost.key == "seconds" else cost.title: html.amount(
+                cost.units, _number(last, cost.key)
+            )
+            for cost in COSTS.values()
+            if not cost.inference
+        },
+        "tokens": _whole(last, "tokens"),  # exactly
+        "peak memory": html.amount(BYTES, _number(last, "peak_memory")),
         "tokens a second": html.digits(tokens / seconds if seconds > 0 else math.nan),
     }
     return html.section("Numbers", html.facts({k: v for k, v in found.items() if v != html.NOTHING}))

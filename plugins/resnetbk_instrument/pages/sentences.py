@@ -9,18 +9,9 @@ from html import escape
 from resnetbk_instrument.pages import html
 from resnetbk_instrument.pages.html import Rounding
 from resnetbk_instrument.pages.svg import hue_index
-from resnetbk_instrument.results.comparison import COSTS, Arm, Comparison, Interval, Trial
+from resnetbk_instrument.results.comparison import Arm, Comparison, Interval, Trial
+from resnetbk_instrument.results.costs import COSTS, MAIN, Cost
 from resnetbk_instrument.results.ngram_baseline import gram_name
-
-LESS = {
-    "seconds": ("less time", "more time"),
-    "cpu_seconds": ("less CPU time", "more CPU time"),
-    "flops": ("fewer FLOPs", "more FLOPs"),
-    "tokens": ("fewer tokens", "more tokens"),
-    "inference_seconds": ("less inference time", "more inference time"),
-    "inference_flops": ("fewer inference FLOPs", "more inference FLOPs"),
-}
-"""What a ratio above 1 is called, and one below."""
 
 
 def unit(found: Comparison) -> str:
@@ -63,14 +54,14 @@ def verdict(found: Comparison, arm: Arm, name: str = "", first: str = "") -> str
         besides = ", what its source cost not counted" if arm.name in found.building() else ""
         gain = _gain(arm.gained, first, short_unit(found))
         return f"{name} {gain} at {escape(goal_words(found))}{besides}."
-    cost = next((cost for cost in COSTS if cost in arm.saved), None)
+    cost = next((cost for key, cost in COSTS.items() if key in arm.saved), None)
     if cost is None:
         return f"{name} has <b>no number</b> to hold against {first}."
-    return f"{_saving(name, first, cost, arm.saved[cost], f'{found.goal.loss:g} {short_unit(found)}')}."
+    return f"{_saving(name, first, cost, arm.saved[cost.key], f'{found.goal.loss:g} {short_unit(found)}')}."
 
 
-def _saving(name: str, first: str, cost: str, saved: Interval, goal: str) -> str:
-    (less, more), numbers = LESS[cost], _numbers(saved, html.times)
+def _saving(name: str, first: str, cost: Cost, saved: Interval, goal: str) -> str:
+    less, more, numbers = cost.less, cost.more, _numbers(saved, html.times)
     if not html.certain(saved):
         way, ratio = (less, saved.estimate) if saved.estimate >= 1 else (more, 1 / max(saved.estimate, 1e-12))
         return f"{name} reaches {goal} in {html.times(ratio)} {way} than {first}, {numbers}"
@@ -81,8 +72,9 @@ def _saving(name: str, first: str, cost: str, saved: Interval, goal: str) -> str
         turned = Interval(1 / saved.estimate, 1 / saved.high, 1 / max(saved.low, 1e-12), saved.n)
         claim = f"at least {html.times(turned.low, math.floor)} {more}"
         return f"{name} takes <b>{claim}</b> than {first} to reach {goal} {_numbers(turned, html.times)}"
-    what = html.COST_NAMES[cost]
-    return f"{name} shows <b>no sure difference</b> in {what} from {first} on the way to {goal} {numbers}"
+    return (
+        f"{name} shows <b>no sure difference</b> in {cost.title} from {first} on the way to {goal} {numbers}"
+    )
 
 
 def _gain(gained: Interval | None, first: str, nats: str) -> str:
@@ -111,9 +103,9 @@ def goal_words(found: Comparison) -> str:
     goal = found.goal
     if goal.loss is not None:
         return f"a held-out loss of {goal.loss:g} {unit(found)}"
-    cost = goal.equal or "seconds"
-    budget = f" ({html.amount(cost, goal.budget)})" if goal.budget is not None else ""
-    return f"equal {html.COST_NAMES[cost]}{budget}"
+    cost = COSTS[goal.equal or MAIN]
+    budget = f" ({html.amount(cost.units, goal.budget)})" if goal.budget is not None else ""
+    return f"equal {cost.title}{budget}"
 
 
 def circumstances(found: Comparison) -> str:
@@ -170,7 +162,7 @@ def method_words(found: Comparison) -> list[str]:
 
 
 def _worth(arm: Arm) -> float:
-    interval = arm.gained or arm.saved.get("seconds") or next(iter(arm.saved.values()), None)
+    interval = arm.gained or next(iter(arm.saved.values()), None)
     if arm.refused or interval is None:
         return -math.inf
     sure = interval.low if html.certain(interval) else interval.estimate

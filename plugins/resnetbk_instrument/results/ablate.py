@@ -18,11 +18,9 @@ from resnetbk_instrument.results.comparison import (
     Worth,
 )
 from resnetbk_instrument.results.conclude import Rounds, gains, measures, ratios
+from resnetbk_instrument.results.costs import MAIN
 from resnetbk_instrument.results.factors import Design, Difference
 from resnetbk_instrument.results.statistics import mean_interval, ratio_interval
-
-COST = "seconds"
-"""What factors save, where all arms reach the same loss."""
 
 Verdict = Literal["keep", "drop", "undecided"]
 
@@ -93,14 +91,14 @@ def judged(company: Interval | None, nothing: float) -> Verdict:
 
 
 def _step(before: Rounds, after: Rounds, to_loss: bool) -> Interval | None:
-    return ratios(before, after, COST) if to_loss else gains(before, after)
+    return ratios(before, after, MAIN) if to_loss else gains(before, after)
 
 
 def _interaction(
     base: Rounds, only: Rounds, without: Rounds, whole: Rounds, to_loss: bool
 ) -> Interval | None:
     """The worth in company divided by the worth alone, or less it, over rounds that have all four arms."""
-    key = COST if to_loss else "loss"
+    key = MAIN if to_loss else "loss"
     four = (base, only, without, whole)
     pairs = [pair for pair in base if all(key in arm.get(pair, {}) for arm in four)]
     if not pairs:

@@ -7,9 +7,7 @@ from typing import Any, Literal
 
 import attrs
 
-COSTS = ("seconds", "cpu_seconds", "flops", "tokens", "inference_seconds", "inference_flops")
-"""What a training is charged with: wall and CPU seconds, executed operations, tokens trained on; and what the
-model that comes of it costs: wall seconds and operations for each token that it reads, once it is trained."""
+from resnetbk_instrument.results.costs import TRAINING
 
 TARGETS = (3, 10)
 """Among how many targets the cost of a source is shared, beside one that bears it alone."""
@@ -19,14 +17,17 @@ Unit = Literal["nats/token", "bits/byte"]
 
 @attrs.frozen(kw_only=True)
 class Goal:
-    """What arms are held to: a held-out `loss` to be reached, or a `budget` of one of COSTS that each may
+    """What arms are held to: a held-out `loss` to be reached, or a `budget` of the cost `equal` that each may
     spend (None until the first arm's own spec has been measured). Exactly one of `loss` and `equal`.
 
     unit  of every loss in a comparison, its floors included; bits per byte when the arms' tokenizers differ
     """
 
     loss: float | None = None
-    equal: Literal["seconds", "flops", "tokens"] | None = None
+    equal: str | None = attrs.field(
+        default=None,
+        validator=attrs.validators.optional(attrs.validators.in_([cost.key for cost in TRAINING])),
+    )
     budget: float | None = None
     unit: Unit = "nats/token"
 
@@ -69,6 +70,10 @@ class Trial:
     source: Mapping[str, float] = attrs.field(factory=dict)
     kept: bool = True
     failed: str = ""
+
+    def cost(self, key: str) -> float:
+        """What it was charged of one of COSTS; 0 where that was not measured."""
+        return float(getattr(self, key))
 
 
 @attrs.frozen

@@ -8,7 +8,8 @@ from collections.abc import Mapping, Sequence
 import attrs
 
 from resnetbk.lock.lock import resolved
-from resnetbk_instrument.results.comparison import COSTS, TARGETS, Arm, Comparison, Goal, Interval, Trial
+from resnetbk_instrument.results.comparison import TARGETS, Arm, Comparison, Goal, Interval, Trial
+from resnetbk_instrument.results.costs import COSTS
 from resnetbk_instrument.results.statistics import (
     difference_interval,
     geometric_interval,
@@ -130,7 +131,7 @@ def _source(trials: Sequence[Trial], arm: str) -> Mapping[str, float]:
 
 def _costs(trial: Trial) -> dict[str, float]:
     """Those that were measured."""
-    return {cost: float(value) for cost in COSTS if (value := getattr(trial, cost)) > 0}
+    return {cost: value for cost in COSTS if (value := trial.cost(cost)) > 0}
 
 
 def _column(mine: Rounds, cost: str) -> list[float]:

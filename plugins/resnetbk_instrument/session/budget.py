@@ -14,6 +14,7 @@ import attrs
 
 from resnetbk.errors import UserError
 from resnetbk_instrument.results.comparison import Goal, Trial
+from resnetbk_instrument.results.costs import COSTS
 from resnetbk_instrument.session.journal import Journal
 from resnetbk_instrument.session.search import SMALLEST
 
@@ -106,11 +107,11 @@ class AtBudget:
         """Of the budget, what `steps` of an arm are expected to spend beside `leader` steps of the first arm.
 
         A budget in seconds is what the first arm needs at the same time: the clock of a machine that slows
-        down is no yardstick. One in operations or tokens is a number.
+        down is no yardstick. One in FLOPs or tokens is a number.
         """
         first, rounds = self.arms[0], self._rounds()
         if arm == first:
-            if self.goal.budget is None or self.cost == "seconds":
+            if self.goal.budget is None or not COSTS[self.cost].exact:
                 return 1.0
             return (
                 statistics.median(self._each(r[first]) for r in rounds if first in r)
@@ -121,7 +122,7 @@ class AtBudget:
         return statistics.median(ratios) * steps / leader
 
     def _each(self, trial: Trial) -> float:
-        return float(getattr(trial, self.cost)) / trial.steps
+        return trial.cost(self.cost) / trial.steps
 
     def _rounds(self) -> list[dict[str, Trial]]:
         """What each round, also one thrown out, showed of each arm; in order."""
@@ -146,5 +147,5 @@ class AtBudget:
         return self._line(arm).steps(budget)
 
     def _line(self, arm: str) -> Line:
-        known = {trial.steps: float(getattr(trial, self.cost)) for trial in self.journal.of(arm, -1)}
+        known = {trial.steps: trial.cost(self.cost) for trial in self.journal.of(arm, -1)}
         return Line.through(*(known[steps] for steps in PROBES))

@@ -12,7 +12,8 @@ import math
 from collections.abc import Callable, Sequence
 
 from resnetbk.errors import UserError
-from resnetbk_instrument.results.comparison import COSTS, Goal, Trial
+from resnetbk_instrument.results.comparison import Goal, Trial
+from resnetbk_instrument.results.costs import COSTS
 from resnetbk_instrument.session.journal import Journal
 
 SMALLEST = 10
@@ -175,7 +176,7 @@ def _costs(below: Trial, above: Trial, goal: Goal, slope: float) -> dict[str, fl
     share = beyond(below, above, goal, slope) / math.log(above.steps / below.steps)
     found = {}
     for cost in COSTS:
-        low, high = getattr(below, cost), getattr(above, cost)
+        low, high = below.cost(cost), above.cost(cost)
         if low > 0 and high > 0:
             found[cost] = math.sqrt(low * high) * (high / low) ** share
     return found

@@ -11,7 +11,7 @@ import time
 
 import pytest
 
-from resnetbk_instrument.results.comparison import COSTS
+from resnetbk_instrument.results.costs import COSTS
 from resnetbk_instrument.session.journal import read_result
 
 MUON = ("--set", "train.optimizer={ use = 'muon' }")
@@ -56,7 +56,7 @@ def test_to_a_loss_the_same_work_done_slower_is_seen_as_that(call, tmp_path, spe
     slow.write_text(a.read_text().replace('"a"', '"slow"').replace('"bk-causal"', '"busy"'))
     code, out, err = call("compare", a, slow, "--target-loss", 3.2, "--out", tmp_path / "out", *QUICK)
     assert code == 0
-    for word in ("to 3.2 nats/token", "beside a", "at least", "less seconds", "7-gram counts", "2 rounds"):
+    for word in ("to 3.2 nats/token", "beside a", "at least", "less time", "7-gram counts", "2 rounds"):
         assert word in out
     found = read_result(tmp_path / "out")
     a_arm, slow_arm = found.arms

@@ -10,6 +10,7 @@ import pytest
 from resnetbk_instrument.pages import html as report_page
 from resnetbk_instrument.pages import svg as report_svg
 from resnetbk_instrument.results.comparison import Interval
+from resnetbk_instrument.results.costs import BYTES, COSTS
 
 
 def test_digits_keep_three_that_count():
@@ -26,10 +27,10 @@ def test_ends_of_intervals_are_rounded_outwards():
 
 
 def test_units_leave_no_value_below_one():
-    assert report_page.amount("seconds", 90.0) == "1.50 min"
-    assert report_page.Unit.of("seconds", [14.0, 7000.0]).name == "s"
-    assert report_page.amount("flops", 3.1e13) == "31.0 TFLOP"
-    assert report_page.amount("bytes", 300 * 2**20) == "300 MiB"
+    assert report_page.amount(COSTS["seconds"].units, 90.0) == "1.50 min"
+    assert report_page.Unit.of(COSTS["seconds"].units, [14.0, 7000.0]).name == "s"
+    assert report_page.amount(COSTS["flops"].units, 3.1e13) == "31.0 TFLOP"
+    assert report_page.amount(BYTES, 300 * 2**20) == "300 MiB"
 
 
 def test_words_that_would_meet_move_apart_and_keep_their_order():

@@ -131,7 +131,10 @@ def said(found, monkeypatch) -> str:
 
 def test_the_terminal_shows_it_where_it_is_known(monkeypatch):
     text = said(compared(), monkeypatch)
-    for words in ("the trained model", "s/token", "1e-05", "5e-06", "4M", "less inference flops", "2.12"):
+    for words in (
+        "the trained model, per token", "inference seconds", "1e-05", "5e-06", "4M",
+        "fewer inference FLOPs", "2.12",
+    ):  # fmt: skip
         assert words in text, words
     assert "inference" not in said(measured.comparison(1.0, 2.0), monkeypatch)
 
@@ -146,8 +149,8 @@ def test_the_page_shows_it_where_it_is_known(tmp_path):
 
     text = page(compared())
     for words in (
-        "inference time, µs a token",
-        "inference FLOPs, MFLOP a token",
+        "inference time, µs/token",
+        "inference FLOPs, MFLOP/token",
         "fewer inference FLOPs, ×",
         ">10.0<small>",
     ):
