@@ -12,6 +12,7 @@ from resnetbk_instrument.results.comparison import (
     Factor,
     Goal,
     Interval,
+    Outcome,
     Trial,
     Worth,
 )
@@ -31,27 +32,25 @@ def spec(mixer: str, width: int = 64) -> dict[str, Any]:
     }
 
 
-def trial(arm: str, pair: int, steps: int, *, speed: float = 1.0, **changes: Any) -> Trial:
-    """One training: the loss falls with steps, costs are steps / speed."""
+def trial(arm: str, pair: int, steps: int, *, speed: float = 1.0, **more: float) -> Trial:
+    """One training: the loss falls with steps, costs are steps / speed; `more` of them."""
     seconds = 0.1 * steps / speed * (1 + 0.01 * (pair % 3))
     loss = 1.7 + 2.0 * steps**-0.5 + 0.001 * (pair % 3)
-    given = {
-        "arm": arm,
-        "pair": pair,
-        "seed": pair + 1,
-        "steps": steps,
-        "loss": loss,
-        "bits_per_byte": loss / math.log(2),
-        "seconds": seconds,
-        "cpu_seconds": 1.9 * seconds,
-        "flops": 3e9 * steps / speed,
-        "tokens": 512 * steps,
-        "parameters": 12_345,
-        "phases": {"forward": 0.35 * seconds, "backward": 0.5 * seconds, "optimizer": 0.15 * seconds},
-        "peak_memory": 300 * 2**20,
-        "speed": (0.2, 0.201),
-    }
-    return Trial(**{**given, **changes})
+    outcome = Outcome(
+        loss=loss,
+        bits_per_byte=loss / math.log(2),
+        costs={
+            "seconds": seconds,
+            "cpu_seconds": 1.9 * seconds,
+            "flops": 3e9 * steps / speed,
+            "tokens": 512 * steps,
+            **more,
+        },
+        parameters=12_345,
+        phases={"forward": 0.35 * seconds, "backward": 0.5 * seconds, "optimizer": 0.15 * seconds},
+        peak_memory=300 * 2**20,
+    )
+    return Trial(arm=arm, pair=pair, seed=pair + 1, steps=steps, outcome=outcome, speed=(0.2, 0.201))
 
 
 def ratio(estimate: float, pairs: int) -> Interval:

@@ -10,9 +10,9 @@ import attrs
 
 from resnetbk.errors import NumericError
 from resnetbk.spec.spec import Spec
-from resnetbk_instrument.results.comparison import Goal
+from resnetbk_instrument.results.comparison import Goal, Outcome
 from resnetbk_instrument.session.journal import Journal
-from resnetbk_instrument.session.plan import Outcome, Plan
+from resnetbk_instrument.session.plan import Plan
 from resnetbk_instrument.session.session import Session
 
 QUIET = {"noise": 0.0, "loss_noise": 0.0, "drift": 0.0, "busy": 0.0}
@@ -100,14 +100,16 @@ class Machine:
         return Outcome(
             loss=loss,
             bits_per_byte=loss / math.log(2),
-            seconds=seconds,
-            cpu_seconds=2 * seconds,
-            flops=1e9 * curve.seconds * steps,
-            tokens=128 * steps,
+            costs={
+                "seconds": seconds,
+                "cpu_seconds": 2 * seconds,
+                "flops": 1e9 * curve.seconds * steps,
+                "tokens": 128 * steps,
+            },
             parameters=1000,
             phases={"forward": 0.3 * seconds, "backward": 0.7 * seconds},
             peak_memory=1 << 20,
-            source={"seconds": curve.source} if curve.source else {},
+            parents_cost={"seconds": curve.source} if curve.source else {},
         )
 
 

@@ -28,7 +28,7 @@ class Watcher:
         trial = progress.trial
         start = f"{progress.stage:12} {progress.arm}  {progress.steps:,} steps"
         if trial is not None:
-            came = trial.failed or f"loss {trial.loss:.4f}  {trial.seconds:.1f} s"
+            came = trial.failed or f"loss {trial.outcome.loss:.4f}  {trial.cost('seconds'):.1f} s"
             self.say(f"{start}  {came}{left}")
         elif self.live:
             end = (

@@ -68,7 +68,7 @@ def loss_section(found: Comparison) -> str:
 
 
 def _curve(number: int, arm: Arm, found: Comparison, cost: Cost) -> Curve:
-    trials = [(t.cost(cost.key), words.quality(found, t), t.steps) for t in _kept(found, arm)]
+    trials = [(t.cost(cost.key), found.goal.loss_of(t), t.steps) for t in _kept(found, arm)]
     trials = [line for line in trials if line[0] > 0 and all(map(math.isfinite, line))]
     points = []
     for group in _budgets(trials, lambda line: line[2]):
@@ -132,8 +132,8 @@ def phase_section(found: Comparison) -> str:
     rows = []
     for number, arm in enumerate(found.arms):
         trials = _largest(found, arm)
-        names = dict.fromkeys(name for trial in trials for name in trial.phases)
-        means = {n: sum(trial.phases.get(n, 0.0) for trial in trials) / len(trials) for n in names}
+        names = dict.fromkeys(name for trial in trials for name in trial.outcome.phases)
+        means = {n: sum(trial.outcome.phases.get(n, 0.0) for trial in trials) / len(trials) for n in names}
         rows.append((arm.name, number, means))
     return phases(rows, "Mean training of each arm's largest budget in rounds; evaluation is not charged.")
 
@@ -190,7 +190,7 @@ def number_section(found: Comparison) -> str:
     units = {
         c.key: Unit.of(c.units, [by[c.key].estimate for by in spent.values() if c.key in by]) for c in costs
     }
-    memory = {name: max((t.peak_memory for t in trials), default=0) for name, trials in held.items()}
+    memory = {name: max((t.outcome.peak_memory for t in trials), default=0) for name, trials in held.items()}
     byte = Unit.of(BYTES, memory.values())
     saved = [c for c in SHOWN if any(c.key in arm.saved for arm in found.arms)]
     head = ["arm", words.unit(found), "parameters", *(units[c.key].heading(c.title) for c in costs)]
@@ -264,7 +264,7 @@ def method_section(found: Comparison) -> str:
 def _trials(trials: Sequence[Trial]) -> str:
     costs = [c for c in COSTS.values() if any(t.cost(c.key) > 0 for t in trials)]
     units = {c.key: Unit.of(c.units, [t.cost(c.key) for t in trials]) for c in costs}
-    byte = Unit.of(BYTES, [trial.peak_memory for trial in trials])
+    byte = Unit.of(BYTES, [trial.outcome.peak_memory for trial in trials])
     head = ["arm", "round", "counts", "seed", "steps", "nats a token", "bits a byte"]
     head += [units[c.key].heading(c.title) for c in costs]
     head += [byte.heading("peak memory"), "speed before, s", "speed after, s"]
@@ -275,10 +275,10 @@ def _trials(trials: Sequence[Trial]) -> str:
             f"failed: {escape(t.failed)}" if t.failed else "yes" if t.kept else "<b>thrown out</b>",
             str(t.seed),
             f"{t.steps:,}",
-            html.nats(t.loss),
-            html.nats(t.bits_per_byte),
+            html.nats(t.outcome.loss),
+            html.nats(t.outcome.bits_per_byte),
             *(units[c.key].number(spent) if (spent := t.cost(c.key)) > 0 else NOTHING for c in costs),
-            byte.number(t.peak_memory),
+            byte.number(t.outcome.peak_memory),
             *(html.digits(speed) for speed in t.speed),
         ]
         for t in trials

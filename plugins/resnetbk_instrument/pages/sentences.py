@@ -9,7 +9,7 @@ from html import escape
 from resnetbk_instrument.pages import html
 from resnetbk_instrument.pages.html import Rounding
 from resnetbk_instrument.pages.svg import hue_index
-from resnetbk_instrument.results.comparison import Arm, Comparison, Interval, Trial
+from resnetbk_instrument.results.comparison import Arm, Comparison, Interval
 from resnetbk_instrument.results.costs import COSTS, MAIN, Cost
 from resnetbk_instrument.results.ngram_baseline import gram_name
 
@@ -21,11 +21,6 @@ def unit(found: Comparison) -> str:
 
 def short_unit(found: Comparison) -> str:
     return "bits a byte" if found.goal.unit == "bits/byte" else "nats"
-
-
-def quality(found: Comparison, trial: Trial) -> float:
-    """The loss of a trial in the comparison's unit."""
-    return trial.bits_per_byte if found.goal.unit == "bits/byte" else trial.loss
 
 
 def lead(found: Comparison) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any, Literal
 
@@ -31,49 +32,61 @@ class Goal:
     budget: float | None = None
     unit: Unit = "nats/token"
 
+    def loss_of(self, trial: Trial) -> float:
+        """In the goal's unit."""
+        return trial.outcome.loss if self.unit == "nats/token" else trial.outcome.bits_per_byte
+
+
+@attrs.frozen(kw_only=True)
+class Outcome:
+    """What one training gave, all costs counted.
+
+    loss, bits_per_byte  on the whole held-out text, at the end; loss in nats/token
+    costs         by key of COSTS, without those that were not measured. Of the training: set-up that the spec
+                  causes, scoring and steps; not the evaluation. Of inference: passes over the held-out text
+                  with the trained model, for each token, not charged to the training
+    phases        wall seconds by phase
+    peak_memory   bytes
+    parents_cost  seconds, cpu_seconds, flops and tokens that the parent runs cost, which this one starts from
+                  or chooses its data by; in none of the above
+    """
+
+    loss: float
+    bits_per_byte: float
+    costs: Mapping[str, float]
+    parameters: int
+    phases: Mapping[str, float] = attrs.field(factory=dict)
+    peak_memory: int = 0
+    parents_cost: Mapping[str, float] = attrs.field(factory=dict)
+
+
+FAILED = Outcome(loss=math.nan, bits_per_byte=math.nan, costs={}, parameters=0)
+"""Of a training that gave no loss. What it had cost until then is not known."""
+
 
 @attrs.frozen(kw_only=True)
 class Trial:
-    """One training of one arm, all costs counted: a line of `trials.jsonl`.
+    """One training of one arm: a line of `trials.jsonl`.
 
-    pair         number of the round that it belongs to, from 0; -1 for the search before the rounds
-    steps        the budget, at the end of which the learning rate had decayed
-    loss         nats a token, and bits_per_byte: on the whole held-out text, at the end; NaN when it failed
-    seconds, cpu_seconds, flops, tokens  set-up that the spec causes, scoring and steps; not the evaluation
-    phases       wall seconds by phase
-    peak_memory  bytes
-    inference_seconds, inference_flops  of passes over the held-out text with the trained model, for each
-                 token, not charged to the training; 0 where they were not measured
-    source       seconds, cpu_seconds, flops and tokens that the runs cost which this one needed, to start
-                 from or to choose data by; in none of the above
-    speed        of the machine right before and right after: seconds of a fixed piece of work
-    kept         whether its round counts: the machine held still, and what was spent was equal
-    failed       why it came to no loss; "" otherwise. What it had cost until then is not known
+    pair    number of the round that it belongs to, from 0; -1 for the search before the rounds
+    steps   the budget, at the end of which the learning rate had decayed
+    speed   of the machine right before and right after: seconds of a fixed piece of work
+    kept    whether its round counts: the machine held still, and what was spent was equal
+    failed  why it gave no loss; "" otherwise
     """
 
     arm: str
     pair: int
     seed: int
     steps: int
-    loss: float
-    bits_per_byte: float
-    seconds: float
-    cpu_seconds: float
-    flops: float
-    tokens: int
-    parameters: int
-    phases: Mapping[str, float]
-    peak_memory: int
+    outcome: Outcome
     speed: tuple[float, float]
-    inference_seconds: float = 0.0
-    inference_flops: float = 0.0
-    source: Mapping[str, float] = attrs.field(factory=dict)
     kept: bool = True
     failed: str = ""
 
     def cost(self, key: str) -> float:
         """What it was charged of one of COSTS; 0 where that was not measured."""
-        return float(getattr(self, key))
+        return self.outcome.costs.get(key, 0.0)
 
 
 @attrs.frozen
@@ -135,7 +148,7 @@ class Comparison:
 
     def building(self) -> list[str]:
         """The arms that needed other runs, to start from or to choose data by."""
-        built = {trial.arm for trial in self.trials if trial.source}
+        built = {trial.arm for trial in self.trials if trial.outcome.parents_cost}
         return [arm.name for arm in self.arms if arm.name in built]
 
 

@@ -18,7 +18,7 @@ from resnetbk_instrument.results.statistics import (
 )
 from resnetbk_instrument.session.journal import Journal
 from resnetbk_instrument.session.plan import Plan
-from resnetbk_instrument.session.search import quality, reached, rounds
+from resnetbk_instrument.session.search import reached, rounds
 from resnetbk_instrument.session.session import thrown_out
 
 Rounds = dict[int, dict[str, float]]
@@ -66,12 +66,12 @@ def measures(
         found = reached(trials, arm, goal)
     else:
         found = {
-            pair: {**_costs(trial), "loss": quality(trial, goal)}
+            pair: {**_costs(trial), "loss": goal.loss_of(trial)}
             for pair, (trial, *_) in rounds(trials, arm).items()
         }
-    source = _source(trials, arm)
+    parents = _parents_cost(trials, arm)
     return {
-        pair: {cost: value + source.get(cost, 0.0) / targets for cost, value in each.items()}
+        pair: {cost: value + parents.get(cost, 0.0) / targets for cost, value in each.items()}
         for pair, each in found.items()
     }
 
@@ -99,10 +99,10 @@ def _arm(
 ) -> Arm:
     first, to_loss = next(iter(plan.arms)), plan.goal.loss is not None
     mine = measured[arm]
-    sizes = [trial.parameters for trial in trials if trial.arm == arm and not trial.failed]
+    sizes = [trial.outcome.parameters for trial in trials if trial.arm == arm and not trial.failed]
     means = {cost: geometric_interval(values) for cost in COSTS if (values := _column(mine, cost))}
     amortised = {}
-    if to_loss and any(_source(trials, each) for each in (first, arm)):
+    if to_loss and any(_parents_cost(trials, each) for each in (first, arm)):
         for targets in TARGETS:
             base, shared = (measures(plan.goal, trials, each, refused, targets) for each in (first, arm))
             amortised[targets] = _saved(base, shared)
@@ -124,14 +124,15 @@ def _saved(first: Rounds, mine: Rounds) -> dict[str, Interval]:
     return {cost: ratio for cost in COSTS if (ratio := ratios(first, mine, cost))}
 
 
-def _source(trials: Sequence[Trial], arm: str) -> Mapping[str, float]:
-    """What the sources of an arm cost, which is the same in all its trainings."""
-    return next((trial.source for trial in trials if trial.arm == arm and trial.source), {})
+def _parents_cost(trials: Sequence[Trial], arm: str) -> Mapping[str, float]:
+    """What the parent runs of an arm cost, which is the same in all its trainings."""
+    costs = (trial.outcome.parents_cost for trial in trials if trial.arm == arm)
+    return next(filter(None, costs), {})
 
 
 def _costs(trial: Trial) -> dict[str, float]:
     """Those that were measured."""
-    return {cost: value for cost in COSTS if (value := trial.cost(cost)) > 0}
+    return {cost: trial.cost(cost) for cost in COSTS if trial.cost(cost) > 0}
 
 
 def _column(mine: Rounds, cost: str) -> list[float]:
@@ -150,8 +151,8 @@ def _loss(goal: Goal, trials: Sequence[Trial], arm: str) -> Interval:
             next(trial for trial in each if trial.steps == max(common)) if common else each[-1]
             for each in found
         ]
-        return mean_interval([quality(trial, goal) for trial in largest])
+        return mean_interval([goal.loss_of(trial) for trial in largest])
     searched = [trial for trial in done if trial.arm == arm]
     if not searched:
         return Interval(math.nan, -math.inf, math.inf, 0)
-    return mean_interval([quality(max(searched, key=lambda trial: trial.steps), goal)])
+    return mean_interval([goal.loss_of(max(searched, key=lambda trial: trial.steps))])

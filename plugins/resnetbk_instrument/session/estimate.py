@@ -7,8 +7,9 @@ import time
 import attrs
 
 from resnetbk.errors import NumericError
+from resnetbk_instrument.results.comparison import Outcome
 from resnetbk_instrument.session.budget import PROBES, Line, enough
-from resnetbk_instrument.session.plan import Outcome, Plan, Train
+from resnetbk_instrument.session.plan import Plan, Train
 from resnetbk_instrument.session.session import WARM_UP
 
 SEARCHED = 3
@@ -43,9 +44,9 @@ def estimate(plan: Plan, train: Train) -> list[Expected]:
             outcomes.append(_trained(arm, plan, train, probe))
             walls.append(time.perf_counter() - start)
         seconds = spec.train.seconds or 0.0
-        steps = spec.train.steps or max(1, round(PROBES[-1] * seconds / outcomes[-1].seconds))
+        steps = spec.train.steps or max(1, round(PROBES[-1] * seconds / outcomes[-1].costs["seconds"]))
         if goal.equal:
-            line = Line.through(*(float(getattr(outcome, goal.equal)) for outcome in outcomes))
+            line = Line.through(*(outcome.costs[goal.equal] for outcome in outcomes))
             budget = line.cost(steps) if budget is None else budget
             steps = line.steps(budget)
             enough(goal, tuple(plan.arms), arm, steps)

@@ -20,7 +20,7 @@ from resnetbk.lock.changes import differences
 from resnetbk_instrument.results.comparison import Ablation, Comparison, Trial
 
 PLAN, TRIALS, RESULT = "plan.json", "trials.jsonl", "result.json"
-SCHEMA = 1
+SCHEMA = 2
 
 _CONVERTER = cattrs.Converter()
 T = TypeVar("T")
@@ -30,8 +30,10 @@ class Journal:
     """What was measured so far. Without a folder it is kept in memory alone."""
 
     def __init__(self, folder: Path | None = None) -> None:
-        """Raises StorageError when what is there is damaged."""
+        """Raises StorageError when what is there is damaged, or of another schema."""
         self.folder = folder
+        if folder is not None and (folder / PLAN).is_file():
+            _check_schema(_read(folder / PLAN), folder / PLAN)
         self.trials: list[Trial] = [] if folder is None else _read_trials(folder / TRIALS)
 
     def add(self, trial: Trial) -> None:
@@ -110,8 +112,8 @@ def read_result(path: Path) -> Comparison | Ablation:
         more = "; it is unfinished, go on with --resume" if (path / PLAN).is_file() else ""
         raise UserError(f"{path}: no result of a comparison (no {file.name}){more}")
     tree = _read(file)
-    if tree.pop("schema", None) != SCHEMA:
-        raise StorageError(f"{file}: not of schema {SCHEMA}, which this version reads")
+    _check_schema(tree, file)
+    del tree["schema"]
     found: Comparison | Ablation
     if tree.pop("kind", None) == "ablation":
         found = _structured(tree, Ablation, str(file))
@@ -122,6 +124,13 @@ def read_result(path: Path) -> Comparison | Ablation:
     if not names or any(trial.arm not in names for trial in comparison.trials):
         raise StorageError(f"{file}: damaged (its trainings are not of its arms)")
     return found
+
+
+def _check_schema(tree: Mapping[str, Any], file: Path) -> None:
+    if tree.get("schema") != SCHEMA:
+        raise StorageError(
+            f"{file}: schema {tree.get('schema')}, of another version of resnetbk; this one reads {SCHEMA}"
+        )
 
 
 def _structured(tree: Any, kind: type[T], place: str) -> T:

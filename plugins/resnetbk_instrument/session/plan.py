@@ -7,41 +7,12 @@ from collections.abc import Callable, Mapping
 import attrs
 
 from resnetbk.spec.spec import Spec
-from resnetbk_instrument.results.comparison import Goal, Trial
+from resnetbk_instrument.results.comparison import Goal, Outcome, Trial
 from resnetbk_instrument.session.calibration import TOLERANCE
 
 PAIRS, REACH = 5, 8.0
 """Of a plan that says no other."""
 
-
-@attrs.frozen(kw_only=True)
-class Outcome:
-    """What one training came to; see `Trial`, which adds where it belongs."""
-
-    loss: float
-    bits_per_byte: float
-    seconds: float
-    cpu_seconds: float
-    flops: float
-    tokens: int
-    parameters: int
-    phases: Mapping[str, float] = attrs.field(factory=dict)
-    peak_memory: int = 0
-    inference_seconds: float = 0.0
-    inference_flops: float = 0.0
-    source: Mapping[str, float] = attrs.field(factory=dict)
-
-
-FAILED = Outcome(
-    loss=float("nan"),
-    bits_per_byte=float("nan"),
-    seconds=0.0,
-    cpu_seconds=0.0,
-    flops=0.0,
-    tokens=0,
-    parameters=0,
-)
-"""Of a training that came to no loss."""
 
 Train = Callable[[Spec, int, int], Outcome]
 """(spec, seed, steps) -> outcome of a training that decays over these steps. Raises NumericError."""

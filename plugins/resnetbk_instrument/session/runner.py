@@ -25,10 +25,10 @@ from resnetbk.training.experiment import Experiment
 from resnetbk.training.objective import TOKENS_PER_PASS
 from resnetbk.training.run import Run
 from resnetbk.training.signals import Interrupted, Signals
-from resnetbk_instrument.results.comparison import Unit
+from resnetbk_instrument.results.comparison import Outcome, Unit
 from resnetbk_instrument.results.ngram_baseline import floors
 from resnetbk_instrument.session.journal import SCHEMA
-from resnetbk_instrument.session.plan import Outcome, Plan, Train
+from resnetbk_instrument.session.plan import Plan, Train
 
 READ = 4 * TOKENS_PER_PASS
 """Held-out tokens to measure the cost of inference on: a fixed number, for all of them may be many."""
@@ -53,16 +53,18 @@ def runner(registry: Registry, signals: Signals, device: str) -> Train:
         return Outcome(
             loss=report.loss,
             bits_per_byte=report.bits_per_byte,
-            seconds=report.seconds + report.phases["setup"].seconds,
-            cpu_seconds=report.cpu_seconds,
-            flops=report.flops,
-            tokens=report.tokens,
+            costs={
+                "seconds": report.seconds + report.phases["setup"].seconds,
+                "cpu_seconds": report.cpu_seconds,
+                "flops": report.flops,
+                "tokens": report.tokens,
+                "inference_seconds": inference_seconds,
+                "inference_flops": inference_flops,
+            },
             parameters=report.parameters,
             phases={name: cost.seconds for name, cost in report.phases.items()},
             peak_memory=report.peak_memory,
-            inference_seconds=inference_seconds,
-            inference_flops=inference_flops,
-            source=report.parents_cost,
+            parents_cost=report.parents_cost,
         )
 
     return train

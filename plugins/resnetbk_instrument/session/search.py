@@ -30,11 +30,6 @@ class Unequal(Exception):
     """An arm cannot be held to the goal; the message says why, in one line."""
 
 
-def quality(trial: Trial, goal: Goal) -> float:
-    """The trial's loss in the goal's unit."""
-    return trial.loss if goal.unit == "nats/token" else trial.bits_per_byte
-
-
 class ToLoss:
     """The budgets of a comparison whose goal is a loss: a pure function of what the journal holds."""
 
@@ -50,15 +45,15 @@ class ToLoss:
         assert self.goal.loss is not None
         cap = self._cap(arm)
         trial = get(self.own(arm))
-        reached = quality(trial, self.goal) <= self.goal.loss
-        while (quality(trial, self.goal) <= self.goal.loss) == reached:
+        reached = self.goal.loss_of(trial) <= self.goal.loss
+        while (self.goal.loss_of(trial) <= self.goal.loss) == reached:
             if reached and trial.steps <= SMALLEST:
                 raise UserError(
-                    f"--target-loss {self.goal.loss:g}: {arm} is at {quality(trial, self.goal):.4f} after "
+                    f"--target-loss {self.goal.loss:g}: {arm} is at {self.goal.loss_of(trial):.4f} after "
                     f"{trial.steps} steps; ask for a lower loss"
                 )
             if not reached and trial.steps >= cap:
-                best = min(quality(t, self.goal) for t in self.journal.of(arm, -1))
+                best = min(self.goal.loss_of(t) for t in self.journal.of(arm, -1))
                 raise Unequal(
                     f"does not reach {self.goal.loss:g} {self.goal.unit}: its best is {best:.4f}, within "
                     f"{trial.steps:,} steps"
@@ -95,7 +90,7 @@ class ToLoss:
         if above.steps >= self._cap(arm) * SPREAD:
             raise Unequal(
                 f"does not reach {self.goal.loss:g} {self.goal.unit} in round {pair + 1}: it is at "
-                f"{quality(above, self.goal):.4f} after {above.steps:,} steps"
+                f"{self.goal.loss_of(above):.4f} after {above.steps:,} steps"
             )
         further = max(above.steps + 1, round(above.steps * math.exp(distance)))
         return further if further not in tried else None
@@ -127,7 +122,7 @@ def bracket(trials: Sequence[Trial], goal: Goal) -> tuple[Trial, Trial]:
     assert goal.loss is not None
     ordered = sorted(trials, key=lambda trial: trial.steps)
     for below, above in itertools.pairwise(ordered):
-        if quality(above, goal) <= goal.loss < quality(below, goal):
+        if goal.loss_of(above) <= goal.loss < goal.loss_of(below):
             return below, above
     raise ValueError("no two trainings bracket the loss")
 
@@ -139,7 +134,7 @@ def nearest(trials: Sequence[Trial], goal: Goal) -> tuple[Trial, Trial]:
     ordered = sorted(trials, key=lambda trial: trial.steps)
     return min(
         itertools.pairwise(ordered),
-        key=lambda two: abs((quality(two[0], goal) + quality(two[1], goal)) / 2 - target),
+        key=lambda two: abs((goal.loss_of(two[0]) + goal.loss_of(two[1])) / 2 - target),
     )
 
 
@@ -148,7 +143,7 @@ def fall(groups: Sequence[Sequence[Trial]], goal: Goal) -> float:
     covariance = variance = 0.0
     for trials in groups:
         x = [math.log(trial.steps) for trial in trials]
-        y = [quality(trial, goal) for trial in trials]
+        y = [goal.loss_of(trial) for trial in trials]
         mean_x, mean_y = sum(x) / len(x), sum(y) / len(y)
         covariance += sum((a - mean_x) * (b - mean_y) for a, b in zip(x, y, strict=True))
         variance += sum((a - mean_x) ** 2 for a in x)
@@ -158,7 +153,7 @@ def fall(groups: Sequence[Sequence[Trial]], goal: Goal) -> float:
 def beyond(below: Trial, above: Trial, goal: Goal, slope: float) -> float:
     """From the middle between two budgets to the one that reaches the loss, in logarithms of steps."""
     assert goal.loss is not None
-    return ((quality(below, goal) + quality(above, goal)) / 2 - goal.loss) / slope
+    return ((goal.loss_of(below) + goal.loss_of(above)) / 2 - goal.loss) / slope
 
 
 def _groups(trials: Sequence[Trial], arm: str, goal: Goal) -> list[Sequence[Trial]]:

@@ -14,14 +14,12 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
-import attrs
-
 from resnetbk.errors import NumericError, UserError
-from resnetbk_instrument.results.comparison import Trial
+from resnetbk_instrument.results.comparison import FAILED, Trial
 from resnetbk_instrument.session.budget import AtBudget
 from resnetbk_instrument.session.calibration import moved
 from resnetbk_instrument.session.journal import Journal
-from resnetbk_instrument.session.plan import FAILED, Outcome, Plan, Progress, Train
+from resnetbk_instrument.session.plan import Plan, Progress, Train
 from resnetbk_instrument.session.search import ToLoss, Unequal
 
 WARM_UP = 3
@@ -90,7 +88,7 @@ class Session:
             return train.steps
         assert train.seconds is not None
         probe = self._get("search", arm, -1, 30)
-        return max(1, round(probe.steps * train.seconds / probe.seconds))
+        return max(1, round(probe.steps * train.seconds / probe.cost("seconds")))
 
     # ------------------------------------------------------------ before the rounds
 
@@ -199,8 +197,8 @@ class Session:
             failed = f"diverges at seed {seed}, {steps} steps: {' '.join(reason.split())}"
             outcome = FAILED
         self._speed = self._look()
-        known = [trial.source for trial in self.journal.trials if trial.arm == arm and not trial.failed]
-        if not failed and any(source != outcome.source for source in known):
+        known = [trial.outcome for trial in self.journal.trials if trial.arm == arm and not trial.failed]
+        if not failed and any(other.parents_cost != outcome.parents_cost for other in known):
             raise UserError(
                 f"{arm}: a run that it starts from or chooses its data by has been trained anew since this "
                 "comparison began; begin another"
@@ -211,9 +209,9 @@ class Session:
             pair=pair,
             seed=seed,
             steps=steps,
+            outcome=outcome,
             speed=(before, self._speed),
             failed=failed,
-            **{field.name: getattr(outcome, field.name) for field in attrs.fields(Outcome)},
         )
         self.journal.add(trial)
         self.watch(Progress(stage=stage, arm=arm, steps=steps, trial=trial, left=self._left(pair)))

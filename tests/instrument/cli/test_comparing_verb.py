@@ -74,7 +74,7 @@ def test_to_a_loss_the_same_work_done_slower_is_seen_as_that(call, tmp_path, spe
     assert len(lines) == len(found.trials)
     for pair in (0, 1):  # a line a training
         assert err.count(f"round {pair + 1}/2") == sum(line["pair"] == pair for line in lines) >= 4
-    assert {"forward", "backward", "optimizer"} <= set(lines[0]["phases"])
+    assert {"forward", "backward", "optimizer"} <= set(lines[0]["outcome"]["phases"])
     assert [line["arm"] for line in lines if line["pair"] == 0] == ["a", "slow", "slow", "a"]
     assert [line["arm"] for line in lines if line["pair"] == 1] == ["slow", "a", "a", "slow"]
 
@@ -169,7 +169,7 @@ def test_one_arm_has_settings_of_its_own_and_its_source_is_told_apart(call, tmp_
     assert code == 0
     assert "not in the budget: what the sources of all cost" in text
     assert "--set-in all train.start.path=" in read_result(out).comparison.command
-    spent = {trial["arm"]: trial["source"].get("tokens") for trial in trials(out)}
+    spent = {trial["arm"]: trial["outcome"]["parents_cost"].get("tokens") for trial in trials(out)}
     assert spent == {"base": None, "all": 3 * 2 * 16}
     code, _, err = call(*arguments, "--set-in", "al", "train.batch=2", "--out", tmp_path / "none")
     assert (code, err) == (2, "--set-in: there is no arm 'al'; did you mean 'all'?\n")

@@ -13,7 +13,7 @@ import pytest
 from resnetbk.errors import StorageError, UserError
 from resnetbk_instrument.pages import svg as report_svg
 from resnetbk_instrument.pages.write import write_report
-from resnetbk_instrument.results.comparison import Interval
+from resnetbk_instrument.results.comparison import FAILED, Interval
 
 pytest.importorskip("matplotlib", reason="reports need matplotlib, the extra `plots`")
 
@@ -115,7 +115,7 @@ def test_every_number_is_on_the_page(target):
     for words in (*found.machine.values(), found.command, "forward", "backward", "model.mixer.use"):
         assert words in text, words
     for trial in found.trials:
-        assert f"{trial.loss:.3f}" in text
+        assert f"{trial.outcome.loss:.3f}" in text
 
 
 def test_the_headline_claims_the_sure_end_of_the_interval(target):
@@ -192,8 +192,8 @@ def test_the_same_numbers_give_the_same_bytes(target, tmp_path):
 def test_what_is_not_finite_is_a_dash_and_breaks_nothing(tmp_path):
     found = measured.comparison(1.0, 5.9)
     trials = [
-        attrs.evolve(found.trials[0], loss=math.nan, bits_per_byte=math.nan, flops=math.inf),
-        attrs.evolve(found.trials[1], loss=math.nan, seconds=0.0, failed="the loss is nan"),
+        attrs.evolve(found.trials[0], outcome=attrs.evolve(FAILED, costs={"flops": math.inf})),
+        attrs.evolve(found.trials[1], outcome=FAILED, failed="the loss is nan"),
         *found.trials[2:],
     ]
     broken = Interval(math.nan, math.nan, math.nan, 5)

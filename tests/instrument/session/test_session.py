@@ -177,7 +177,8 @@ def test_steps_that_turn_out_dearer_than_short_trainings_said_are_corrected(spec
     def dearer(spec, seed, steps):
         outcome = train(spec, seed, steps)
         dear = spec.name == "B" and steps > 100
-        return attrs.evolve(outcome, seconds=outcome.seconds * 1.5) if dear else outcome
+        costs = {**outcome.costs, "seconds": outcome.costs["seconds"] * 1.5}
+        return attrs.evolve(outcome, costs=costs) if dear else outcome
 
     made.train = dearer
     made.run()
@@ -205,7 +206,7 @@ def test_an_arm_that_diverges_is_refused_and_not_averaged(spec):
     assert c.saved["seconds"].estimate == pytest.approx(2.0, rel=0.01)
     (failed,) = (trial for trial in found.trials if trial.failed)
     assert failed.arm == "B"
-    assert math.isnan(failed.loss)
+    assert math.isnan(failed.outcome.loss)
 
 
 def test_when_the_first_arm_is_refused_there_are_no_ratios(spec):
