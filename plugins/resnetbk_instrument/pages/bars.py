@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import attrs
 
 from resnetbk_instrument.pages import svg as report_svg
-from resnetbk_instrument.pages.html import Rounding, Unit, certain, digits, ends
+from resnetbk_instrument.pages.numbers import Rounding, Unit, certain, digits, ends
 from resnetbk_instrument.pages.svg import INK, MUTED, PAPER, WIDTH, cut, hue
 from resnetbk_instrument.results.comparison import Interval
 from resnetbk_instrument.results.costs import Units

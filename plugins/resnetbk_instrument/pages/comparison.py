@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from html import escape
 from typing import Any, TypeVar
+
+import attrs
 
 from resnetbk import toml_write
 from resnetbk.lock.changes import NOTHING as ABSENT
 from resnetbk.lock.changes import changes
-from resnetbk_instrument.pages import html
 from resnetbk_instrument.pages import sentences as words
 from resnetbk_instrument.pages.bars import TINTS, Estimate, Group, bars, forest
 from resnetbk_instrument.pages.curves import Curve, Rule, curves
-from resnetbk_instrument.pages.html import NOTHING, Unit
+from resnetbk_instrument.pages.html import Cell, Figure, Table, over_ends, render
+from resnetbk_instrument.pages.numbers import NOTHING, Unit, change, digits, nats
 from resnetbk_instrument.results.comparison import Arm, Comparison, Trial
 from resnetbk_instrument.results.costs import BYTES, COSTS, SHOWN, TRAINING, Cost
 from resnetbk_instrument.results.ngram_baseline import gram_name
@@ -23,48 +24,58 @@ T = TypeVar("T")
 
 
 def comparison_page(found: Comparison) -> str:
-    return html.page(found.name, "comparison", words.lead(found), *sections(found))
-
-
-def sections(found: Comparison) -> list[str]:
-    """All sections below the head of a page."""
-    side_by_side = [part for part in (worth_section(found), phase_section(found)) if part]
-    return [
-        loss_section(found),
-        html.panels(*side_by_side),
-        number_section(found),
-        difference_section(found),
-        method_section(found),
+    headline = words.chosen(found)
+    others = [
+        (number, words.verdict(found, arm))
+        for number, arm in enumerate(found.arms)
+        if number and arm is not headline
     ]
+    return render(
+        "comparison",
+        title=found.name,
+        kind="comparison",
+        headline=words.verdict(found, headline),
+        others=others,
+        circumstances=words.circumstances(found),
+        **sections(found),
+    )
+
+
+def sections(found: Comparison) -> dict[str, Any]:
+    """What `comparison_sections.html.j2` asks for: all below the head of a page."""
+    return {
+        "unit": words.unit(found),
+        "to_loss": found.goal.loss is not None,
+        "building": bool(found.building()),
+        "floors": words.floor_words(found.floors),
+        "names": [arm.name for arm in found.arms],
+        "refused": [arm for arm in found.arms if arm.refused],
+        "losses": _losses(found),
+        "worth": _worth(found),
+        "phases": _phases(found),
+        "numbers": _numbers(found),
+        "differences": _differences(found),
+        "specs": {arm.name: spec_text(arm.spec) for arm in found.arms},
+        "method": words.method_words(found),
+        "machine": found.machine,
+        "command": found.command,
+        "trials": _trials(found.trials),
+    }
 
 
 # ---------------------------------------------------------------- pictures
 
 
-def loss_section(found: Comparison) -> str:
+def _losses(found: Comparison) -> list[Figure]:
     goal = found.goal.loss
     rules = [Rule(goal, f"goal {goal:g}", True)] if goal is not None else []
     rules += floor_rules(found.floors)
-    drawn = []
+    figures = []
     for cost in TRAINING:
         lines = [_curve(number, arm, found, cost) for number, arm in enumerate(found.arms)]
         picture = curves(f"loss-{cost.key}", cost, f"Held-out loss in {words.unit(found)}", lines, rules)
-        if picture:
-            drawn.append(html.figure(picture, f"Against {cost.title}"))
-    if not drawn:
-        return ""
-    note = (
-        "Each small dot is a training of its own, whose learning rate decayed to its end. Lines join the "
-        "means of budgets; bands span the seeds."
-    )
-    if found.building():
-        note += " What sources cost is in none of these curves."
-    return html.section(
-        f"Held-out loss, {words.unit(found)}",
-        html.element("p", f"{note} {words.floor_words(found.floors)}", "note"),
-        html.key([arm.name for arm in found.arms]),
-        html.panels(*drawn),
-    )
+        figures.append(Figure(picture, f"Against {cost.title}"))
+    return [figure for figure in figures if figure.picture]
 
 
 def _curve(number: int, arm: Arm, found: Comparison, cost: Cost) -> Curve:
@@ -80,13 +91,21 @@ def _curve(number: int, arm: Arm, found: Comparison, cost: Cost) -> Curve:
     return Curve(hue=number, x=x, y=y, low=low, high=high, dots=dots)
 
 
-def worth_section(found: Comparison) -> str:
+@attrs.frozen
+class Worths:
     """Every arm against the first: ratios of costs at equal quality, or losses at equal cost."""
+
+    picture: str
+    note: str
+    amortised: Table | None
+
+
+def _worth(found: Comparison) -> Worths | None:
     first, others = found.arms[0].name, list(enumerate(found.arms))[1:]
     if found.goal.loss is None:
         label = f"Losses below that of {first}"
         gains = [Group(a.name, i, [Estimate("loss", a.gained)]) for i, a in others if a.gained]
-        picture = forest("worth", label, gains, ratio=False, shown=html.change)
+        picture = forest("worth", label, gains, ratio=False, shown=change)
         note = (
             f"Right of the line: fewer {words.short_unit(found)} than {first} at {words.goal_words(found)}."
         )
@@ -98,63 +117,54 @@ def worth_section(found: Comparison) -> str:
         ]
         picture = forest("worth", label, ratios, ratio=True)
         note = f"Cost of {first} divided by the arm's, on the way to {words.goal_words(found)}; 2× is half."
-    if not picture:
-        return ""
-    refused = " ".join(f"{arm.name} is refused: {arm.refused}." for arm in found.arms if arm.refused)
-    said = f"{note} Bars are 95\N{NO-BREAK SPACE}% intervals. {refused}".strip()
-    return html.section(
-        "What is gained" if found.goal.loss is None else "What is saved",
-        html.element("p", said, "note"),
-        picture,
-        _amortised(found),
-    )
+    return Worths(picture, note, _amortised(found)) if picture else None
 
 
-def _amortised(found: Comparison) -> str:
+def _amortised(found: Comparison) -> Table | None:
     """What is saved of each cost where the sources' is shared; nothing without sources."""
     rows = [
         [
-            html.swatch(number, arm.name),
+            Cell(arm.name, hue=number),
             str(targets),
-            *(html.over_ends(saved.get(c.key), html.digits) for c in TRAINING),
+            *(over_ends(saved.get(cost.key), digits) for cost in TRAINING),
         ]
         for number, arm in enumerate(found.arms)
         for targets, saved in {1: arm.saved, **arm.amortised}.items()
         if number and arm.amortised
     ]
-    if not rows:
-        return ""
-    head = ["arm", "targets of its source", *(_ratio(c) for c in TRAINING)]
-    return html.grid(head, rows)
+    head = ["arm", "targets of its source", *(_ratio(cost) for cost in TRAINING)]
+    return Table(head, rows) if rows else None
 
 
-def phase_section(found: Comparison) -> str:
+@attrs.frozen
+class Phases:
+    """What the time of each of some rows is made of; `tints`: the opacity of each phase."""
+
+    picture: str
+    note: str
+    tints: Sequence[tuple[str, float]]
+
+
+def _phases(found: Comparison) -> Phases | None:
     rows = []
     for number, arm in enumerate(found.arms):
         trials = _largest(found, arm)
         names = dict.fromkeys(name for trial in trials for name in trial.outcome.phases)
-        means = {n: sum(trial.outcome.phases.get(n, 0.0) for trial in trials) / len(trials) for n in names}
+        means = {n: sum(t.outcome.phases.get(n, 0.0) for t in trials) / len(trials) for n in names}
         rows.append((arm.name, number, means))
     return phases(rows, "Mean training of each arm's largest budget in rounds; evaluation is not charged.")
 
 
-def phases(rows: Sequence[tuple[str, int, Mapping[str, float]]], note: str) -> str:
-    """The section on what the time of each row is made of."""
+def phases(rows: Sequence[tuple[str, int, Mapping[str, float]]], note: str) -> Phases | None:
+    """Of rows with a name, its hue and seconds by phase; None without any."""
     picture = bars("phases", "Time by phase", COSTS["seconds"].units, rows)
-    if not picture:
-        return ""
     names = dict.fromkeys(name for _, _, parts in rows for name in parts)
-    tints = "".join(
-        f'<span class="swatch tint"><i style="opacity: {TINTS[min(i, len(TINTS) - 1)]}"></i>'
-        f"{escape(name)}</span>"
-        for i, name in enumerate(names)
-    )
-    below = f'<p class="key">{tints}</p>'
-    return html.section("Where the time goes", html.element("p", note, "note"), picture, below)
+    tints = [(name, TINTS[min(i, len(TINTS) - 1)]) for i, name in enumerate(names)]
+    return Phases(picture, note, tints) if picture else None
 
 
 def floor_rules(floors: Mapping[int, float]) -> list[Rule]:
-    return [Rule(nats, f"{gram_name(order)} counts") for order, nats in sorted(floors.items())]
+    return [Rule(loss, f"{gram_name(order)} counts") for order, loss in sorted(floors.items())]
 
 
 # ---------------------------------------------------------------- numbers
@@ -182,7 +192,7 @@ def _largest(found: Comparison, arm: Arm) -> list[Trial]:
     return budgets[-1] if budgets else []
 
 
-def number_section(found: Comparison) -> str:
+def _numbers(found: Comparison) -> Table:
     target = found.goal.loss is not None
     held = {arm.name: _largest(found, arm) for arm in found.arms}
     spent = {arm.name: arm.reached if target else arm.spent for arm in found.arms}
@@ -196,22 +206,18 @@ def number_section(found: Comparison) -> str:
     head = ["arm", words.unit(found), "parameters", *(units[c.key].heading(c.title) for c in costs)]
     head += [byte.heading("peak memory"), *(_ratio(c) for c in saved)]
     head += [] if target else [f"{words.short_unit(found)} gained"]
-    rows = []
+    rows: list[list[str | Cell]] = []
     for number, arm in enumerate(found.arms):
-        name = html.swatch(number, arm.name) + ("<small>refused</small>" if arm.refused else "")
-        cells = [name, html.over_ends(arm.loss, html.nats), f"{arm.parameters:,}"]
-        cells += [html.over_ends(spent[arm.name].get(c.key), units[c.key].number) for c in costs]
+        cells: list[str | Cell] = [Cell(arm.name, "refused" if arm.refused else "", hue=number)]
+        cells += [over_ends(arm.loss, nats), f"{arm.parameters:,}"]
+        cells += [over_ends(spent[arm.name].get(c.key), units[c.key].number) for c in costs]
         cells += [byte.number(memory[arm.name]) if memory[arm.name] else NOTHING]
-        cells += [html.over_ends(arm.saved.get(c.key), html.digits) if number else "1" for c in saved]
-        cells += [] if target else [html.over_ends(arm.gained, html.change) if number else "0"]
+        cells += [over_ends(arm.saved.get(c.key), digits) if number else "1" for c in saved]
+        cells += [] if target else [over_ends(arm.gained, change) if number else "0"]
         rows.append(cells)
     floors = sorted(found.floors.items())
-    rows += [[f"{gram_name(n)} counts", html.nats(value), *[""] * (len(head) - 2)] for n, value in floors]
-    said = "Costs of reaching the goal, interpolated" if target else "Costs as spent"
-    note = f"{said}; losses of the largest budget in rounds. Small: 95\N{NO-BREAK SPACE}% intervals."
-    return html.section(
-        "All numbers", html.element("p", note, "note"), html.grid(head, rows, quiet=len(floors))
-    )
+    rows += [[f"{gram_name(n)} counts", nats(value), *[""] * (len(head) - 2)] for n, value in floors]
+    return Table(head, rows, quiet=len(floors))
 
 
 def _ratio(cost: Cost) -> str:
@@ -219,49 +225,36 @@ def _ratio(cost: Cost) -> str:
     return f"{cost.less},\N{NO-BREAK SPACE}×"
 
 
-def difference_section(found: Comparison) -> str:
+def _differences(found: Comparison) -> Table:
     first, others = found.arms[0], found.arms[1:]
     changed = [{change.key: change for change in changes(first.spec, arm.spec)} for arm in others]
     before = {key: change.before for by_key in changed for key, change in by_key.items()}
     before.pop("name", None)  # arms have names of their own
-    rows = []
+    rows: list[list[str | Cell]] = []
     for key, value in before.items():
-        same = escape(_value(value))
-        theirs = (f"<b>{escape(_value(c[key].after))}</b>" if key in c else same for c in changed)
-        rows.append([escape(key), same, *theirs])
+        same = _value(value)
+        theirs = (Cell(_value(c[key].after), strong=True) if key in c else same for c in changed)
+        rows.append([key, same, *theirs])
     head = ["key", *(arm.name for arm in found.arms)]
-    table = f'<div class="code">{html.grid(head, rows, words=len(head))}</div>'
-    specs = [html.folded(f"The whole spec of {arm.name}", spec_text(arm.spec)) for arm in found.arms]
-    body = table if rows else html.element("p", "The specs are the same in every key.")
-    return html.section("How the specs differ", body if others else "", *specs)
+    return Table(head, rows, words=len(head))
 
 
 def _value(value: Any) -> str:
-    return html.NOTHING if value is ABSENT or value is None else toml_write.inline(value)
+    return NOTHING if value is ABSENT or value is None else toml_write.inline(value)
 
 
 def spec_text(tree: Mapping[str, Any]) -> str:
-    """HTML of a spec as its file would be; a key that is None is left out."""
+    """A spec as its file would be; a key that is None is left out."""
 
     def told(value: Any) -> Any:
         if isinstance(value, Mapping):
             return {name: told(item) for name, item in value.items() if item is not None}
         return value
 
-    return f"<pre>{escape(toml_write.dumps(told(tree)))}</pre>"
+    return toml_write.dumps(told(tree))
 
 
-def method_section(found: Comparison) -> str:
-    return html.section(
-        "How it was measured",
-        *(html.element("p", text) for text in words.method_words(found)),
-        html.facts(found.machine) if found.machine else "",
-        f"<pre>{escape(found.command)}</pre>" if found.command else "",
-        html.folded(f"All {len(found.trials)} trainings", _trials(found.trials)) if found.trials else "",
-    )
-
-
-def _trials(trials: Sequence[Trial]) -> str:
+def _trials(trials: Sequence[Trial]) -> Table:
     costs = [c for c in COSTS.values() if any(t.cost(c.key) > 0 for t in trials)]
     units = {c.key: Unit.of(c.units, [t.cost(c.key) for t in trials]) for c in costs}
     byte = Unit.of(BYTES, [trial.outcome.peak_memory for trial in trials])
@@ -270,17 +263,17 @@ def _trials(trials: Sequence[Trial]) -> str:
     head += [byte.heading("peak memory"), "speed before, s", "speed after, s"]
     rows = [
         [
-            escape(t.arm),
+            t.arm,
             "search" if t.pair < 0 else str(t.pair + 1),
-            f"failed: {escape(t.failed)}" if t.failed else "yes" if t.kept else "<b>thrown out</b>",
+            f"failed: {t.failed}" if t.failed else "yes" if t.kept else Cell("thrown out", strong=True),
             str(t.seed),
             f"{t.steps:,}",
-            html.nats(t.outcome.loss),
-            html.nats(t.outcome.bits_per_byte),
-            *(units[c.key].number(spent) if (spent := t.cost(c.key)) > 0 else NOTHING for c in costs),
+            nats(t.outcome.loss),
+            nats(t.outcome.bits_per_byte),
+            *(units[c.key].number(t.cost(c.key)) if t.cost(c.key) > 0 else NOTHING for c in costs),
             byte.number(t.outcome.peak_memory),
-            *(html.digits(speed) for speed in t.speed),
+            *(digits(speed) for speed in t.speed),
         ]
         for t in trials
     ]
-    return html.grid(head, rows, words=3)
+    return Table(head, rows, words=3)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 from resnetbk_instrument.pages import svg as report_svg
-from resnetbk_instrument.pages.html import Unit
+from resnetbk_instrument.pages.numbers import Unit
 from resnetbk_instrument.pages.svg import INK, MUTED, PAPER, hue
 from resnetbk_instrument.results.costs import COUNT, Cost
 

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from html import escape
 
-from resnetbk_instrument.pages import html
-from resnetbk_instrument.pages.html import Rounding
-from resnetbk_instrument.pages.svg import hue_index
+import attrs
+
+from resnetbk_instrument.pages.numbers import Rounding, amount, certain, change, ends, nats, times
 from resnetbk_instrument.results.comparison import Arm, Comparison, Interval
 from resnetbk_instrument.results.costs import COSTS, MAIN, Cost
 from resnetbk_instrument.results.ngram_baseline import gram_name
@@ -23,73 +22,75 @@ def short_unit(found: Comparison) -> str:
     return "bits a byte" if found.goal.unit == "bits/byte" else "nats"
 
 
-def lead(found: Comparison) -> str:
-    """HTML: the verdict of the arm that did best, those of the others, and circumstances."""
+@attrs.frozen
+class Claim:
+    """A sentence with what it claims, which a page sets off, in its middle."""
+
+    start: str
+    strong: str = ""
+    end: str = ""
+
+
+def chosen(found: Comparison) -> Arm:
+    """The arm that the headline is about: the one that did best beside the first."""
     first, others = found.arms[0], found.arms[1:]
-    chosen = first if first.refused or not others else max(others, key=_worth)
-    lines = "".join(
-        f'<li><i style="background: var(--hue-{hue_index(number)})"></i>{verdict(found, arm)}</li>'
-        for number, arm in enumerate(found.arms)
-        if arm is not chosen and arm is not first
-    )
-    rest = f'<ul class="verdicts">{lines}</ul>' if lines else ""
-    head = f'<p class="verdict">{verdict(found, chosen)}</p>'
-    return f'{head}{rest}<p class="aside">{escape(circumstances(found))}</p>'
+    return first if first.refused or not others else max(others, key=_worth)
 
 
-def verdict(found: Comparison, arm: Arm, name: str = "", first: str = "") -> str:
-    """HTML: one sentence on `arm` against the first arm, which are called by their names or as told."""
-    name, first = escape(name or arm.name), escape(first or found.arms[0].name)
+def verdict(found: Comparison, arm: Arm, name: str = "", first: str = "") -> Claim:
+    """On `arm` against the first arm, which are called by their names or as told."""
+    name, first = name or arm.name, first or found.arms[0].name
     if arm.refused:
         others = "; the other arms have nothing to be held against" if arm is found.arms[0] else ""
-        return f"{name} is <b>refused</b>: {escape(arm.refused)}{others}."
+        return Claim(f"{name} is ", "refused", f": {arm.refused}{others}.")
     if arm is found.arms[0]:
-        return f"{name} ends at {html.nats(arm.loss.estimate)} {unit(found)}."
+        return Claim(f"{name} ends at {nats(arm.loss.estimate)} {unit(found)}.")
     if found.goal.loss is None:
         besides = ", what its source cost not counted" if arm.name in found.building() else ""
-        gain = _gain(arm.gained, first, short_unit(found))
-        return f"{name} {gain} at {escape(goal_words(found))}{besides}."
+        end = f" at {goal_words(found)}{besides}."
+        return _gain(name, arm.gained, first, short_unit(found), end)
     cost = next((cost for key, cost in COSTS.items() if key in arm.saved), None)
     if cost is None:
-        return f"{name} has <b>no number</b> to hold against {first}."
-    return f"{_saving(name, first, cost, arm.saved[cost.key], f'{found.goal.loss:g} {short_unit(found)}')}."
+        return Claim(f"{name} has ", "no number", f" to hold against {first}.")
+    return _saving(name, first, cost, arm.saved[cost.key], f"{found.goal.loss:g} {short_unit(found)}")
 
 
-def _saving(name: str, first: str, cost: Cost, saved: Interval, goal: str) -> str:
-    less, more, numbers = cost.less, cost.more, _numbers(saved, html.times)
-    if not html.certain(saved):
-        way, ratio = (less, saved.estimate) if saved.estimate >= 1 else (more, 1 / max(saved.estimate, 1e-12))
-        return f"{name} reaches {goal} in {html.times(ratio)} {way} than {first}, {numbers}"
+def _saving(name: str, first: str, cost: Cost, saved: Interval, goal: str) -> Claim:
+    numbers = _numbers(saved, times)
+    if not certain(saved):
+        less = saved.estimate >= 1
+        way, ratio = (cost.less, saved.estimate) if less else (cost.more, 1 / max(saved.estimate, 1e-12))
+        return Claim(f"{name} reaches {goal} in {times(ratio)} {way} than {first}, {numbers}.")
     if saved.low > 1:
-        claim = f"at least {html.times(saved.low, math.floor)} {less}"
-        return f"{name} reaches {goal} in <b>{claim}</b> than {first} {numbers}"
+        claim = f"at least {times(saved.low, math.floor)} {cost.less}"
+        return Claim(f"{name} reaches {goal} in ", claim, f" than {first} {numbers}.")
     if saved.high < 1:
         turned = Interval(1 / saved.estimate, 1 / saved.high, 1 / max(saved.low, 1e-12), saved.n)
-        claim = f"at least {html.times(turned.low, math.floor)} {more}"
-        return f"{name} takes <b>{claim}</b> than {first} to reach {goal} {_numbers(turned, html.times)}"
-    return (
-        f"{name} shows <b>no sure difference</b> in {cost.title} from {first} on the way to {goal} {numbers}"
-    )
+        claim = f"at least {times(turned.low, math.floor)} {cost.more}"
+        return Claim(f"{name} takes ", claim, f" than {first} to reach {goal} {_numbers(turned, times)}.")
+    end = f" in {cost.title} from {first} on the way to {goal} {numbers}."
+    return Claim(f"{name} shows ", "no sure difference", end)
 
 
-def _gain(gained: Interval | None, first: str, nats: str) -> str:
+def _gain(name: str, gained: Interval | None, first: str, of: str, end: str) -> Claim:
     if gained is None:
-        return f"has <b>no number</b> to hold against {first}"
-    numbers = _numbers(gained, html.change)
-    if not html.certain(gained):
+        return Claim(f"{name} has ", "no number", f" to hold against {first}{end}")
+    numbers = _numbers(gained, change)
+    if not certain(gained):
         way = "better" if gained.estimate >= 0 else "worse"
-        return f"is {html.nats(abs(gained.estimate))} {nats} {way} than {first}, {numbers},"
+        return Claim(f"{name} is {nats(abs(gained.estimate))} {of} {way} than {first}, {numbers},{end}")
     for bound, way in ((gained.low, "better"), (-gained.high, "worse")):
         if bound > 0:
-            return f"is <b>at least {html.nats(bound, math.floor)} {nats} {way}</b> than {first} {numbers}"
-    return f"shows <b>no sure difference</b> from {first} {numbers}"
+            claim = f"at least {nats(bound, math.floor)} {of} {way}"
+            return Claim(f"{name} is ", claim, f" than {first} {numbers}{end}")
+    return Claim(f"{name} shows ", "no sure difference", f" from {first} {numbers}{end}")
 
 
 def _numbers(interval: Interval, shown: Callable[[float, Rounding], str]) -> str:
-    if not html.certain(interval):
+    if not certain(interval):
         return "in one pair, which gives no interval" if interval.n == 1 else "without an interval"
     return (
-        f"({shown(interval.estimate, round)}, 95&nbsp;% interval {html.ends(interval, shown)}, "
+        f"({shown(interval.estimate, round)}, 95\N{NO-BREAK SPACE}% interval {ends(interval, shown)}, "
         f"{interval.n} pairs)"
     )
 
@@ -99,7 +100,7 @@ def goal_words(found: Comparison) -> str:
     if goal.loss is not None:
         return f"a held-out loss of {goal.loss:g} {unit(found)}"
     cost = COSTS[goal.equal or MAIN]
-    budget = f" ({html.amount(cost.units, goal.budget)})" if goal.budget is not None else ""
+    budget = f" ({amount(cost.units, goal.budget)})" if goal.budget is not None else ""
     return f"equal {cost.title}{budget}"
 
 
@@ -117,7 +118,7 @@ def circumstances(found: Comparison) -> str:
 def floor_words(floors: Mapping[int, float]) -> str:
     if not floors:
         return ""
-    listed = ", ".join(f"{gram_name(order)} {html.nats(nats)}" for order, nats in sorted(floors.items()))
+    listed = ", ".join(f"{gram_name(order)} {nats(loss)}" for order, loss in sorted(floors.items()))
     return f"Counting alone reaches, on the same text: {listed}; dotted where it is in the picture."
 
 
@@ -160,5 +161,5 @@ def _worth(arm: Arm) -> float:
     interval = arm.gained or next(iter(arm.saved.values()), None)
     if arm.refused or interval is None:
         return -math.inf
-    sure = interval.low if html.certain(interval) else interval.estimate
+    sure = interval.low if certain(interval) else interval.estimate
     return sure if math.isfinite(sure) else -math.inf
