@@ -24,7 +24,7 @@ TO_LOSS = Goal(loss=1.95)
 @attrs.define
 class Curve:
     """loss = floor + scale * (steps * quick) ** -power; a step takes `seconds`; fails from `breaks` steps.
-    source: seconds that a run before it took.
+    parents: seconds that its parent runs took.
     """
 
     quick: float = 1.0
@@ -33,7 +33,7 @@ class Curve:
     scale: float = 6.0
     power: float = 0.35
     set_up: float = 0.0
-    source: float = 0.0
+    parents: float = 0.0
     breaks: int = 10**9
 
     def loss(self, steps: int) -> float:
@@ -109,7 +109,7 @@ class Machine:
             parameters=1000,
             phases={"forward": 0.3 * seconds, "backward": 0.7 * seconds},
             peak_memory=1 << 20,
-            parents_cost={"seconds": curve.source} if curve.source else {},
+            parents_cost={"seconds": curve.parents} if curve.parents else {},
         )
 
 
@@ -125,9 +125,13 @@ def session(
     tolerance: float = 0.15,
     **machine: float,
 ) -> tuple[Session, Machine]:
-    """A comparison of arms, of one spec or of their own, that learn as their curves say."""
-    arms = dict.fromkeys(curves, specs) if isinstance(specs, Spec) else specs
-    named = {arm: attrs.evolve(spec, name=arm.replace(" ", "-")) for arm, spec in arms.items()}
-    simulated = Machine({named[arm].name: curve for arm, curve in curves.items()}, seed=seed, **machine)
-    plan = Plan(name="x", arms=named, goal=goal, pairs=pairs, reach=reach, tolerance=tolerance)
+    """A comparison of variants, of one spec or of their own, that learn as their curves say."""
+    variants = dict.fromkeys(curves, specs) if isinstance(specs, Spec) else specs
+    named = {
+        variant: attrs.evolve(spec, name=variant.replace(" ", "-")) for variant, spec in variants.items()
+    }
+    simulated = Machine(
+        {named[variant].name: curve for variant, curve in curves.items()}, seed=seed, **machine
+    )
+    plan = Plan(name="x", variants=named, goal=goal, pairs=pairs, reach=reach, tolerance=tolerance)
     return Session(plan, simulated.train, simulated.calibrate, journal or Journal()), simulated

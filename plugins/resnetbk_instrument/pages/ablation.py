@@ -13,46 +13,48 @@ _VERDICTS = ("keep", "undecided", "drop")
 _HUES = {"keep": 1, "undecided": 0, "drop": 2}
 
 
-def ablation_page(found: Ablation) -> str:
-    comparison = found.comparison
+def ablation_page(ablation: Ablation) -> str:
+    comparison = ablation.comparison
     ratio = comparison.goal.loss is not None
     what = "times less time" if ratio else f"{words.short_unit(comparison)} gained"
-    groups = [Group(each.name, _HUES[each.verdict], _estimates(each), each.verdict) for each in found.factors]
+    groups = [
+        Group(each.name, _HUES[each.verdict], _estimates(each), each.verdict) for each in ablation.factors
+    ]
     shown = digits if ratio else change
     picture = forest("factors", f"Worth of each factor, {what}", groups, ratio=ratio, shown=shown)
     return render(
         "ablation",
         title=comparison.name,
         kind="ablation",
-        headline=_headline(found),
-        advice=_advice(found),
+        headline=_headline(ablation),
+        advice=_advice(ablation),
         circumstances=words.circumstances(comparison),
-        amortised=any(factor.amortised for factor in found.factors),
+        amortised=any(factor.amortised for factor in ablation.factors),
         forest=Figure(picture),
-        factors=_factors(found, what, ratio),
-        left_out=found.left_out,
+        factors=_factors(ablation, what, ratio),
+        left_out=ablation.left_out,
         **sections(comparison),
     )
 
 
-def _headline(found: Ablation) -> words.Claim:
-    comparison = found.comparison
-    whole = next((arm for arm in comparison.arms[1:] if arm.name == found.whole), None)
+def _headline(ablation: Ablation) -> words.Claim:
+    comparison = ablation.comparison
+    whole = next((variant for variant in comparison.variants[1:] if variant.name == ablation.whole), None)
     if whole is None:
         return words.Claim("The combination of all factors was ", "not measured", ".")
     return words.verdict(comparison, whole, "The spec with all factors", "the one without any")
 
 
-def _advice(found: Ablation) -> str:
+def _advice(ablation: Ablation) -> str:
     names = {
-        verdict: [factor.name for factor in found.factors if factor.verdict == verdict]
+        verdict: [factor.name for factor in ablation.factors if factor.verdict == verdict]
         for verdict in _VERDICTS
     }
     sorted_out = "; ".join(f"{verdict} {', '.join(names[verdict])}" for verdict in names if names[verdict])
     return f"Verdicts: {sorted_out}." if sorted_out else "There is no factor."
 
 
-def _factors(found: Ablation, what: str, ratio: bool) -> Table:
+def _factors(ablation: Ablation, what: str, ratio: bool) -> Table:
     shown = digits if ratio else change
     rows = [
         [
@@ -61,7 +63,7 @@ def _factors(found: Ablation, what: str, ratio: bool) -> Table:
             over_ends(worth.company, shown),
             over_ends(worth.interaction, shown),
         ]
-        for factor in found.factors
+        for factor in ablation.factors
         for targets, worth in _worths(factor).items()
     ]
     kind = "company / alone" if ratio else "company minus alone"
@@ -84,7 +86,7 @@ def _estimates(factor: Factor) -> list[Estimate]:
 
 
 def _worths(factor: Factor) -> dict[int, Worth]:
-    """By the number of targets that share what sources cost."""
+    """By the number of targets that share the cost of parent runs."""
     return {1: factor.worth, **factor.amortised}
 
 

@@ -1,4 +1,4 @@
-"""The page of a comparison: what it came to, in a sentence, in pictures, and in every number behind them."""
+"""The page of a comparison: its result in a sentence, in pictures, and in every number behind them."""
 
 from __future__ import annotations
 
@@ -16,70 +16,72 @@ from resnetbk_instrument.pages.bars import TINTS, Estimate, Group, bars, forest
 from resnetbk_instrument.pages.curves import Curve, Rule, curves
 from resnetbk_instrument.pages.html import Cell, Figure, Table, over_ends, render
 from resnetbk_instrument.pages.numbers import NOTHING, Unit, change, digits, nats
-from resnetbk_instrument.results.comparison import Arm, Comparison, Trial
+from resnetbk_instrument.results.comparison import Comparison, Trial, Variant
 from resnetbk_instrument.results.costs import BYTES, COSTS, SHOWN, TRAINING, Cost
 from resnetbk_instrument.results.ngram_baseline import gram_name
 
 T = TypeVar("T")
 
 
-def comparison_page(found: Comparison) -> str:
-    headline = words.chosen(found)
+def comparison_page(comparison: Comparison) -> str:
+    headline = words.chosen(comparison)
     others = [
-        (number, words.verdict(found, arm))
-        for number, arm in enumerate(found.arms)
-        if number and arm is not headline
+        (number, words.verdict(comparison, variant))
+        for number, variant in enumerate(comparison.variants)
+        if number and variant is not headline
     ]
     return render(
         "comparison",
-        title=found.name,
+        title=comparison.name,
         kind="comparison",
-        headline=words.verdict(found, headline),
+        headline=words.verdict(comparison, headline),
         others=others,
-        circumstances=words.circumstances(found),
-        **sections(found),
+        circumstances=words.circumstances(comparison),
+        **sections(comparison),
     )
 
 
-def sections(found: Comparison) -> dict[str, Any]:
+def sections(comparison: Comparison) -> dict[str, Any]:
     """What `comparison_sections.html.j2` asks for: all below the head of a page."""
     return {
-        "unit": words.unit(found),
-        "to_loss": found.goal.loss is not None,
-        "building": bool(found.building()),
-        "floors": words.floor_words(found.floors),
-        "names": [arm.name for arm in found.arms],
-        "refused": [arm for arm in found.arms if arm.refused],
-        "losses": _losses(found),
-        "worth": _worth(found),
-        "phases": _phases(found),
-        "numbers": _numbers(found),
-        "differences": _differences(found),
-        "specs": {arm.name: spec_text(arm.spec) for arm in found.arms},
-        "method": words.method_words(found),
-        "machine": found.machine,
-        "command": found.command,
-        "trials": _trials(found.trials),
+        "unit": comparison.goal.unit,
+        "to_loss": comparison.goal.loss is not None,
+        "with_parents": bool(comparison.with_parents()),
+        "ngram_baseline": words.baseline_words(comparison.ngram_baseline),
+        "names": [variant.name for variant in comparison.variants],
+        "refused": [variant for variant in comparison.variants if variant.refused],
+        "losses": _losses(comparison),
+        "worth": _worth(comparison),
+        "phases": _phases(comparison),
+        "numbers": _numbers(comparison),
+        "differences": _differences(comparison),
+        "specs": {variant.name: spec_text(variant.spec) for variant in comparison.variants},
+        "method": words.method_words(comparison),
+        "machine": comparison.machine,
+        "command": comparison.command,
+        "trials": _trials(comparison.trials),
     }
 
 
 # ---------------------------------------------------------------- pictures
 
 
-def _losses(found: Comparison) -> list[Figure]:
-    goal = found.goal.loss
+def _losses(comparison: Comparison) -> list[Figure]:
+    goal = comparison.goal.loss
     rules = [Rule(goal, f"goal {goal:g}", True)] if goal is not None else []
-    rules += floor_rules(found.floors)
+    rules += baseline_rules(comparison.ngram_baseline)
     figures = []
     for cost in TRAINING:
-        lines = [_curve(number, arm, found, cost) for number, arm in enumerate(found.arms)]
-        picture = curves(f"loss-{cost.key}", cost, f"Held-out loss in {words.unit(found)}", lines, rules)
+        lines = [
+            _curve(number, variant, comparison, cost) for number, variant in enumerate(comparison.variants)
+        ]
+        picture = curves(f"loss-{cost.key}", cost, f"Held-out loss in {comparison.goal.unit}", lines, rules)
         figures.append(Figure(picture, f"Against {cost.title}"))
     return [figure for figure in figures if figure.picture]
 
 
-def _curve(number: int, arm: Arm, found: Comparison, cost: Cost) -> Curve:
-    trials = [(t.cost(cost.key), found.goal.loss_of(t), t.steps) for t in _kept(found, arm)]
+def _curve(number: int, variant: Variant, comparison: Comparison, cost: Cost) -> Curve:
+    trials = [(t.cost(cost.key), comparison.goal.loss_of(t), t.steps) for t in _kept(comparison, variant)]
     trials = [line for line in trials if line[0] > 0 and all(map(math.isfinite, line))]
     points = []
     for group in _budgets(trials, lambda line: line[2]):
@@ -93,22 +95,21 @@ def _curve(number: int, arm: Arm, found: Comparison, cost: Cost) -> Curve:
 
 @attrs.frozen
 class Worths:
-    """Every arm against the first: ratios of costs at equal quality, or losses at equal cost."""
+    """Every variant against the first: ratios of costs at equal quality, or losses at equal cost."""
 
     picture: str
     note: str
     amortised: Table | None
 
 
-def _worth(found: Comparison) -> Worths | None:
-    first, others = found.arms[0].name, list(enumerate(found.arms))[1:]
-    if found.goal.loss is None:
+def _worth(comparison: Comparison) -> Worths | None:
+    first, others = comparison.variants[0].name, list(enumerate(comparison.variants))[1:]
+    goal = words.goal_words(comparison)
+    if comparison.goal.loss is None:
         label = f"Losses below that of {first}"
         gains = [Group(a.name, i, [Estimate("loss", a.gained)]) for i, a in others if a.gained]
         picture = forest("worth", label, gains, ratio=False, shown=change)
-        note = (
-            f"Right of the line: fewer {words.short_unit(found)} than {first} at {words.goal_words(found)}."
-        )
+        note = f"Right of the line: fewer {words.short_unit(comparison)} than {first} at {goal}."
     else:
         label = f"How many times less than {first}, by cost"
         ratios = [
@@ -116,43 +117,45 @@ def _worth(found: Comparison) -> Worths | None:
             for i, a in others
         ]
         picture = forest("worth", label, ratios, ratio=True)
-        note = f"Cost of {first} divided by the arm's, on the way to {words.goal_words(found)}; 2× is half."
-    return Worths(picture, note, _amortised(found)) if picture else None
+        note = f"Cost of {first} divided by the variant's, on the way to {goal}; 2× is half."
+    return Worths(picture, note, _amortised(comparison)) if picture else None
 
 
-def _amortised(found: Comparison) -> Table | None:
-    """What is saved of each cost where the sources' is shared; nothing without sources."""
+def _amortised(comparison: Comparison) -> Table | None:
+    """What is saved of each cost where that of parent runs is shared; nothing without any."""
     rows = [
         [
-            Cell(arm.name, hue=number),
+            Cell(variant.name, hue=number),
             str(targets),
             *(over_ends(saved.get(cost.key), digits) for cost in TRAINING),
         ]
-        for number, arm in enumerate(found.arms)
-        for targets, saved in {1: arm.saved, **arm.amortised}.items()
-        if number and arm.amortised
+        for number, variant in enumerate(comparison.variants)
+        for targets, saved in {1: variant.saved, **variant.amortised}.items()
+        if number and variant.amortised
     ]
-    head = ["arm", "targets of its source", *(_ratio(cost) for cost in TRAINING)]
+    head = ["variant", "targets of its parent runs", *(_ratio(cost) for cost in TRAINING)]
     return Table(head, rows) if rows else None
 
 
 @attrs.frozen
 class Phases:
-    """What the time of each of some rows is made of; `tints`: the opacity of each phase."""
+    """What the time of each row consists of; `tints`: the opacity of each phase."""
 
     picture: str
     note: str
     tints: Sequence[tuple[str, float]]
 
 
-def _phases(found: Comparison) -> Phases | None:
+def _phases(comparison: Comparison) -> Phases | None:
     rows = []
-    for number, arm in enumerate(found.arms):
-        trials = _largest(found, arm)
+    for number, variant in enumerate(comparison.variants):
+        trials = _largest(comparison, variant)
         names = dict.fromkeys(name for trial in trials for name in trial.outcome.phases)
         means = {n: sum(t.outcome.phases.get(n, 0.0) for t in trials) / len(trials) for n in names}
-        rows.append((arm.name, number, means))
-    return phases(rows, "Mean training of each arm's largest budget in rounds; evaluation is not charged.")
+        rows.append((variant.name, number, means))
+    return phases(
+        rows, "Mean training of each variant's largest budget in rounds; evaluation is not charged."
+    )
 
 
 def phases(rows: Sequence[tuple[str, int, Mapping[str, float]]], note: str) -> Phases | None:
@@ -163,15 +166,19 @@ def phases(rows: Sequence[tuple[str, int, Mapping[str, float]]], note: str) -> P
     return Phases(picture, note, tints) if picture else None
 
 
-def floor_rules(floors: Mapping[int, float]) -> list[Rule]:
-    return [Rule(loss, f"{gram_name(order)} counts") for order, loss in sorted(floors.items())]
+def baseline_rules(ngram_baseline: Mapping[int, float]) -> list[Rule]:
+    return [Rule(loss, f"{gram_name(order)} counts") for order, loss in sorted(ngram_baseline.items())]
 
 
 # ---------------------------------------------------------------- numbers
 
 
-def _kept(found: Comparison, arm: Arm) -> list[Trial]:
-    return [trial for trial in found.trials if trial.arm == arm.name and trial.kept and not trial.failed]
+def _kept(comparison: Comparison, variant: Variant) -> list[Trial]:
+    return [
+        trial
+        for trial in comparison.trials
+        if trial.variant == variant.name and trial.kept and not trial.failed
+    ]
 
 
 def _budgets(items: Iterable[T], steps: Callable[[T], int]) -> list[list[T]]:
@@ -185,39 +192,41 @@ def _budgets(items: Iterable[T], steps: Callable[[T], int]) -> list[list[T]]:
     return groups
 
 
-def _largest(found: Comparison, arm: Arm) -> list[Trial]:
-    """The kept trainings of the arm's largest budget in the rounds; in the search where there were none."""
-    kept = _kept(found, arm)
+def _largest(comparison: Comparison, variant: Variant) -> list[Trial]:
+    """The kept trainings of a variant's largest budget in the rounds; of the search where there are none."""
+    kept = _kept(comparison, variant)
     budgets = _budgets([trial for trial in kept if trial.pair >= 0] or kept, lambda trial: trial.steps)
     return budgets[-1] if budgets else []
 
 
-def _numbers(found: Comparison) -> Table:
-    target = found.goal.loss is not None
-    held = {arm.name: _largest(found, arm) for arm in found.arms}
-    spent = {arm.name: arm.reached if target else arm.spent for arm in found.arms}
+def _numbers(comparison: Comparison) -> Table:
+    target = comparison.goal.loss is not None
+    largest = {variant.name: _largest(comparison, variant) for variant in comparison.variants}
+    spent = {variant.name: variant.reached if target else variant.spent for variant in comparison.variants}
     costs = [c for c in COSTS.values() if any(c.key in by_cost for by_cost in spent.values())]
     units = {
         c.key: Unit.of(c.units, [by[c.key].estimate for by in spent.values() if c.key in by]) for c in costs
     }
-    memory = {name: max((t.outcome.peak_memory for t in trials), default=0) for name, trials in held.items()}
+    memory = {
+        name: max((t.outcome.peak_memory for t in trials), default=0) for name, trials in largest.items()
+    }
     byte = Unit.of(BYTES, memory.values())
-    saved = [c for c in SHOWN if any(c.key in arm.saved for arm in found.arms)]
-    head = ["arm", words.unit(found), "parameters", *(units[c.key].heading(c.title) for c in costs)]
+    saved = [c for c in SHOWN if any(c.key in variant.saved for variant in comparison.variants)]
+    head = ["variant", comparison.goal.unit, "parameters", *(units[c.key].heading(c.title) for c in costs)]
     head += [byte.heading("peak memory"), *(_ratio(c) for c in saved)]
-    head += [] if target else [f"{words.short_unit(found)} gained"]
+    head += [] if target else [f"{words.short_unit(comparison)} gained"]
     rows: list[list[str | Cell]] = []
-    for number, arm in enumerate(found.arms):
-        cells: list[str | Cell] = [Cell(arm.name, "refused" if arm.refused else "", hue=number)]
-        cells += [over_ends(arm.loss, nats), f"{arm.parameters:,}"]
-        cells += [over_ends(spent[arm.name].get(c.key), units[c.key].number) for c in costs]
-        cells += [byte.number(memory[arm.name]) if memory[arm.name] else NOTHING]
-        cells += [over_ends(arm.saved.get(c.key), digits) if number else "1" for c in saved]
-        cells += [] if target else [over_ends(arm.gained, change) if number else "0"]
+    for number, variant in enumerate(comparison.variants):
+        cells: list[str | Cell] = [Cell(variant.name, "refused" if variant.refused else "", hue=number)]
+        cells += [over_ends(variant.loss, nats), f"{variant.parameters:,}"]
+        cells += [over_ends(spent[variant.name].get(c.key), units[c.key].number) for c in costs]
+        cells += [byte.number(memory[variant.name]) if memory[variant.name] else NOTHING]
+        cells += [over_ends(variant.saved.get(c.key), digits) if number else "1" for c in saved]
+        cells += [] if target else [over_ends(variant.gained, change) if number else "0"]
         rows.append(cells)
-    floors = sorted(found.floors.items())
-    rows += [[f"{gram_name(n)} counts", nats(value), *[""] * (len(head) - 2)] for n, value in floors]
-    return Table(head, rows, quiet=len(floors))
+    ngram_baseline = sorted(comparison.ngram_baseline.items())
+    rows += [[f"{gram_name(n)} counts", nats(value), *[""] * (len(head) - 2)] for n, value in ngram_baseline]
+    return Table(head, rows, quiet=len(ngram_baseline))
 
 
 def _ratio(cost: Cost) -> str:
@@ -225,17 +234,17 @@ def _ratio(cost: Cost) -> str:
     return f"{cost.less},\N{NO-BREAK SPACE}×"
 
 
-def _differences(found: Comparison) -> Table:
-    first, others = found.arms[0], found.arms[1:]
-    changed = [{change.key: change for change in changes(first.spec, arm.spec)} for arm in others]
+def _differences(comparison: Comparison) -> Table:
+    first, others = comparison.variants[0], comparison.variants[1:]
+    changed = [{change.key: change for change in changes(first.spec, variant.spec)} for variant in others]
     before = {key: change.before for by_key in changed for key, change in by_key.items()}
-    before.pop("name", None)  # arms have names of their own
+    before.pop("name", None)  # variants have names of their own
     rows: list[list[str | Cell]] = []
     for key, value in before.items():
         same = _value(value)
         theirs = (Cell(_value(c[key].after), strong=True) if key in c else same for c in changed)
         rows.append([key, same, *theirs])
-    head = ["key", *(arm.name for arm in found.arms)]
+    head = ["key", *(variant.name for variant in comparison.variants)]
     return Table(head, rows, words=len(head))
 
 
@@ -258,12 +267,12 @@ def _trials(trials: Sequence[Trial]) -> Table:
     costs = [c for c in COSTS.values() if any(t.cost(c.key) > 0 for t in trials)]
     units = {c.key: Unit.of(c.units, [t.cost(c.key) for t in trials]) for c in costs}
     byte = Unit.of(BYTES, [trial.outcome.peak_memory for trial in trials])
-    head = ["arm", "round", "counts", "seed", "steps", "nats a token", "bits a byte"]
+    head = ["variant", "round", "counts", "seed", "steps", "nats/token", "bits/byte"]
     head += [units[c.key].heading(c.title) for c in costs]
     head += [byte.heading("peak memory"), "speed before, s", "speed after, s"]
     rows = [
         [
-            t.arm,
+            t.variant,
             "search" if t.pair < 0 else str(t.pair + 1),
             f"failed: {t.failed}" if t.failed else "yes" if t.kept else Cell("thrown out", strong=True),
             str(t.seed),

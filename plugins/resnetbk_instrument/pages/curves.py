@@ -41,7 +41,7 @@ class Curve:
 
 @attrs.frozen
 class Rule:
-    """A level that curves are held against."""
+    """A level to compare curves with."""
 
     value: float
     text: str
@@ -61,9 +61,9 @@ def curves(
     """`quantity` against a cost on a logarithmic axis, or against steps, without one, on an even one. Points
     that are not finite are left out, and rules that lie far off; "" when no point is left."""
     against = cost.title if cost else "steps"
-    found = [_finite(curve) for curve in drawn]
-    xs = [x for curve in found for x in (*curve.x, *(x for x, _ in curve.dots))]
-    ys = [y for curve in found for y in (*curve.y, *curve.low, *curve.high, *(y for _, y in curve.dots))]
+    finite = [_finite(curve) for curve in drawn]
+    xs = [x for curve in finite for x in (*curve.x, *(x for x, _ in curve.dots))]
+    ys = [y for curve in finite for y in (*curve.y, *curve.low, *curve.high, *(y for _, y in curve.dots))]
     if not xs:
         return ""
     low, high = min(ys), max(ys)
@@ -76,52 +76,52 @@ def curves(
 
     def draw(figure: Figure) -> None:
         rows = report_svg.even_ticks(bottom, top)
-        made = report_svg.axes(figure, 10.0 + 6.6 * max(map(len, map(shown, rows))), 10.0, 40.0, 8.0)
+        axes = report_svg.axes(figure, 10.0 + 6.6 * max(map(len, map(shown, rows))), 10.0, 40.0, 8.0)
         ends = report_svg.widened(min(xs), max(xs)) if cost else (0.0, 1.02 * max(xs))
-        made.set_xscale("log" if cost else "linear")
-        made.set_xlim(*ends)
-        made.set_ylim(bottom, top)
-        made.grid(axis="y")
+        axes.set_xscale("log" if cost else "linear")
+        axes.set_xlim(*ends)
+        axes.set_ylim(bottom, top)
+        axes.grid(axis="y")
         ticks_of = report_svg.log_ticks if cost else report_svg.even_ticks
         columns = [tick * unit.size for tick in ticks_of(ends[0] / unit.size, ends[1] / unit.size)]
-        report_svg.set_ticks(made.xaxis, columns, lambda tick: f"{tick / unit.size:,g}")
-        report_svg.set_ticks(made.yaxis, rows, shown)
-        made.set_xlabel(unit.heading(against))
-        _rules(made, near, height - 48.0, (min(ys) + max(ys)) / 2)
-        for curve in found:
-            _curve(made, curve)
+        report_svg.set_ticks(axes.xaxis, columns, lambda tick: f"{tick / unit.size:,g}")
+        report_svg.set_ticks(axes.yaxis, rows, shown)
+        axes.set_xlabel(unit.heading(against))
+        _rules(axes, near, height - 48.0, (min(ys) + max(ys)) / 2)
+        for curve in finite:
+            _curve(axes, curve)
 
     return report_svg.svg(name, f"{quantity} against {against}", height, draw)
 
 
-def _curve(made: Axes, curve: Curve) -> None:
+def _curve(axes: Axes, curve: Curve) -> None:
     color = hue(curve.hue)
     if curve.low:
-        made.fill_between(curve.x, curve.low, curve.high, color=color, alpha=0.16, linewidth=0)
+        axes.fill_between(curve.x, curve.low, curve.high, color=color, alpha=0.16, linewidth=0)
     if curve.dots:
         xs, ys = zip(*curve.dots, strict=True)
-        made.plot(xs, ys, "o", color=color, markersize=3.6, markeredgewidth=0, alpha=0.55)
+        axes.plot(xs, ys, "o", color=color, markersize=3.6, markeredgewidth=0, alpha=0.55)
     style: dict[str, Any] = {"color": color, "linewidth": 1.9 if curve.strong else 1.1}
     if curve.marked:
         style |= {"marker": report_svg.marker(curve.hue), "markersize": 5.6, "markeredgecolor": PAPER}
-    made.plot(curve.x, curve.y, **style)
+    axes.plot(curve.x, curve.y, **style)
     if curve.label and curve.x:
         last = (curve.x[-1], curve.y[-1])
-        text = made.annotate(curve.label, last, (-4, 8), textcoords="offset points", ha="right", color=color)
+        text = axes.annotate(curve.label, last, (-4, 8), textcoords="offset points", ha="right", color=color)
         report_svg.halo(text)
 
 
-def _rules(made: Axes, rules: Sequence[Rule], height: float, middle: float) -> None:
+def _rules(axes: Axes, rules: Sequence[Rule], height: float, middle: float) -> None:
     """Each level as a line, with its words above it; words that would meet move apart. Curves fall, so that
     there is room on the right above their middle and on the left below it."""
-    low, high = made.get_ylim()
+    low, high = axes.get_ylim()
     a_point = (high - low) / height
     places = report_svg.spread([rule.value + 7.5 * a_point for rule in rules], 13.0 * a_point)
     for rule, place in zip(rules, places, strict=True):
         color, dashes = (INK, (5.0, 3.0)) if rule.goal else (MUTED, (1.2, 2.4))
-        made.axhline(rule.value, color=color, linewidth=1.1, linestyle=(0, dashes))
+        axes.axhline(rule.value, color=color, linewidth=1.1, linestyle=(0, dashes))
         side, align = (1.0, "right") if rule.value > middle else (0.01, "left")
-        text = made.annotate(
+        text = axes.annotate(
             rule.text, (side, min(place, high - 6 * a_point)), xycoords=("axes fraction", "data"), ha=align,
             va="center", fontsize=10, color=color,
         )  # fmt: skip

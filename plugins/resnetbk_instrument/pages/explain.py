@@ -15,7 +15,7 @@ from resnetbk_instrument.pages.html import Cell, Table, render
 from resnetbk_instrument.pages.numbers import nats, signed
 from resnetbk_instrument.pages.sentences import Claim
 from resnetbk_instrument.pages.text import coloured, legend
-from resnetbk_instrument.profile.explain import Explained, LayerRows, Strip
+from resnetbk_instrument.profile.explain import Explanation, LayerRows, Strip
 
 if TYPE_CHECKING:
     from resnetbk.kinds import Array
@@ -24,65 +24,71 @@ _BAND, _HALF = 10, 4
 """Height of a layer in the strip and of each half of it, in the picture's own units; a tenth is a gap."""
 
 
-def explain_page(found: Explained) -> str:
-    own, following = found.correlations()
+def explain_page(explanation: Explanation) -> str:
+    own, following = explanation.correlations()
     known = math.isfinite(own) and math.isfinite(following)
     return render(
         "explain",
-        title=found.name,
+        title=explanation.name,
         kind="what was spent where",
-        headline=_headline(found),
-        aside=_aside(found),
-        legend=legend(found.depth),
-        glyphs=coloured(found),
-        depth=found.depth,
-        coarse=_coarse(found),
-        layers=_layers(found),
-        strip=_strip(found),
+        headline=_headline(explanation),
+        aside=_aside(explanation),
+        legend=legend(explanation.depth),
+        glyphs=coloured(explanation),
+        depth=explanation.depth,
+        coarse=_coarse(explanation),
+        layers=_layers(explanation),
+        strip=_strip(explanation),
         correlations=[signed(f"{value:+.2f}") for value in (own, following)] if known else [],
-        depths=_depths(found),
-        numbers=_numbers(found),
-        tokens=_token_table(found),
+        depths=_depths(explanation),
+        numbers=_numbers(explanation),
+        tokens=_token_table(explanation),
     )
 
 
-def _headline(found: Explained) -> list[Claim]:
-    if found.share == 1:
-        return [Claim("", f"All {found.depth} layers", " ran for every token: nothing here skips work.")]
-    mean = f"{float(found.layers.mean()):.2f} of {found.depth} layers"
+def _headline(explanation: Explanation) -> list[Claim]:
+    if explanation.share == 1:
+        return [
+            Claim("", f"All {explanation.depth} layers", " ran for every token: nothing here skips work.")
+        ]
+    mean = f"{float(explanation.layers.mean()):.2f} of {explanation.depth} layers"
     rows = "of all rows that a model without policies computes, "
     return [
         Claim("On average ", mean, " ran for a token, a coarse row for all its tokens; "),
-        Claim(rows, _percent(found.share), " were computed."),
+        Claim(rows, _percent(explanation.share), " were computed."),
     ]
 
 
-def _aside(found: Explained) -> str:
-    loss = f"Loss {nats(found.loss)} nats a token, {found.bits_per_byte:.3f} bits a byte"
-    return f"{loss}, on {found.text}: {_tokens(found)}."
+def _aside(explanation: Explanation) -> str:
+    loss = f"Loss {nats(explanation.loss)} nats/token, {explanation.bits_per_byte:.3f} bits/byte"
+    return f"{loss}, on {explanation.text}: {_tokens(explanation)}."
 
 
-def _tokens(found: Explained) -> str:
+def _tokens(explanation: Explanation) -> str:
     """How much was read, and how."""
-    count, whole = len(found.pieces), len(found.pieces) + found.left_out
-    many = f"the first {count:,} of its {whole:,} tokens" if found.left_out else f"all its {count:,} tokens"
-    windows = math.ceil(count / found.window)
+    count, whole = len(explanation.pieces), len(explanation.pieces) + explanation.left_out
+    many = (
+        f"the first {count:,} of its {whole:,} tokens"
+        if explanation.left_out
+        else f"all its {count:,} tokens"
+    )
+    windows = math.ceil(count / explanation.window)
     return f"{many}, in {windows:,} windows that begin anew" if windows > 1 else f"{many}, in one window"
 
 
 # ---------------------------------------------------------------- its layers
 
 
-def _coarse(found: Explained) -> bool:
+def _coarse(explanation: Explanation) -> bool:
     """Whether a layer has fewer rows than tokens."""
-    return any(layer.present < len(found.pieces) for layer in found.rows)
+    return any(layer.present < len(explanation.pieces) for layer in explanation.rows)
 
 
-def _layers(found: Explained) -> Table:
+def _layers(explanation: Explanation) -> Table:
     """A bar a layer, or two where its halves computed different rows."""
-    tokens, coarse = len(found.pieces), _coarse(found)
+    tokens, coarse = len(explanation.pieces), _coarse(explanation)
     rows: list[list[str | Cell]] = []
-    for number, layer in enumerate(found.rows, 1):
+    for number, layer in enumerate(explanation.rows, 1):
         present = layer.present / tokens
         for label, computed in _halves(number, layer):
             share = computed / tokens
@@ -114,24 +120,24 @@ class Strips:
     halves: bool
 
 
-def _strip(found: Explained) -> Strips:
+def _strip(explanation: Explanation) -> Strips:
     done, skipped = [], []
-    for number, strip in enumerate(found.strips):
+    for number, strip in enumerate(explanation.strips):
         for mask, top, height in _bands(strip):
             y = number * _BAND + top
             done += [f"M{x} {y}h{w}v{height}h-{w}z" for x, w in _runs(strip.position[mask])]
             skipped += [f"M{x} {y}h{w}v{height}h-{w}z" for x, w in _runs(strip.position[~mask])]
     shares = (
-        f"layer {number} {_percent(float(strip.mixer.sum() + strip.channel.sum()) / 2 / found.span)}"
-        for number, strip in enumerate(found.strips, 1)
+        f"layer {number} {_percent(float(strip.mixer.sum() + strip.channel.sum()) / 2 / explanation.span)}"
+        for number, strip in enumerate(explanation.strips, 1)
     )
     return Strips(
-        span=f"{found.span:,}",
-        box=f"0 0 {found.span} {_BAND * found.depth}",
+        span=f"{explanation.span:,}",
+        box=f"0 0 {explanation.span} {_BAND * explanation.depth}",
         label=f"Rows that each layer computed in the first window: {', '.join(shares)}",
         skipped="".join(skipped),
         computed="".join(done),
-        halves=any((strip.mixer != strip.channel).any() for strip in found.strips),
+        halves=any((strip.mixer != strip.channel).any() for strip in explanation.strips),
     )
 
 
@@ -152,8 +158,8 @@ def _runs(positions: Array) -> list[tuple[int, int]]:
 # ---------------------------------------------------------------- numbers
 
 
-def _depths(found: Explained) -> Table:
-    tokens = len(found.pieces)
+def _depths(explanation: Explanation) -> Table:
+    tokens = len(explanation.pieces)
     rows: list[list[str | Cell]] = [
         [
             f"{group.layers:g}",
@@ -163,24 +169,24 @@ def _depths(found: Explained) -> Table:
             nats(group.loss),
             nats(group.next),
         ]
-        for group in found.groups()
+        for group in explanation.groups()
     ]
     return Table(["layers run", "", "tokens", "share", "nats", "nats of the next"], rows, words=2)
 
 
-def _numbers(found: Explained) -> dict[str, str]:
+def _numbers(explanation: Explanation) -> dict[str, str]:
     return {
-        "layers run for a token": f"{float(found.layers.mean()):.3f} of {found.depth}",
-        "rows of a model without policies": _percent(found.share),
-        "nats a token": nats(found.loss),
-        "bits a byte": f"{found.bits_per_byte:.3f}",
-        "tokens": _tokens(found),
-        "window": f"{found.window:,} tokens",
+        "layers run for a token": f"{float(explanation.layers.mean()):.3f} of {explanation.depth}",
+        "rows of a model without policies": _percent(explanation.share),
+        "nats/token": nats(explanation.loss),
+        "bits/byte": f"{explanation.bits_per_byte:.3f}",
+        "tokens": _tokens(explanation),
+        "window": f"{explanation.window:,} tokens",
     }
 
 
-def _token_table(found: Explained) -> Table:
-    tokens = zip(found.pieces, found.layers.tolist(), found.losses.tolist(), strict=True)
+def _token_table(explanation: Explanation) -> Table:
+    tokens = zip(explanation.pieces, explanation.layers.tolist(), explanation.losses.tolist(), strict=True)
     rows = [
         [f"{number:,}", _named(piece), f"{layers:g}", nats(loss)]
         for number, (piece, layers, loss) in enumerate(tokens, 1)

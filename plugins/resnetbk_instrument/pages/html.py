@@ -72,7 +72,7 @@ def render(template: str, **context: Any) -> str:
 def _environment() -> Environment:
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
-    made = Environment(
+    environment = Environment(
         loader=PackageLoader("resnetbk_instrument", "pages"),
         autoescape=True,
         undefined=StrictUndefined,
@@ -80,5 +80,5 @@ def _environment() -> Environment:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    made.filters.update(hue=hue_index, mark=mark_index)
-    return made
+    environment.filters.update(hue=hue_index, mark=mark_index)
+    return environment

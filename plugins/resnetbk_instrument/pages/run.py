@@ -12,11 +12,11 @@ import attrs
 from resnetbk.errors import StorageError, UserError
 from resnetbk.lock.lock import load_lock
 from resnetbk.runs.run_folder import RunFolder
-from resnetbk_instrument.pages.comparison import Phases, floor_rules, phases, spec_text
+from resnetbk_instrument.pages.comparison import Phases, baseline_rules, phases, spec_text
 from resnetbk_instrument.pages.curves import Curve, curves
 from resnetbk_instrument.pages.html import Figure, Table, render
 from resnetbk_instrument.pages.numbers import NOTHING, amount, digits, nats, signed
-from resnetbk_instrument.pages.sentences import Claim, floor_words
+from resnetbk_instrument.pages.sentences import Claim, baseline_words
 from resnetbk_instrument.results.costs import BYTES, COSTS, TRAINING, Cost
 
 Line = Mapping[str, Any]
@@ -27,7 +27,7 @@ POINTS = 160
 _WHY = {"steps": "all steps done", "seconds": "time was up", "target": "target reached"}
 
 
-def run_page(folder: RunFolder, floors: Mapping[int, float]) -> str:
+def run_page(folder: RunFolder, ngram_baseline: Mapping[int, float]) -> str:
     """Raises UserError where there is no run, StorageError when it is damaged."""
     lock = _lock(RunFolder.open(folder.path))
     lines = [line for line in folder.metrics() if "step" in line]
@@ -40,9 +40,9 @@ def run_page(folder: RunFolder, floors: Mapping[int, float]) -> str:
         title=str(lock["spec"].get("name", folder.path.name)),
         kind="run",
         headline=_headline(measured, end),
-        aside=_aside(steps, measured, end, floors),
-        floors=floor_words(floors),
-        losses=_losses(steps, held_out, end, floors),
+        aside=_aside(steps, measured, end, ngram_baseline),
+        ngram_baseline=baseline_words(ngram_baseline),
+        losses=_losses(steps, held_out, end, ngram_baseline),
         phases=_phases(end),
         course=_course(steps),
         numbers=_numbers(steps, end),
@@ -62,19 +62,19 @@ def _lock(folder: RunFolder) -> dict[str, Any]:
 def _headline(measured: Line | None, end: Line | None) -> Claim:
     if measured is None:
         return Claim("Nothing was measured on held-out text yet.")
-    bits = f", {_number(measured, 'bits_per_byte'):.3f} bits a byte" if "bits_per_byte" in measured else ""
+    bits = f", {_number(measured, 'bits_per_byte'):.3f} bits/byte" if "bits_per_byte" in measured else ""
     after = f", after {amount(COSTS['seconds'].units, _number(end, 'seconds'))} of training" if end else ""
-    return Claim("Held-out loss ", f"{nats(_number(measured, 'loss'))} nats a token", f"{bits}{after}.")
+    return Claim("Held-out loss ", f"{nats(_number(measured, 'loss'))} nats/token", f"{bits}{after}.")
 
 
 def _aside(
-    steps: Sequence[Line], measured: Line | None, end: Line | None, floors: Mapping[int, float]
+    steps: Sequence[Line], measured: Line | None, end: Line | None, ngram_baseline: Mapping[int, float]
 ) -> str:
     """How it stands beside counting, and how it ended."""
     said = []
-    if floors and measured is not None:
-        order = max(floors)
-        below = floors[order] - _number(measured, "loss")
+    if ngram_baseline and measured is not None:
+        order = max(ngram_baseline)
+        below = ngram_baseline[order] - _number(measured, "loss")
         if math.isfinite(below):
             side = "below" if below >= 0 else "above"
             said.append(f"That is {nats(abs(below))} nats {side} what counting {order}-grams reaches.")
@@ -90,7 +90,7 @@ def _aside(
 
 
 def _losses(
-    steps: Sequence[Line], held_out: Sequence[Line], end: Line | None, floors: Mapping[int, float]
+    steps: Sequence[Line], held_out: Sequence[Line], end: Line | None, ngram_baseline: Mapping[int, float]
 ) -> list[Figure]:
     at = {line["step"]: line for line in steps}
     measured = {line["step"]: line for line in (*held_out, *([end] if end else []))}
@@ -105,7 +105,9 @@ def _losses(
             _curve(steps, cost, lambda line: _number(line, "loss"), 0, band=True, strong=False),
             Curve(hue=1, x=[x for x, _ in points], y=[y for _, y in points]),
         ]
-        picture = curves(f"loss-{cost.key}", cost, "Loss in nats a token", lines, floor_rules(floors))
+        picture = curves(
+            f"loss-{cost.key}", cost, "Loss in nats/token", lines, baseline_rules(ngram_baseline)
+        )
         figures.append(Figure(picture, f"Against {cost.title}"))
     return [figure for figure in figures if figure.picture]
 
@@ -170,15 +172,15 @@ def _curve(
         for values in [[y for _, y in group]]
     ]
     xs, ys, low, high = ([column[i] for column in columns] for i in range(4))
-    made = Curve(hue=hue, x=xs, y=ys, marked=len(xs) == 1, strong=strong, label=label)
-    return attrs.evolve(made, low=low, high=high) if band else made
+    curve = Curve(hue=hue, x=xs, y=ys, marked=len(xs) == 1, strong=strong, label=label)
+    return attrs.evolve(curve, low=low, high=high) if band else curve
 
 
 def _phases(end: Line | None) -> Phases | None:
-    found = (end or {}).get("phases") or {}
+    costs = (end or {}).get("phases") or {}
     parts = {
-        str(name): _number(cost, "seconds") if isinstance(cost, Mapping) else _number(found, name)
-        for name, cost in found.items()
+        str(name): _number(cost, "seconds") if isinstance(cost, Mapping) else _number(costs, name)
+        for name, cost in costs.items()
     }
     return phases([("wall time", 0, parts)], "Evaluation is the instrument's own, and no cost of the spec.")
 
@@ -199,7 +201,7 @@ def _numbers(steps: Sequence[Line], end: Line | None) -> dict[str, str]:
         **spent,
         "tokens": _whole(last, "tokens"),  # every one of them
         "peak memory": amount(BYTES, _number(last, "peak_memory")),
-        "tokens a second": digits(tokens / seconds if seconds > 0 else math.nan),
+        "tokens/s": digits(tokens / seconds if seconds > 0 else math.nan),
     }
     return {name: said for name, said in numbers.items() if said != NOTHING}
 
@@ -208,12 +210,12 @@ def _components(lock: Mapping[str, Any]) -> Table:
     rows = [
         [
             key,
-            str(found.get("plugin", NOTHING)),
-            str(found.get("version", NOTHING)),
-            str(found.get("sha256", NOTHING))[:16],
+            str(source.get("plugin", NOTHING)),
+            str(source.get("version", NOTHING)),
+            str(source.get("sha256", NOTHING))[:16],
         ]
-        for key, found in lock["components"].items()
-        if isinstance(found, Mapping)
+        for key, source in lock["components"].items()
+        if isinstance(source, Mapping)
     ]
     return Table(["key", "plugin", "version", "sha256 of the source"], rows, words=4)
 
@@ -224,8 +226,8 @@ def _plain(value: float) -> str:
 
 def _number(line: Mapping[str, Any], name: str) -> float:
     """A number of a line; NaN where it is missing, as in lines of older versions, or no number."""
-    found = line.get(name)
-    return float(found) if isinstance(found, (int, float)) and not isinstance(found, bool) else math.nan
+    value = line.get(name)
+    return float(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else math.nan
 
 
 def _penalty(name: str, line: Line) -> float:

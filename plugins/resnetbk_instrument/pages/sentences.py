@@ -1,4 +1,4 @@
-"""What a comparison came to, in sentences. What is claimed is the sure end of an interval."""
+"""The results of a comparison in sentences. What is claimed is the sure end of an interval."""
 
 from __future__ import annotations
 
@@ -8,18 +8,14 @@ from collections.abc import Callable, Mapping
 import attrs
 
 from resnetbk_instrument.pages.numbers import Rounding, amount, certain, change, ends, nats, times
-from resnetbk_instrument.results.comparison import Arm, Comparison, Interval
+from resnetbk_instrument.results.comparison import Comparison, Interval, Variant
 from resnetbk_instrument.results.costs import COSTS, MAIN, Cost
 from resnetbk_instrument.results.ngram_baseline import gram_name
 
 
-def unit(found: Comparison) -> str:
-    """What a loss is counted in."""
-    return "bits a byte" if found.goal.unit == "bits/byte" else "nats a token"
-
-
-def short_unit(found: Comparison) -> str:
-    return "bits a byte" if found.goal.unit == "bits/byte" else "nats"
+def short_unit(comparison: Comparison) -> str:
+    """Of a loss, in a sentence."""
+    return "nats" if comparison.goal.unit == "nats/token" else comparison.goal.unit
 
 
 @attrs.frozen
@@ -31,28 +27,32 @@ class Claim:
     end: str = ""
 
 
-def chosen(found: Comparison) -> Arm:
-    """The arm that the headline is about: the one that did best beside the first."""
-    first, others = found.arms[0], found.arms[1:]
+def chosen(comparison: Comparison) -> Variant:
+    """The variant that the headline is about: the one that did best beside the first."""
+    first, others = comparison.variants[0], comparison.variants[1:]
     return first if first.refused or not others else max(others, key=_worth)
 
 
-def verdict(found: Comparison, arm: Arm, name: str = "", first: str = "") -> Claim:
-    """On `arm` against the first arm, which are called by their names or as told."""
-    name, first = name or arm.name, first or found.arms[0].name
-    if arm.refused:
-        others = "; the other arms have nothing to be held against" if arm is found.arms[0] else ""
-        return Claim(f"{name} is ", "refused", f": {arm.refused}{others}.")
-    if arm is found.arms[0]:
-        return Claim(f"{name} ends at {nats(arm.loss.estimate)} {unit(found)}.")
-    if found.goal.loss is None:
-        besides = ", what its source cost not counted" if arm.name in found.building() else ""
-        end = f" at {goal_words(found)}{besides}."
-        return _gain(name, arm.gained, first, short_unit(found), end)
-    cost = next((cost for key, cost in COSTS.items() if key in arm.saved), None)
+def verdict(comparison: Comparison, variant: Variant, name: str = "", first: str = "") -> Claim:
+    """On `variant` against the baseline, which are called by their names or as told."""
+    name, first = name or variant.name, first or comparison.variants[0].name
+    if variant.refused:
+        others = "; there is no baseline for the others" if variant is comparison.variants[0] else ""
+        return Claim(f"{name} is ", "refused", f": {variant.refused}{others}.")
+    if variant is comparison.variants[0]:
+        return Claim(f"{name} ends at {nats(variant.loss.estimate)} {comparison.goal.unit}.")
+    if comparison.goal.loss is None:
+        besides = (
+            ", the cost of its parent runs not counted" if variant.name in comparison.with_parents() else ""
+        )
+        end = f" at {goal_words(comparison)}{besides}."
+        return _gain(name, variant.gained, first, short_unit(comparison), end)
+    cost = next((cost for key, cost in COSTS.items() if key in variant.saved), None)
     if cost is None:
-        return Claim(f"{name} has ", "no number", f" to hold against {first}.")
-    return _saving(name, first, cost, arm.saved[cost.key], f"{found.goal.loss:g} {short_unit(found)}")
+        return Claim(f"{name} has ", "no number", f" to compare with {first}.")
+    return _saving(
+        name, first, cost, variant.saved[cost.key], f"{comparison.goal.loss:g} {short_unit(comparison)}"
+    )
 
 
 def _saving(name: str, first: str, cost: Cost, saved: Interval, goal: str) -> Claim:
@@ -74,7 +74,7 @@ def _saving(name: str, first: str, cost: Cost, saved: Interval, goal: str) -> Cl
 
 def _gain(name: str, gained: Interval | None, first: str, of: str, end: str) -> Claim:
     if gained is None:
-        return Claim(f"{name} has ", "no number", f" to hold against {first}{end}")
+        return Claim(f"{name} has ", "no number", f" to compare with {first}{end}")
     numbers = _numbers(gained, change)
     if not certain(gained):
         way = "better" if gained.estimate >= 0 else "worse"
@@ -95,37 +95,37 @@ def _numbers(interval: Interval, shown: Callable[[float, Rounding], str]) -> str
     )
 
 
-def goal_words(found: Comparison) -> str:
-    goal = found.goal
+def goal_words(comparison: Comparison) -> str:
+    goal = comparison.goal
     if goal.loss is not None:
-        return f"a held-out loss of {goal.loss:g} {unit(found)}"
+        return f"a held-out loss of {goal.loss:g} {comparison.goal.unit}"
     cost = COSTS[goal.equal or MAIN]
     budget = f" ({amount(cost.units, goal.budget)})" if goal.budget is not None else ""
     return f"equal {cost.title}{budget}"
 
 
-def circumstances(found: Comparison) -> str:
+def circumstances(comparison: Comparison) -> str:
     """How much was done for it."""
-    rounds = len({trial.pair for trial in found.trials if trial.pair >= 0 and trial.kept})
+    rounds = len({trial.pair for trial in comparison.trials if trial.pair >= 0 and trial.kept})
     said = [
         f"{rounds} {'round' if rounds == 1 else 'rounds'}",
-        *([f"{found.thrown_out} more thrown out"] if found.thrown_out else []),
-        f"{len(found.trials)} trainings",
+        *([f"{comparison.thrown_out} more thrown out"] if comparison.thrown_out else []),
+        f"{len(comparison.trials)} trainings",
     ]
-    return f"Goal: {goal_words(found)}. {', '.join(said)}."
+    return f"Goal: {goal_words(comparison)}. {', '.join(said)}."
 
 
-def floor_words(floors: Mapping[int, float]) -> str:
-    if not floors:
+def baseline_words(ngram_baseline: Mapping[int, float]) -> str:
+    if not ngram_baseline:
         return ""
-    listed = ", ".join(f"{gram_name(order)} {nats(loss)}" for order, loss in sorted(floors.items()))
+    listed = ", ".join(f"{gram_name(order)} {nats(loss)}" for order, loss in sorted(ngram_baseline.items()))
     return f"Counting alone reaches, on the same text: {listed}; dotted where it is in the picture."
 
 
-def method_words(found: Comparison) -> list[str]:
+def method_words(comparison: Comparison) -> list[str]:
     """How it was measured, in paragraphs."""
     paired = (
-        "Every arm is trained once a round and budget, with one seed for all arms, in an order that turns "
+        "Every variant is trained once a round and budget, with one seed for all, in an order that turns "
         "round from one round to the next (ABBA), by one process on one machine. A fixed piece of work is "
         "timed before and after each training; a round in which the machine's speed moved is thrown out and "
         "repeated."
@@ -136,15 +136,15 @@ def method_words(found: Comparison) -> list[str]:
         "Inference is what the trained model needs to read the held-out text, for each token, and no part of "
         "what its training costs."
     )
-    if found.building():
+    if comparison.with_parents():
         costs += (
-            " What it cost to train the runs that an arm starts from, or chooses its data by, is charged "
+            " What it cost to train the runs that a variant starts from, or chooses its data by, is charged "
             "too, once in full and once shared among several targets"
-            + ("." if found.goal.loss is not None else "; a budget is for the training itself.")
+            + ("." if comparison.goal.loss is not None else "; a budget is for the training itself.")
         )
-    if found.goal.loss is not None:
+    if comparison.goal.loss is not None:
         means = (
-            "The cost at which an arm reaches the goal is interpolated between its budgets. Ratios are "
+            "The cost at which a variant reaches the goal is interpolated between its budgets. Ratios are "
             "geometric means over rounds"
         )
     else:
@@ -153,13 +153,13 @@ def method_words(found: Comparison) -> list[str]:
         ", with Student's t intervals; what is claimed is the end of the interval that is nearer to no "
         "difference."
     )
-    counting = "The floor is interpolated Kneser-Ney counting on the same tokens."
-    return [paired, f"{costs} {means}", *([counting] if found.floors else [])]
+    counting = "The n-gram baseline is interpolated Kneser-Ney counting on the same tokens."
+    return [paired, f"{costs} {means}", *([counting] if comparison.ngram_baseline else [])]
 
 
-def _worth(arm: Arm) -> float:
-    interval = arm.gained or next(iter(arm.saved.values()), None)
-    if arm.refused or interval is None:
+def _worth(variant: Variant) -> float:
+    interval = variant.gained or next(iter(variant.saved.values()), None)
+    if variant.refused or interval is None:
         return -math.inf
     sure = interval.low if certain(interval) else interval.estimate
     return sure if math.isfinite(sure) else -math.inf

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 import attrs
 
-from resnetbk_instrument.profile.explain import Explained
+from resnetbk_instrument.profile.explain import Explanation
 
 SHADES = 8
 """Steps of the colour from no layer to all of them: `--ramp-0`, which is the page's own, to `--ramp-8`."""
@@ -16,7 +16,7 @@ SHADES = 8
 
 @attrs.frozen
 class Glyphs:
-    """Whole characters, and how many tokens they are made of. `odd`: bytes that are none, spelled out."""
+    """Whole characters, and how many tokens they consist of. `odd`: bytes that are none, spelled out."""
 
     text: str
     tokens: int
@@ -45,16 +45,16 @@ def legend(depth: int) -> list[tuple[int, int]]:
     return [(count, _shade(count, depth)) for count in (*range(0, depth, every), depth)]
 
 
-def coloured(found: Explained) -> Iterator[Coloured]:
+def coloured(explanation: Explanation) -> Iterator[Coloured]:
     first = 0
-    for glyph in glyphs(found.pieces):
+    for glyph in glyphs(explanation.pieces):
         numbers = range(first, first + glyph.tokens)
         first += glyph.tokens
-        shades = [_shade(float(found.layers[i]), found.depth) for i in numbers]
+        shades = [_shade(float(explanation.layers[i]), explanation.depth) for i in numbers]
         yield Coloured(
             kind=f"r{shades[0]}{' odd' if glyph.odd else ''}",
             stripes=_stripes(shades) if len(set(shades)) > 1 else "",
-            said="; ".join(_said(found, i) for i in numbers),
+            said="; ".join(_said(explanation, i) for i in numbers),
             parts=_visible(glyph.text),
         )
 
@@ -69,10 +69,10 @@ def _stripes(shades: Sequence[int]) -> str:
     return f"linear-gradient(90deg, {', '.join(stops)})"
 
 
-def _said(found: Explained, token: int) -> str:
-    loss = float(found.losses[token])
+def _said(explanation: Explanation, token: int) -> str:
+    loss = float(explanation.losses[token])
     cost = f"{loss:.2f} nats" if math.isfinite(loss) else "the first token, which nothing predicts"
-    return f"{found.layers[token]:g} of {found.depth} layers, {cost}"
+    return f"{explanation.layers[token]:g} of {explanation.depth} layers, {cost}"
 
 
 def _visible(text: str) -> list[tuple[str, str]]:

@@ -1,6 +1,6 @@
 """What each factor of a spec is worth: added alone, and added last to all the others.
 
-Worths are never multiplied: what factors do together is measured, as the arm that has all of them.
+Worths are never multiplied: what factors do together is measured, as the variant that has all of them.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ from resnetbk_instrument.results.comparison import (
     Comparison,
     Factor,
     Interval,
-    Trial,
     Worth,
 )
 from resnetbk_instrument.results.conclude import Rounds, gains, measures, ratios
@@ -25,43 +24,52 @@ from resnetbk_instrument.results.statistics import mean_interval, ratio_interval
 Verdict = Literal["keep", "drop", "undecided"]
 
 
-def ablation(comparison: Comparison, made: Design, trials: Sequence[Trial]) -> Ablation:
-    """The factors' worths from a comparison of the design's arms."""
-    refused = {arm.name: arm.refused for arm in comparison.arms if arm.refused}
+def ablation(comparison: Comparison, design: Design) -> Ablation:
+    """The factors' worths from a comparison of the design's variants."""
+    refused = {variant.name: variant.refused for variant in comparison.variants if variant.refused}
     measured = {
-        targets: {name: measures(comparison.goal, trials, name, refused, targets) for name in made.arms}
+        targets: {
+            name: measures(comparison.goal, comparison.trials, name, refused, targets)
+            for name in design.variants
+        }
         for targets in (1, *TARGETS)
     }
     missing = {name: f"{name}: {reason}" for name, reason in refused.items()}
-    missing |= {name: f"{name} cannot be made: {reason}" for name, reason in made.left_out.items()}
+    missing |= {name: f"{name} cannot be built: {reason}" for name, reason in design.left_out.items()}
     return Ablation(
         comparison=comparison,
-        factors=tuple(_factor(each, made, measured, missing, comparison) for each in made.factors),
-        whole=made.holds.get(frozenset(each.name for each in made.factors), ""),
-        left_out=made.left_out,
+        factors=tuple(_factor(each, design, measured, missing, comparison) for each in design.factors),
+        whole=design.holds.get(frozenset(each.name for each in design.factors), ""),
+        left_out=design.left_out,
     )
 
 
 def _factor(
     factor: Difference,
-    made: Design,
+    design: Design,
     measured: Mapping[int, Mapping[str, Rounds]],
     missing: Mapping[str, str],
     of: Comparison,
 ) -> Factor:
     to_loss = of.goal.loss is not None
-    everything = frozenset(each.name for each in made.factors)
+    everything = frozenset(each.name for each in design.factors)
     sets = (frozenset[str](), frozenset({factor.name}), everything - {factor.name}, everything)
     said = ("base", f"only {factor.name}", f"all but {factor.name}", "all")
-    names = [made.holds.get(held, name) for held, name in zip(sets, said, strict=True)]
+    names = [design.holds.get(held, name) for held, name in zip(sets, said, strict=True)]
     worths = {
-        targets: _worth([arms.get(name, {}) for name in names], to_loss, len(everything) > 1)
-        for targets, arms in measured.items()
+        targets: _worth([variants.get(name, {}) for name in names], to_loss, len(everything) > 1)
+        for targets, variants in measured.items()
     }
     worth = worths.pop(1)
     verdict = judged(worth.company, 1.0 if to_loss else 0.0)
     whole = measured[1].get(names[3])
-    if worth.company is None and to_loss and names[2] in missing and whole and names[2] not in made.left_out:
+    if (
+        worth.company is None
+        and to_loss
+        and names[2] in missing
+        and whole
+        and names[2] not in design.left_out
+    ):
         verdict = "keep"  # without it the others do not get there
     return Factor(
         name=factor.name,
@@ -73,9 +81,9 @@ def _factor(
     )
 
 
-def _worth(arms: Sequence[Rounds], to_loss: bool, several: bool) -> Worth:
-    """From the arms without any factor, with this one alone, without it, and with all."""
-    base, only, without, whole = arms
+def _worth(variants: Sequence[Rounds], to_loss: bool, several: bool) -> Worth:
+    """From the variants without any factor, with this one alone, without it, and with all."""
+    base, only, without, whole = variants
     return Worth(
         alone=_step(base, only, to_loss),
         company=_step(without, whole, to_loss),
@@ -97,13 +105,13 @@ def _step(before: Rounds, after: Rounds, to_loss: bool) -> Interval | None:
 def _interaction(
     base: Rounds, only: Rounds, without: Rounds, whole: Rounds, to_loss: bool
 ) -> Interval | None:
-    """The worth in company divided by the worth alone, or less it, over rounds that have all four arms."""
+    """The worth in company divided by that alone, or less it, over rounds that have all four variants."""
     key = MAIN if to_loss else "loss"
     four = (base, only, without, whole)
-    pairs = [pair for pair in base if all(key in arm.get(pair, {}) for arm in four)]
+    pairs = [pair for pair in base if all(key in variant.get(pair, {}) for variant in four)]
     if not pairs:
         return None
-    a, b, c, d = ([arm[pair][key] for pair in pairs] for arm in four)
+    a, b, c, d = ([variant[pair][key] for pair in pairs] for variant in four)
     if to_loss:
         company = [x / y for x, y in zip(c, d, strict=True)]
         return ratio_interval(company, [x / y for x, y in zip(a, b, strict=True)])

@@ -1,4 +1,4 @@
-"""What a comparison is made of, and what it came to: plain data, written and read as JSON."""
+"""What a comparison consists of, and its results: plain data, written and read as JSON."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ import attrs
 from resnetbk_instrument.results.costs import TRAINING
 
 TARGETS = (3, 10)
-"""Among how many targets the cost of a source is shared, beside one that bears it alone."""
+"""Among how many targets the cost of parent runs is shared, beside one that bears it alone."""
 
 Unit = Literal["nats/token", "bits/byte"]
 
 
 @attrs.frozen(kw_only=True)
 class Goal:
-    """What arms are held to: a held-out `loss` to be reached, or a `budget` of the cost `equal` that each may
-    spend (None until the first arm's own spec has been measured). Exactly one of `loss` and `equal`.
+    """A held-out `loss` that variants are to reach, or a `budget` of the cost `equal` that each may spend
+    (None until the baseline's own spec has been measured). Exactly one of `loss` and `equal`.
 
-    unit  of every loss in a comparison, its floors included; bits per byte when the arms' tokenizers differ
+    unit  of every loss in a comparison, also of the n-gram baseline; bits/byte when tokenizers differ
     """
 
     loss: float | None = None
@@ -66,7 +66,7 @@ FAILED = Outcome(loss=math.nan, bits_per_byte=math.nan, costs={}, parameters=0)
 
 @attrs.frozen(kw_only=True)
 class Trial:
-    """One training of one arm: a line of `trials.jsonl`.
+    """One training of one variant: a line of `trials.jsonl`.
 
     pair    number of the round that it belongs to, from 0; -1 for the search before the rounds
     steps   the budget, at the end of which the learning rate had decayed
@@ -75,7 +75,7 @@ class Trial:
     failed  why it gave no loss; "" otherwise
     """
 
-    arm: str
+    variant: str
     pair: int
     seed: int
     steps: int
@@ -101,19 +101,19 @@ class Interval:
 
 
 @attrs.frozen(kw_only=True)
-class Arm:
-    """What one spec came to. The first arm of a comparison is the one that the others are held against.
+class Variant:
+    """The results of one spec. The first variant of a comparison is the baseline of the others.
 
     spec       resolved, as a plain tree
     loss       mean at the end of the largest budget that every round has
     reached    with a loss as goal: geometric mean of each cost at which the loss was reached; else empty
     spent      with a budget as goal: geometric mean of each cost; else empty
-    saved      cost of the first arm divided by this one's, by cost: 2 means half the cost; empty where
+    saved      cost of the baseline divided by this one's, by cost: 2 means half the cost; empty where
                quality is unequal, and with a budget as goal
-    amortised  the same where what either arm's source cost is shared among so many targets; empty without
-               a source
-    gained     loss of the first arm minus this one's at the budget; with a budget as goal
-    refused    why there is no number: the quality it was held to was not reached; "" otherwise
+    amortised  the same where what the parent runs of either cost is shared among so many targets; empty
+               without any
+    gained     loss of the baseline minus this one's at the budget; with a budget as goal
+    refused    why there is no number: the loss was not reached; "" otherwise
     """
 
     name: str
@@ -132,24 +132,24 @@ class Arm:
 class Comparison:
     """All that a report says.
 
-    floors      loss of counting n-grams, by order; empty when the arms' tokenizers differ
-    machine     what it ran on
-    thrown_out  rounds that were repeated because the machine moved or spending was unequal
+    ngram_baseline  loss of counting n-grams, by order; empty when the variants' tokenizers differ
+    machine         what it ran on
+    thrown_out      rounds that were repeated because the machine moved or spending was unequal
     """
 
     name: str
     goal: Goal
-    arms: tuple[Arm, ...]
+    variants: tuple[Variant, ...]
     trials: tuple[Trial, ...]
-    floors: Mapping[int, float]
+    ngram_baseline: Mapping[int, float]
     machine: Mapping[str, str]
     command: str
     thrown_out: int = 0
 
-    def building(self) -> list[str]:
-        """The arms that needed other runs, to start from or to choose data by."""
-        built = {trial.arm for trial in self.trials if trial.outcome.parents_cost}
-        return [arm.name for arm in self.arms if arm.name in built]
+    def with_parents(self) -> list[str]:
+        """The variants that have parent runs, to start from or to choose data by."""
+        names = {trial.variant for trial in self.trials if trial.outcome.parents_cost}
+        return [variant.name for variant in self.variants if variant.name in names]
 
 
 @attrs.frozen
@@ -157,7 +157,7 @@ class Worth:
     """What a factor saves: the ratio of seconds to the goal's loss without it to with it, or, at equal
     budgets, the loss without it minus with it.
 
-    alone        added to nothing else; None when an arm that this needs has no number
+    alone        added to nothing else; None when a variant that this needs has no number
     company      added to all the others
     interaction  company / alone, or their difference at equal budgets; None with fewer than two factors
     """
@@ -169,12 +169,12 @@ class Worth:
 
 @attrs.frozen(kw_only=True)
 class Factor:
-    """One difference between the spec and what it is held against.
+    """One difference between the spec and the baseline.
 
     what       "plain -> quick": its value without and with it
-    worth      with the cost of sources in full
-    amortised  its worth where what sources cost is shared among so many targets; empty where no source
-               changes it, and at equal budgets
+    worth      with the cost of parent runs in full
+    amortised  its worth where the cost of parent runs is shared among so many targets; empty where that
+               changes nothing, and at equal budgets
     verdict    "keep", "drop" or "undecided", by its worth in company
     note       why a number is missing; "" otherwise
     """
@@ -189,9 +189,9 @@ class Factor:
 
 @attrs.frozen(kw_only=True)
 class Ablation:
-    """A comparison whose first arm has none of the factors.
+    """A comparison whose baseline has none of the factors.
 
-    whole     name of the arm with all factors; its `saved` is what they are worth together
+    whole     name of the variant with all factors; its `saved` is what they are worth together
     left_out  combinations that the components' contract refuses, and why, by name
     """
 

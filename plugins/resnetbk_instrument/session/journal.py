@@ -27,7 +27,7 @@ T = TypeVar("T")
 
 
 class Journal:
-    """What was measured so far. Without a folder it is kept in memory alone."""
+    """What was measured so far. Without a folder it is in memory alone."""
 
     def __init__(self, folder: Path | None = None) -> None:
         """Raises StorageError when what is there is damaged, or of another schema."""
@@ -47,13 +47,13 @@ class Journal:
             file.flush()
             os.fsync(file.fileno())
 
-    def kept(self, pair: int) -> list[Trial]:
+    def of_round(self, pair: int) -> list[Trial]:
         """The trainings of a round, but for those of rounds thrown out."""
         return [trial for trial in self.trials if trial.pair == pair and trial.kept]
 
-    def of(self, arm: str, pair: int) -> list[Trial]:
-        """Those of one arm."""
-        return [trial for trial in self.kept(pair) if trial.arm == arm]
+    def of(self, variant: str, pair: int) -> list[Trial]:
+        """Those of one variant."""
+        return [trial for trial in self.of_round(pair) if trial.variant == variant]
 
     def throw_out(self, pair: int) -> None:
         """The round does not count; its lines stay, marked."""
@@ -81,29 +81,29 @@ class Journal:
             replace_file(path, _dumped(plan))
 
     def discard(self) -> None:
-        """Removes what it has written, of a comparison that came to nothing."""
+        """Removes what it has written, of a comparison without a result."""
         assert self.folder is not None
         with accessing(self.folder):
             for name in (PLAN, TRIALS):
                 (self.folder / name).unlink(missing_ok=True)
 
-    def finish(self, found: Comparison | Ablation) -> Path:
+    def finish(self, result: Comparison | Ablation) -> Path:
         """Writes `result.json`, whole or not at all."""
         assert self.folder is not None
         path = self.folder / RESULT
-        replace_file(path, _dumped(as_json(found)))
+        replace_file(path, _dumped(as_json(result)))
         return path
 
 
-def as_json(found: Comparison | Ablation) -> dict[str, Any]:
+def as_json(result: Comparison | Ablation) -> dict[str, Any]:
     """As JSON values: `kind` says what it is; numbers that are not finite are spelled as strings."""
-    kind = "ablation" if isinstance(found, Ablation) else "comparison"
-    tree: dict[str, Any] = spelled(attrs.asdict(found))
+    kind = "ablation" if isinstance(result, Ablation) else "comparison"
+    tree: dict[str, Any] = spelled(attrs.asdict(result))
     return {"schema": SCHEMA, "kind": kind, **tree}
 
 
 def read_result(path: Path) -> Comparison | Ablation:
-    """What came of a comparison, from its folder or its `result.json`.
+    """The result of a comparison, from its folder or its `result.json`.
 
     Raises UserError when there is none, StorageError when it is damaged.
     """
@@ -114,16 +114,16 @@ def read_result(path: Path) -> Comparison | Ablation:
     tree = _read(file)
     _check_schema(tree, file)
     del tree["schema"]
-    found: Comparison | Ablation
+    result: Comparison | Ablation
     if tree.pop("kind", None) == "ablation":
-        found = _structured(tree, Ablation, str(file))
-        comparison = found.comparison
+        result = _structured(tree, Ablation, str(file))
+        comparison = result.comparison
     else:
-        found = comparison = _structured(tree, Comparison, str(file))
-    names = {arm.name for arm in comparison.arms}
-    if not names or any(trial.arm not in names for trial in comparison.trials):
-        raise StorageError(f"{file}: damaged (its trainings are not of its arms)")
-    return found
+        result = comparison = _structured(tree, Comparison, str(file))
+    names = {variant.name for variant in comparison.variants}
+    if not names or any(trial.variant not in names for trial in comparison.trials):
+        raise StorageError(f"{file}: damaged (its trainings are not of its variants)")
+    return result
 
 
 def _check_schema(tree: Mapping[str, Any], file: Path) -> None:

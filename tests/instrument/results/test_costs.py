@@ -51,9 +51,9 @@ first, second = (measures(goal, trials, name, {}) for name in ("alpha", "beta"))
 saved = {key: ratios(first, second, key) for key in table.COSTS if ratios(first, second, key)}
 found = measured.comparison(1.0, 2.0)
 reached = {"joules": measured.ratio(700.0, 5), "inference_joules": measured.ratio(3.0, 5)}
-variants = [attrs.evolve(each, reached={**each.reached, **reached}) for each in found.arms]
+variants = [attrs.evolve(each, reached={**each.reached, **reached}) for each in found.variants]
 variants[1] = attrs.evolve(variants[1], saved=saved)
-found = attrs.evolve(found, arms=tuple(variants), trials=tuple(trials))
+found = attrs.evolve(found, variants=tuple(variants), trials=tuple(trials))
 print(f"joules saved: {saved['joules'].estimate:.2f}")
 print(next(option.type.choices for option in command.params if option.name == "equal"))
 assert AtBudget(Goal(equal="joules", budget=1.0), Journal(), len, ("alpha",))

@@ -58,7 +58,7 @@ def test_training_is_not_charged_with_it(spec, monkeypatch):
 
 
 def test_what_a_trained_model_skips_is_seen(tmp_path):
-    """A policy that trains every layer and uses the first one alone: dear to train, cheap to use."""
+    """A policy that trains every layer and uses the first one alone: slow to train, cheap to use."""
     half = tiny.write_spec(tmp_path, model='[model]\nhalting = { use = "fixed", layers = 1 }')
     short = outcome(resnetbk.load(half).spec)
     whole = outcome(resnetbk.load(tiny.write_spec(tmp_path)).spec)
@@ -69,11 +69,11 @@ def test_what_a_trained_model_skips_is_seen(tmp_path):
 
 
 def trials(costs=NAMES):
-    """Two arms; using what the second came to costs half."""
+    """Two variants; using what the second came to costs half."""
     changes = {name: 1e-5 if name == "inference_seconds" else 4e6 for name in costs}
     return [
-        measured.trial(arm, pair, steps, **{name: value / divided for name, value in changes.items()})
-        for arm, divided in (("alpha", 1), ("beta", 2))
+        measured.trial(variant, pair, steps, **{name: value / divided for name, value in changes.items()})
+        for variant, divided in (("alpha", 1), ("beta", 2))
         for pair in (-1, 0, 1, 2)
         for steps in (100, 125)
     ]
@@ -81,7 +81,7 @@ def trials(costs=NAMES):
 
 @pytest.mark.parametrize("goal", [Goal(loss=1.89), Goal(equal="tokens")])
 def test_it_is_held_to_the_goal_as_every_cost(goal):
-    a, b = (measures(goal, trials(), arm, {}) for arm in ("alpha", "beta"))
+    a, b = (measures(goal, trials(), variant, {}) for variant in ("alpha", "beta"))
     assert [a[pair]["inference_flops"] for pair in a] == pytest.approx([4e6] * 3)
     assert [b[pair]["inference_seconds"] for pair in b] == pytest.approx([5e-6] * 3)
     for name in NAMES:
@@ -104,15 +104,15 @@ def test_a_cost_that_was_not_measured_is_in_no_result(tmp_path):
 def compared():
     """A comparison in which it was measured, and half of it is saved."""
     found = measured.comparison(1.0, 2.0, names=("alpha", "beta"))
-    first, second = found.arms
+    first, second = found.variants
     known = {"inference_seconds": measured.ratio(1e-5, 5), "inference_flops": measured.ratio(4e6, 5)}
     cheaper = {"inference_seconds": measured.ratio(5e-6, 5), "inference_flops": measured.ratio(2e6, 5)}
     saved = {name: measured.ratio(2.125, 5) for name in NAMES}
-    arms = (
+    variants = (
         attrs.evolve(first, reached={**first.reached, **known}),
         attrs.evolve(second, reached={**second.reached, **cheaper}, saved={**second.saved, **saved}),
     )
-    return attrs.evolve(found, arms=arms, trials=tuple(trials()))
+    return attrs.evolve(found, variants=variants, trials=tuple(trials()))
 
 
 def said(found, monkeypatch) -> str:
