@@ -12,7 +12,7 @@ from resnetbk_instrument.pages import svg as report_svg
 from resnetbk_instrument.pages.numbers import Rounding, Unit, certain, digits, ends
 from resnetbk_instrument.pages.svg import INK, MUTED, PAPER, WIDTH, cut, hue
 from resnetbk_instrument.results.comparison import Interval
-from resnetbk_instrument.results.costs import Units
+from resnetbk_instrument.results.costs import COSTS
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -41,6 +41,15 @@ class Group:
     hue: int
     estimates: Sequence[Estimate]
     note: str = ""
+
+
+@attrs.frozen
+class Phases:
+    """What the time of each row consists of; `tints`: the opacity of each phase."""
+
+    picture: str
+    note: str
+    tints: Sequence[tuple[str, float]]
 
 
 def forest(
@@ -99,8 +108,8 @@ def forest(
     return report_svg.svg(name, label, height, draw)
 
 
-def bars(name: str, label: str, units: Units, rows: Sequence[tuple[str, int, Mapping[str, float]]]) -> str:
-    """What each total consists of: name, hue of the name and parts, for each row; parts have one order."""
+def _bars(rows: Sequence[tuple[str, int, Mapping[str, float]]]) -> str:
+    """A bar a row; parts have one order. "" without any."""
     names = list(dict.fromkeys(part for _, _, parts in rows for part in parts))
     sound = [
         (text, number, {k: v for k, v in parts.items() if 0 < v < math.inf}) for text, number, parts in rows
@@ -109,7 +118,7 @@ def bars(name: str, label: str, units: Units, rows: Sequence[tuple[str, int, Map
     if not sound:
         return ""
     totals = [sum(parts.values()) for _, _, parts in sound]
-    unit, height = Unit.of(units, totals), _BAR * len(sound) + 4.0
+    unit, height = Unit.of(COSTS["seconds"].units, totals), _BAR * len(sound) + 4.0
 
     def draw(figure: Figure) -> None:
         axes = report_svg.axes(figure, 2.0, 2.0, 2.0, 2.0)
@@ -132,7 +141,15 @@ def bars(name: str, label: str, units: Units, rows: Sequence[tuple[str, int, Map
                 )  # fmt: skip
                 at += value
 
-    return report_svg.svg(name, label, height, draw)
+    return report_svg.svg("phases", "Time by phase", height, draw)
+
+
+def phases(rows: Sequence[tuple[str, int, Mapping[str, float]]], note: str) -> Phases | None:
+    """Of rows with a name, its hue and seconds by phase; None without any."""
+    picture = _bars(rows)
+    names = dict.fromkeys(name for _, _, parts in rows for name in parts)
+    tints = [(name, TINTS[min(i, len(TINTS) - 1)]) for i, name in enumerate(names)]
+    return Phases(picture, note, tints) if picture else None
 
 
 def _estimate(

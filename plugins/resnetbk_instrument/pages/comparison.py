@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeVar
 
 import attrs
@@ -12,9 +12,9 @@ from resnetbk import toml_write
 from resnetbk.lock.changes import NOTHING as ABSENT
 from resnetbk.lock.changes import changes
 from resnetbk_instrument.pages import sentences as words
-from resnetbk_instrument.pages.bars import TINTS, Estimate, Group, bars, forest
-from resnetbk_instrument.pages.curves import Curve, Rule, curves
-from resnetbk_instrument.pages.html import Cell, Figure, Table, over_ends, render
+from resnetbk_instrument.pages.bars import Estimate, Group, Phases, forest, phases
+from resnetbk_instrument.pages.curves import Curve, Rule, baseline_rules, curves
+from resnetbk_instrument.pages.html import Cell, Figure, Table, over_ends, render, spec_text
 from resnetbk_instrument.pages.numbers import NOTHING, Unit, change, digits, nats
 from resnetbk_instrument.results.comparison import Comparison, Trial, Variant
 from resnetbk_instrument.results.costs import BYTES, COSTS, SHOWN, TRAINING, Cost
@@ -137,15 +137,6 @@ def _amortised(comparison: Comparison) -> Table | None:
     return Table(head, rows) if rows else None
 
 
-@attrs.frozen
-class Phases:
-    """What the time of each row consists of; `tints`: the opacity of each phase."""
-
-    picture: str
-    note: str
-    tints: Sequence[tuple[str, float]]
-
-
 def _phases(comparison: Comparison) -> Phases | None:
     rows = []
     for number, variant in enumerate(comparison.variants):
@@ -156,18 +147,6 @@ def _phases(comparison: Comparison) -> Phases | None:
     return phases(
         rows, "Mean training of each variant's largest budget in rounds; evaluation is not charged."
     )
-
-
-def phases(rows: Sequence[tuple[str, int, Mapping[str, float]]], note: str) -> Phases | None:
-    """Of rows with a name, its hue and seconds by phase; None without any."""
-    picture = bars("phases", "Time by phase", COSTS["seconds"].units, rows)
-    names = dict.fromkeys(name for _, _, parts in rows for name in parts)
-    tints = [(name, TINTS[min(i, len(TINTS) - 1)]) for i, name in enumerate(names)]
-    return Phases(picture, note, tints) if picture else None
-
-
-def baseline_rules(ngram_baseline: Mapping[int, float]) -> list[Rule]:
-    return [Rule(loss, f"{gram_name(order)} counts") for order, loss in sorted(ngram_baseline.items())]
 
 
 # ---------------------------------------------------------------- numbers
@@ -250,17 +229,6 @@ def _differences(comparison: Comparison) -> Table:
 
 def _value(value: Any) -> str:
     return NOTHING if value is ABSENT or value is None else toml_write.inline(value)
-
-
-def spec_text(tree: Mapping[str, Any]) -> str:
-    """A spec as its file would be; a key that is None is left out."""
-
-    def told(value: Any) -> Any:
-        if isinstance(value, Mapping):
-            return {name: told(item) for name, item in value.items() if item is not None}
-        return value
-
-    return toml_write.dumps(told(tree))
 
 
 def _trials(trials: Sequence[Trial]) -> Table:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -12,6 +12,7 @@ from resnetbk_instrument.pages import svg as report_svg
 from resnetbk_instrument.pages.numbers import Unit
 from resnetbk_instrument.pages.svg import INK, MUTED, PAPER, hue
 from resnetbk_instrument.results.costs import COUNT, Cost
+from resnetbk_instrument.results.ngram_baseline import gram_name
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -46,6 +47,10 @@ class Rule:
     value: float
     text: str
     goal: bool = False
+
+
+def baseline_rules(ngram_baseline: Mapping[int, float]) -> list[Rule]:
+    return [Rule(loss, f"{gram_name(order)} counts") for order, loss in sorted(ngram_baseline.items())]
 
 
 def curves(

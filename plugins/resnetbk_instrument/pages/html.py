@@ -7,11 +7,12 @@ ready HTML.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import attrs
 
+from resnetbk import toml_write
 from resnetbk_instrument.pages.numbers import NOTHING, Rounding, certain, ends
 from resnetbk_instrument.pages.svg import hue_index, mark_index
 from resnetbk_instrument.results.comparison import Interval
@@ -61,6 +62,17 @@ def over_ends(interval: Interval | None, shown: Callable[[float, Rounding], str]
         return NOTHING
     small = ends(interval, shown) if certain(interval) else ""
     return Cell(shown(interval.estimate, round), small)
+
+
+def spec_text(tree: Mapping[str, Any]) -> str:
+    """A spec as its file would be; a key that is None is left out."""
+
+    def told(value: Any) -> Any:
+        if isinstance(value, Mapping):
+            return {name: told(item) for name, item in value.items() if item is not None}
+        return value
+
+    return toml_write.dumps(told(tree))
 
 
 def render(template: str, **context: Any) -> str:

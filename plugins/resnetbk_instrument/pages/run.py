@@ -12,9 +12,9 @@ import attrs
 from resnetbk.errors import StorageError, UserError
 from resnetbk.lock.lock import load_lock
 from resnetbk.runs.run_folder import RunFolder
-from resnetbk_instrument.pages.comparison import Phases, baseline_rules, phases, spec_text
-from resnetbk_instrument.pages.curves import Curve, curves
-from resnetbk_instrument.pages.html import Figure, Table, render
+from resnetbk_instrument.pages.bars import Phases, phases
+from resnetbk_instrument.pages.curves import Curve, baseline_rules, curves
+from resnetbk_instrument.pages.html import Figure, Table, render, spec_text
 from resnetbk_instrument.pages.numbers import NOTHING, amount, digits, nats, signed
 from resnetbk_instrument.pages.sentences import Claim, baseline_words
 from resnetbk_instrument.results.costs import BYTES, COSTS, TRAINING, Cost
