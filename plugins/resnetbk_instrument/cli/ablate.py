@@ -34,7 +34,7 @@ from resnetbk_instrument.cli.comparing import (
 def command(
     registry: Registry, /, spec: str, against: str | None, own: tuple[tuple[str, str], ...], **given: Any
 ) -> None:
-    """What each part of SPEC is worth, alone and in company.
+    """What each part of SPEC is worth, alone and in combination.
 
     Trains the spec without any of its parts that are no default, with each alone, with all, and with all but
     each, as one comparison. Never multiplies gains. A variant may need a setting of its own, such as a

@@ -92,7 +92,7 @@ def print_ablation(ablation: Ablation) -> None:
     print_comparison(ablation.comparison)
     ratio = ablation.comparison.goal.loss is not None
     what = f"times {COSTS[MAIN].less}" if ratio else "less loss"
-    rows = table(what, "alone", "in company", "interaction", "verdict", left=(0, 4))
+    rows = table(what, "alone", "in combination", "interaction", "verdict", left=(0, 4))
     styles = {"keep": "bold", "drop": "dim"}
     for factor in ablation.factors:
         style = styles.get(factor.verdict, "")

@@ -1,4 +1,4 @@
-"""The page of an ablation: what each factor is worth alone and in company, as measured; never a product."""
+"""The page of an ablation: what each factor is worth alone and in combination, as measured; never a product."""
 
 from __future__ import annotations
 
@@ -66,8 +66,8 @@ def _factors(ablation: Ablation, what: str, ratio: bool) -> Table:
         for factor in ablation.factors
         for targets, worth in _worths(factor).items()
     ]
-    kind = "company / alone" if ratio else "company minus alone"
-    head = ["factor", "verdict", f"alone, {what}", f"in company, {what}", f"interaction, {kind}"]
+    kind = "combination / alone" if ratio else "combination minus alone"
+    head = ["factor", "verdict", f"alone, {what}", f"in combination, {what}", f"interaction, {kind}"]
     return Table(head, rows, words=2)
 
 
@@ -79,7 +79,7 @@ def _estimates(factor: Factor) -> list[Estimate]:
         for targets, worth in _worths(factor).items()
         for text, interval, same, hollow in (
             ("alone", worth.alone, full.alone, True),
-            ("in company", worth.company, full.company, False),
+            ("in combination", worth.company, full.company, False),
         )
         if interval is not None and (targets == 1 or interval != same)
     ]

@@ -92,7 +92,7 @@ def _worth(variants: Sequence[Rounds], to_loss: bool, several: bool) -> Worth:
 
 
 def judged(company: Interval | None, nothing: float) -> Verdict:
-    """By which side of `nothing` the whole interval of the worth in company lies."""
+    """By which side of `nothing` the whole interval of the worth in combination lies."""
     if company is None or company.low <= nothing <= company.high:
         return "undecided"
     return "keep" if company.low > nothing else "drop"
@@ -105,7 +105,7 @@ def _step(before: Rounds, after: Rounds, to_loss: bool) -> Interval | None:
 def _interaction(
     base: Rounds, only: Rounds, without: Rounds, whole: Rounds, to_loss: bool
 ) -> Interval | None:
-    """The worth in company divided by that alone, or less it, over rounds that have all four variants."""
+    """The worth in combination divided by that alone, or less it, over rounds that have all four variants."""
     key = MAIN if to_loss else "loss"
     four = (base, only, without, whole)
     pairs = [pair for pair in base if all(key in variant.get(pair, {}) for variant in four)]

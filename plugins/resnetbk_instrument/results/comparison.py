@@ -159,7 +159,7 @@ class Worth:
 
     alone        added to nothing else; None when a variant that this needs has no number
     company      added to all the others
-    interaction  company / alone, or their difference at equal budgets; None with fewer than two factors
+    interaction  combination / alone, or their difference at equal budgets; None with fewer than two factors
     """
 
     alone: Interval | None = None
@@ -175,7 +175,7 @@ class Factor:
     worth      with the cost of parent runs in full
     amortised  its worth where the cost of parent runs is shared among so many targets; empty where that
                changes nothing, and at equal budgets
-    verdict    "keep", "drop" or "undecided", by its worth in company
+    verdict    "keep", "drop" or "undecided", by its worth in combination
     note       why a number is missing; "" otherwise
     """
 

@@ -141,7 +141,7 @@ def test_ablate_prints_a_row_a_factor(call, tmp_path, specs):
     out = tmp_path / "out"
     code, text, _ = call("ablate", specs[1], *MUON, "--equal", "tokens", "--out", out, *QUICK)
     assert code == 0
-    for word in ("only embedding", "less loss", "alone", "in company", "verdict", "adamw -> muon"):
+    for word in ("only embedding", "less loss", "alone", "in combination", "verdict", "adamw -> muon"):
         assert word in text
     found = read_result(out)
     assert [factor.name for factor in found.factors] == ["embedding", "optimizer"]

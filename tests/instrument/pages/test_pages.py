@@ -244,7 +244,7 @@ def test_an_ablation_says_each_worth_and_the_measured_whole(tmp_path):
         "The spec with all factors reaches 1.88 nats in at least 2.81× less time than the one without any"
     )
     words = Page(text).text
-    assert "in company" in words
+    assert "in combination" in words
     shared = ("mixer, 3 targets", "2.20", "1.70", "0.770", "the cost of parent runs is shared")
     for said in ("keep mixer; drop halting", "plain -> quick", "2.00", "1.50", "0.750", "0.800", *shared):
         assert said in words, said

@@ -1,4 +1,4 @@
-"""Worths of factors, alone and in company, are what was planted."""
+"""Worths of factors, alone and in combination, are what was planted."""
 
 from __future__ import annotations
 

@@ -91,7 +91,7 @@ def test_one_variant_can_have_settings_of_its_own(variant, registry):
     assert made.factors == before.factors
 
 
-def test_what_would_make_an_variant_another_is_refused_with_all_mistakes(variant, registry):
+def test_what_would_make_a_variant_another_is_refused_with_all_mistakes(variant, registry):
     whole = variant("train.precision=bf16", embedding=tiny.HASHED)
     sets = [
         ("all but optimiser", "train.optimizer.lr=0.002"),

@@ -199,7 +199,7 @@ def test_a_budget_of_nothing_is_the_users_mistake(spec):
 # ---------------------------------------------------------------- what goes wrong
 
 
-def test_an_variant_that_diverges_is_refused_and_not_averaged(spec):
+def test_a_variant_that_diverges_is_refused_and_not_averaged(spec):
     found = compared(spec, {"A": Curve(), "B": Curve(breaks=150), "C": Curve(quick=2.0)}, **QUIET)
     b, c = found.variants[1:]
     assert b.refused.startswith("diverges at seed ")
