@@ -1,4 +1,4 @@
-"""The page of an ablation: what each factor is worth alone and in combination, as measured; never a product."""
+"""The page of an ablation: what each factor is worth alone and in combination; never a product."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from resnetbk_instrument.pages.comparison import sections
 from resnetbk_instrument.pages.html import Cell, Figure, Table, over_ends, render
 from resnetbk_instrument.pages.numbers import change, digits
 from resnetbk_instrument.results.comparison import Ablation, Factor, Worth
+from resnetbk_instrument.results.costs import COSTS, MAIN
 
 _VERDICTS = ("keep", "undecided", "drop")
 _HUES = {"keep": 1, "undecided": 0, "drop": 2}
@@ -16,7 +17,7 @@ _HUES = {"keep": 1, "undecided": 0, "drop": 2}
 def ablation_page(ablation: Ablation) -> str:
     comparison = ablation.comparison
     ratio = comparison.goal.loss is not None
-    what = "times less time" if ratio else f"{words.short_unit(comparison)} gained"
+    what = f"times {COSTS[MAIN].less}" if ratio else f"{words.short_unit(comparison)} gained"
     groups = [
         Group(each.name, _HUES[each.verdict], _estimates(each), each.verdict) for each in ablation.factors
     ]

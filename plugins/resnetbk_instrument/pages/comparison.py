@@ -56,7 +56,6 @@ def sections(comparison: Comparison) -> dict[str, Any]:
         "numbers": _numbers(comparison),
         "differences": _differences(comparison),
         "specs": {variant.name: spec_text(variant.spec) for variant in comparison.variants},
-        "method": words.method_words(comparison),
         "machine": comparison.machine,
         "command": comparison.command,
         "trials": _trials(comparison.trials),

@@ -122,41 +122,6 @@ def baseline_words(ngram_baseline: Mapping[int, float]) -> str:
     return f"Counting alone reaches, on the same text: {listed}; dotted where it is in the picture."
 
 
-def method_words(comparison: Comparison) -> list[str]:
-    """How it was measured, in paragraphs."""
-    paired = (
-        "Every variant is trained once a round and budget, with one seed for all, in an order that turns "
-        "round from one round to the next (ABBA), by one process on one machine. A fixed piece of work is "
-        "timed before and after each training; a round in which the machine's speed moved is thrown out and "
-        "repeated."
-    )
-    costs = (
-        "Each budget is a training of its own, whose learning rate decays to its end. Costs are all-in: the "
-        "set-up that a spec causes, scoring passes and steps; measuring the held-out loss is not charged. "
-        "Inference is what the trained model needs to read the held-out text, for each token, and no part of "
-        "what its training costs."
-    )
-    if comparison.with_parents():
-        costs += (
-            " What it cost to train the runs that a variant starts from, or chooses its data by, is charged "
-            "too, once in full and once shared among several targets"
-            + ("." if comparison.goal.loss is not None else "; a budget is for the training itself.")
-        )
-    if comparison.goal.loss is not None:
-        means = (
-            "The cost at which a variant reaches the goal is interpolated between its budgets. Ratios are "
-            "geometric means over rounds"
-        )
-    else:
-        means = "Gains are means over rounds"
-    means += (
-        ", with Student's t intervals; what is claimed is the end of the interval that is nearer to no "
-        "difference."
-    )
-    counting = "The n-gram baseline is interpolated Kneser-Ney counting on the same tokens."
-    return [paired, f"{costs} {means}", *([counting] if comparison.ngram_baseline else [])]
-
-
 def _worth(variant: Variant) -> float:
     interval = variant.gained or next(iter(variant.saved.values()), None)
     if variant.refused or interval is None:

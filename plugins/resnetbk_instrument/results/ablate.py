@@ -26,6 +26,7 @@ Verdict = Literal["keep", "drop", "undecided"]
 
 def ablation(comparison: Comparison, design: Design) -> Ablation:
     """The factors' worths from a comparison of the design's variants."""
+    to_loss = comparison.goal.loss is not None
     refused = {variant.name: variant.refused for variant in comparison.variants if variant.refused}
     measured = {
         targets: {
@@ -38,8 +39,8 @@ def ablation(comparison: Comparison, design: Design) -> Ablation:
     missing |= {name: f"{name} cannot be built: {reason}" for name, reason in design.left_out.items()}
     return Ablation(
         comparison=comparison,
-        factors=tuple(_factor(each, design, measured, missing, comparison) for each in design.factors),
-        whole=design.holds.get(frozenset(each.name for each in design.factors), ""),
+        factors=tuple(_factor(each, design, measured, missing, to_loss) for each in design.factors),
+        whole=design.name_of.get(frozenset(each.name for each in design.factors), ""),
         left_out=design.left_out,
     )
 
@@ -49,27 +50,20 @@ def _factor(
     design: Design,
     measured: Mapping[int, Mapping[str, Rounds]],
     missing: Mapping[str, str],
-    of: Comparison,
+    to_loss: bool,
 ) -> Factor:
-    to_loss = of.goal.loss is not None
     everything = frozenset(each.name for each in design.factors)
     sets = (frozenset[str](), frozenset({factor.name}), everything - {factor.name}, everything)
     said = ("base", f"only {factor.name}", f"all but {factor.name}", "all")
-    names = [design.holds.get(held, name) for held, name in zip(sets, said, strict=True)]
+    names = [design.name_of.get(subset, name) for subset, name in zip(sets, said, strict=True)]
     worths = {
         targets: _worth([variants.get(name, {}) for name in names], to_loss, len(everything) > 1)
         for targets, variants in measured.items()
     }
     worth = worths.pop(1)
     verdict = judged(worth.company, 1.0 if to_loss else 0.0)
-    whole = measured[1].get(names[3])
-    if (
-        worth.company is None
-        and to_loss
-        and names[2] in missing
-        and whole
-        and names[2] not in design.left_out
-    ):
+    without, whole = names[2:]
+    if to_loss and without in missing.keys() - design.left_out.keys() and measured[1].get(whole):
         verdict = "keep"  # without it the others do not get there
     return Factor(
         name=factor.name,

@@ -44,16 +44,16 @@ class Difference:
 
 @attrs.frozen
 class Design:
-    """Which variants an ablation has, and which factors each of them holds.
+    """The variants of an ablation, and the factors that each has.
 
-    variants      specs by name: "base", "only X", "all but X", "all"; one of two equal ones is left out
-    holds     for each set of factors the name of its variant
+    variants  specs by name: "base", "only X", "all but X", "all"; one of two equal ones is left out
+    name_of   for each set of factors the name of its variant
     left_out  combinations that were refused, and why
     """
 
     factors: tuple[Difference, ...]
     variants: Mapping[str, Spec]
-    holds: Mapping[frozenset[str], str]
+    name_of: Mapping[frozenset[str], str]
     left_out: Mapping[str, str]
 
 
@@ -88,25 +88,25 @@ def design_ablation(
     if len(names) == 1:
         combinations = [combinations[0], combinations[-1]]
     variants: dict[str, Spec] = {}
-    holds: dict[frozenset[str], str] = {}
+    name_of: dict[frozenset[str], str] = {}
     left_out: dict[str, str] = {}
     tried: set[frozenset[str]] = set()
-    for name, held in combinations:
-        if held in tried:
+    for name, subset in combinations:
+        if subset in tried:
             continue
-        tried.add(held)
+        tried.add(subset)
         try:
-            combined = spec if name == "all" else _spec(_mixed(plain, full, factors, held), registry)
+            combined = spec if name == "all" else _spec(_mixed(plain, full, factors, subset), registry)
         except UserError as error:
-            if not held:
+            if not subset:
                 raise UserError(
                     f"the spec without all of {', '.join(names)} is refused: {_reason(error)}"
                 ) from None
             left_out[name] = _reason(error)
             continue
         variants[name] = combined
-        holds[held] = name
-    return Design(factors, _set_in(variants, sets, factors, registry), holds, left_out)
+        name_of[subset] = name
+    return Design(factors, _set_in(variants, sets, factors, registry), name_of, left_out)
 
 
 def _set_in(
@@ -194,14 +194,14 @@ def _plain(value: Any) -> str:
     return "nothing" if value is None else value if isinstance(value, str) else toml_write.inline(value)
 
 
-def _mixed(plain: Tree, full: Tree, factors: tuple[Difference, ...], held: frozenset[str]) -> Tree:
-    """The spec with the factors that it holds. What is no factor, its steps above all, is of the spec that it
+def _mixed(plain: Tree, full: Tree, factors: tuple[Difference, ...], subset: frozenset[str]) -> Tree:
+    """The spec with the factors of `subset`. What is no factor, its steps above all, is of the spec that it
     is closer to."""
-    near_plain = not held or (len(held) == 1 and len(factors) > 1)
+    near_plain = not subset or (len(subset) == 1 and len(factors) > 1)
     tree = copy.deepcopy(plain if near_plain else full)
     for factor in factors:
         for key in factor.keys:
-            _set(tree, key, copy.deepcopy(_get(full if factor.name in held else plain, key)))
+            _set(tree, key, copy.deepcopy(_get(full if factor.name in subset else plain, key)))
     return tree
 
 

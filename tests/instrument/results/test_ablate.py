@@ -30,7 +30,7 @@ def three(variant, registry):
 def curves(made, quick, together=1.0, **more):
     """Factors make a variant so many times quicker; all three by `together` more."""
     found = {}
-    for held, name in made.holds.items():
+    for held, name in made.name_of.items():
         speed = together if len(held) == 3 else 1.0
         for factor in held:
             speed *= quick[factor]
@@ -160,7 +160,7 @@ def test_what_components_refuse_is_left_out_with_the_reason(fake_plugin, tmp_pat
         reason = "model.gate: needs the embedding ngram-hash"
         assert dict(made.left_out) == dict.fromkeys(left_out, reason)
         assert set(made.variants).isdisjoint(left_out)
-    planted = {name: Curve(quick=2.0 ** len(held)) for held, name in made.holds.items()}
+    planted = {name: Curve(quick=2.0 ** len(held)) for held, name in made.name_of.items()}
     found = ablated(made, planted, **QUIET)
     worths = {factor.name: factor for factor in found.factors}
     assert worths["gate"].worth.alone is None
