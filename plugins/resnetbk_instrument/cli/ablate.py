@@ -7,13 +7,7 @@ from typing import Any
 import click
 
 from resnetbk.registry.lookup import Registry
-from resnetbk_instrument.cli.comparing import (
-    ComparisonOptions,
-    command_line,
-    comparison_options,
-    finish,
-    run_comparison,
-)
+from resnetbk_instrument.cli import comparing
 
 
 @click.command("ablate")
@@ -29,7 +23,7 @@ from resnetbk_instrument.cli.comparing import (
     metavar="VARIANT KEY=VALUE",
     help='Override a key of one variant: --set-in "all but gate" train.optimizer.lr=0.02.',
 )
-@comparison_options
+@comparing.options
 @click.pass_obj
 def command(
     registry: Registry, /, spec: str, against: str | None, own: tuple[tuple[str, str], ...], **given: Any
@@ -40,7 +34,7 @@ def command(
     each, as one comparison. Never multiplies gains. A variant may need a setting of its own, such as a
     learning rate or a run with its layers to start from: --set-in. Files: as of compare.
     """
-    options = ComparisonOptions(**given)
+    options = comparing.Options(**given)
     from resnetbk.spec.read import read
     from resnetbk_instrument.results.factors import design_ablation
 
@@ -48,8 +42,8 @@ def command(
     base = read(against, registry, options.sets) if against else None
     design = design_ablation(whole, base, registry, own)
     more = [*(("--against", against) if against else ()), *(w for one in own for w in ("--set-in", *one))]
-    line = command_line("ablate", [spec], options, *more)
-    done = run_comparison(f"ablate-{whole.name}"[:100], design.variants, options, registry, line)
+    line = comparing.command_line("ablate", [spec], options, *more)
+    done = comparing.run(f"ablate-{whole.name}"[:100], design.variants, options, registry, line)
     if done is None:
         return
     from resnetbk_instrument.cli.tables import print_ablation
@@ -57,4 +51,4 @@ def command(
 
     comparison, journal = done
     result = ablation(comparison, design)
-    finish(result, journal, lambda: print_ablation(result), options.as_json)
+    comparing.finish(result, journal, lambda: print_ablation(result), options.as_json)

@@ -10,13 +10,7 @@ import click
 
 from resnetbk.errors import Mistake, UserError
 from resnetbk.registry.lookup import Registry
-from resnetbk_instrument.cli.comparing import (
-    ComparisonOptions,
-    command_line,
-    comparison_options,
-    finish,
-    run_comparison,
-)
+from resnetbk_instrument.cli import comparing
 
 if TYPE_CHECKING:
     from resnetbk.spec.spec import Spec
@@ -24,7 +18,7 @@ if TYPE_CHECKING:
 
 @click.command("compare")
 @click.argument("specs", nargs=-1, required=True)
-@comparison_options
+@comparing.options
 @click.pass_obj
 def command(registry: Registry, /, specs: tuple[str, ...], **given: Any) -> None:
     """What each of SPECS needs to reach the same held-out loss, or reaches with the same budget, beside the
@@ -34,7 +28,7 @@ def command(registry: Registry, /, specs: tuple[str, ...], **given: Any) -> None
     is the lower end of a 95 % interval. Files: plan.json, trials.jsonl with a line a training, result.json
     and, with the extra plots, report.html.
     """
-    options = ComparisonOptions(**given)
+    options = comparing.Options(**given)
     if len(specs) < 2:
         raise UserError("compare takes two specs or more; the first is the baseline")
     from resnetbk.spec.read import read
@@ -55,13 +49,13 @@ def command(registry: Registry, /, specs: tuple[str, ...], **given: Any) -> None
     more = len(variants) - 3
     shown = [*itertools.islice(variants, 3), *([f"and-{more}-more"] if more > 0 else [])]
     name = f"compare-{'-'.join(shown)}"[:100]
-    done = run_comparison(name, variants, options, registry, command_line("compare", specs, options))
+    done = comparing.run(name, variants, options, registry, comparing.command_line("compare", specs, options))
     if done is None:
         return
     from resnetbk_instrument.cli.tables import print_comparison
 
     comparison, journal = done
-    finish(comparison, journal, lambda: print_comparison(comparison), options.as_json)
+    comparing.finish(comparison, journal, lambda: print_comparison(comparison), options.as_json)
 
 
 def _free(name: str, taken: dict[str, Any]) -> str:

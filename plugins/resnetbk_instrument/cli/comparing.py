@@ -54,7 +54,7 @@ _OPTIONS = (
 
 
 @attrs.frozen(kw_only=True)
-class ComparisonOptions:
+class Options:
     """What the options say."""
 
     target_loss: float | None
@@ -83,15 +83,15 @@ class ComparisonOptions:
                 raise UserError(f"{option}: a number below a million")
 
 
-def comparison_options(command: Callable[..., None]) -> Callable[..., None]:
-    """Adds the options of `ComparisonOptions` to a verb, which takes them as keywords."""
+def options(command: Callable[..., None]) -> Callable[..., None]:
+    """Adds the options of `Options` to a verb, which takes them as keywords."""
     for option in reversed(_OPTIONS):
         command = option(command)
     return command
 
 
-def run_comparison(
-    name: str, variants: Mapping[str, Spec], options: ComparisonOptions, registry: Registry, command: str
+def run(
+    name: str, variants: Mapping[str, Spec], options: Options, registry: Registry, command: str
 ) -> tuple[Comparison, Journal] | None:
     """The comparison and the journal of its folder; for a dry run, says what it would be and returns None.
 
@@ -150,7 +150,7 @@ def run_comparison(
     return comparison, journal
 
 
-def _folder(options: ComparisonOptions, name: str) -> RunFolder:
+def _folder(options: Options, name: str) -> RunFolder:
     """A new folder, or the one to resume: `--out`, else the newest of this name. Raises UserError."""
     from resnetbk.runs.run_folder import RunFolder
     from resnetbk_instrument.session.journal import PLAN
@@ -212,7 +212,7 @@ def finish(
     click.echo(f", the report is {report}" if report else '; for a report: pip install "resnetbk[plots]"')
 
 
-def command_line(verb: str, files: Sequence[str], options: ComparisonOptions, *more: str) -> str:
+def command_line(verb: str, files: Sequence[str], options: Options, *more: str) -> str:
     """The command that asks for this again."""
     words = ["resnetbk", verb, *files, *more]
     if options.target_loss is not None:
@@ -230,7 +230,7 @@ def command_line(verb: str, files: Sequence[str], options: ComparisonOptions, *m
     return shlex.join(words)
 
 
-def _goal(options: ComparisonOptions, unit: Any) -> Goal:
+def _goal(options: Options, unit: Any) -> Goal:
     from resnetbk_instrument.results.comparison import Goal
 
     return Goal(loss=options.target_loss, equal=options.equal, budget=options.budget, unit=unit)

@@ -19,48 +19,48 @@ _FLOPS: Units = ((1e6, "MFLOP"), (1e9, "GFLOP"), (1e12, "TFLOP"), (1e15, "PFLOP"
 _FLOPS_PER_TOKEN: Units = tuple((size, f"{prefix}FLOP/token") for size, prefix in COUNT)
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen
 class Cost:
     """One cost.
 
-    key         its name in files and after --equal
-    title       what a page calls it
-    less, more  what a ratio above 1 is called, and one below
-    inference   of the trained model, for each token that it reads; else of the training
-    exact       the same however fast the machine is
-    shown       its ratios are shown; losses are drawn against it and it can be a budget, if of the training
+    key        its name in files and after --equal
+    title      what a page calls it
+    plural     whether there are fewer of it, not less
+    inference  of the trained model, for each token that it reads; else of the training
+    exact      the same however fast the machine is
+    shown      its ratios are shown; losses are drawn against it and it can be a budget, if of the training
     """
 
     key: str
     title: str
-    less: str
-    more: str
     units: Units
-    inference: bool = False
-    exact: bool = False
-    shown: bool = True
+    plural: bool = attrs.field(default=False, kw_only=True)
+    inference: bool = attrs.field(default=False, kw_only=True)
+    exact: bool = attrs.field(default=False, kw_only=True)
+    shown: bool = attrs.field(default=True, kw_only=True)
+
+    @property
+    def less(self) -> str:
+        """What a ratio above 1 is called."""
+        return f"{'fewer' if self.plural else 'less'} {self.title}"
+
+    @property
+    def more(self) -> str:
+        """What a ratio below 1 is called."""
+        return f"more {self.title}"
 
 
 COSTS = {
     cost.key: cost
     for cost in (
-        Cost(key="seconds", title="time", less="less time", more="more time", units=_TIME),
-        Cost(
-            key="cpu_seconds", title="CPU time", less="less CPU time", more="more CPU time", units=_TIME,
-            shown=False,
-        ),
-        Cost(key="flops", title="FLOPs", less="fewer FLOPs", more="more FLOPs", units=_FLOPS, exact=True),
-        Cost(key="tokens", title="tokens", less="fewer tokens", more="more tokens", units=COUNT, exact=True),
-        Cost(
-            key="inference_seconds", title="inference time", less="less inference time",
-            more="more inference time", units=_TIME_PER_TOKEN, inference=True,
-        ),
-        Cost(
-            key="inference_flops", title="inference FLOPs", less="fewer inference FLOPs",
-            more="more inference FLOPs", units=_FLOPS_PER_TOKEN, inference=True, exact=True,
-        ),
+        Cost("seconds", "time", _TIME),
+        Cost("cpu_seconds", "CPU time", _TIME, shown=False),
+        Cost("flops", "FLOPs", _FLOPS, plural=True, exact=True),
+        Cost("tokens", "tokens", COUNT, plural=True, exact=True),
+        Cost("inference_seconds", "inference time", _TIME_PER_TOKEN, inference=True),
+        Cost("inference_flops", "inference FLOPs", _FLOPS_PER_TOKEN, plural=True, exact=True, inference=True),
     )
-}  # fmt: skip
+}
 """By key: seconds are wall seconds, FLOPs those executed, tokens those trained on."""
 
 MAIN = next(iter(COSTS))

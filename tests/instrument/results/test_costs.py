@@ -13,10 +13,8 @@ from resnetbk_instrument.results import costs
 from resnetbk_instrument.results.costs import COSTS
 
 RECORD = """
-        Cost(key="joules", title="energy", less="less energy", more="more energy",
-             units=((1.0, "J"), (1e3, "kJ"))),
-        Cost(key="inference_joules", title="inference energy", less="less inference energy",
-             more="more inference energy", units=((1.0, "J/token"),), inference=True),
+        Cost("joules", "energy", ((1.0, "J"), (1e3, "kJ"))),
+        Cost("inference_joules", "inference energy", ((1.0, "J/token"),), inference=True),
 """
 
 PROGRAM = """
