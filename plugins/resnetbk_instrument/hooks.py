@@ -11,12 +11,12 @@ from resnetbk.hooks import hookimpl
 from resnetbk.training.data import Data
 from resnetbk.training.run import Run
 from resnetbk_instrument.pages import svg
-from resnetbk_instrument.results.ngram_baseline import floors, gram_name
+from resnetbk_instrument.results.ngram_baseline import gram_name, ngram_baseline
 
 
 @hookimpl
 def resnetbk_baselines(data: Data) -> Mapping[str, float]:
-    counted = floors(data.train, data.valid, data.tokenizer.vocabulary)
+    counted = ngram_baseline(data.train, data.valid, data.tokenizer.vocabulary)
     return {f"{gram_name(order)} counts": nats for order, nats in counted.nats.items()}
 
 
@@ -28,7 +28,7 @@ def resnetbk_trained(run: Run, data: Data) -> str | None:
     from resnetbk_instrument.pages.write import write_run_report
 
     page = run.folder.path / "report.html"
-    counted = floors(data.train, data.valid, data.tokenizer.vocabulary)  # remembered since the table
+    counted = ngram_baseline(data.train, data.valid, data.tokenizer.vocabulary)  # remembered since the table
     try:
         write_run_report(run.folder, page, counted.nats)
     except ResnetbkError as error:

@@ -7,16 +7,17 @@ from typing import Any
 
 from resnetbk_instrument.results.comparison import (
     Ablation,
-    Arm,
     Comparison,
     Factor,
     Goal,
     Interval,
+    Outcome,
     Trial,
+    Variant,
     Worth,
 )
 
-FLOORS = {1: 3.25, 7: 1.765}
+NGRAM_BASELINE = {1: 3.25, 7: 1.765}
 MACHINE = {"processor": "Pocket calculator, 2 cores", "torch": "2.13.0", "python": "3.11.9"}
 COMMAND = "resnetbk compare a.toml b.toml --target-loss 1.88 --pairs 5"
 T_95 = {2: 12.706, 5: 2.776}
@@ -31,27 +32,25 @@ def spec(mixer: str, width: int = 64) -> dict[str, Any]:
     }
 
 
-def trial(arm: str, pair: int, steps: int, *, speed: float = 1.0, **changes: Any) -> Trial:
-    """One training: the loss falls with steps, costs are steps / speed."""
+def trial(variant: str, pair: int, steps: int, *, speed: float = 1.0, **more: float) -> Trial:
+    """One training: the loss falls with steps, costs are steps / speed; `more` of them."""
     seconds = 0.1 * steps / speed * (1 + 0.01 * (pair % 3))
     loss = 1.7 + 2.0 * steps**-0.5 + 0.001 * (pair % 3)
-    given = {
-        "arm": arm,
-        "pair": pair,
-        "seed": pair + 1,
-        "steps": steps,
-        "loss": loss,
-        "bits_per_byte": loss / math.log(2),
-        "seconds": seconds,
-        "cpu_seconds": 1.9 * seconds,
-        "flops": 3e9 * steps / speed,
-        "tokens": 512 * steps,
-        "parameters": 12_345,
-        "phases": {"forward": 0.35 * seconds, "backward": 0.5 * seconds, "optimizer": 0.15 * seconds},
-        "peak_memory": 300 * 2**20,
-        "speed": (0.2, 0.201),
-    }
-    return Trial(**{**given, **changes})
+    outcome = Outcome(
+        loss=loss,
+        bits_per_byte=loss / math.log(2),
+        costs={
+            "seconds": seconds,
+            "cpu_seconds": 1.9 * seconds,
+            "flops": 3e9 * steps / speed,
+            "tokens": 512 * steps,
+            **more,
+        },
+        parameters=12_345,
+        phases={"forward": 0.35 * seconds, "backward": 0.5 * seconds, "optimizer": 0.15 * seconds},
+        peak_memory=300 * 2**20,
+    )
+    return Trial(variant=variant, pair=pair, seed=pair + 1, steps=steps, outcome=outcome, speed=(0.2, 0.201))
 
 
 def ratio(estimate: float, pairs: int) -> Interval:
@@ -65,8 +64,8 @@ def ratio(estimate: float, pairs: int) -> Interval:
 def comparison(
     *speeds: float, pairs: int = 5, equal: bool = False, names: tuple[str, ...] = ("alpha", "beta", "gamma")
 ) -> Comparison:
-    """Arms that are so many times faster than the first; the first is 1."""
-    trials, arms = [], []
+    """Variants that are so many times faster than the first; the first is 1."""
+    trials, variants = [], []
     for number, (name, speed) in enumerate(zip(names, speeds, strict=False)):
         for pair in range(-1, pairs):
             trials += [trial(name, pair, steps, speed=speed) for steps in (100, 125)]
@@ -78,8 +77,8 @@ def comparison(
         }
         saved = {cost: ratio(speed if cost != "tokens" else 1.0, pairs) for cost in costs}
         gain = Interval(0.01 * number, 0.01 * number - 0.004, 0.01 * number + 0.004, pairs)
-        arms.append(
-            Arm(
+        variants.append(
+            Variant(
                 name=name,
                 spec=spec(("plain", "quick", "other")[number], 64 + number),
                 parameters=12_345,
@@ -93,9 +92,9 @@ def comparison(
     return Comparison(
         name="alpha-against-beta",
         goal=Goal(equal="seconds", budget=12.5) if equal else Goal(loss=1.88),
-        arms=tuple(arms),
+        variants=tuple(variants),
         trials=tuple(trials),
-        floors=FLOORS,
+        ngram_baseline=NGRAM_BASELINE,
         machine=MACHINE,
         command=COMMAND,
     )

@@ -10,9 +10,9 @@ import attrs
 
 from resnetbk.errors import NumericError
 from resnetbk.spec.spec import Spec
-from resnetbk_instrument.results.comparison import Goal
+from resnetbk_instrument.results.comparison import Goal, Outcome
 from resnetbk_instrument.session.journal import Journal
-from resnetbk_instrument.session.plan import Outcome, Plan
+from resnetbk_instrument.session.plan import Plan
 from resnetbk_instrument.session.session import Session
 
 QUIET = {"noise": 0.0, "loss_noise": 0.0, "drift": 0.0, "busy": 0.0}
@@ -24,7 +24,7 @@ TO_LOSS = Goal(loss=1.95)
 @attrs.define
 class Curve:
     """loss = floor + scale * (steps * quick) ** -power; a step takes `seconds`; fails from `breaks` steps.
-    source: seconds that a run before it took.
+    parents: seconds that its parent runs took.
     """
 
     quick: float = 1.0
@@ -33,7 +33,7 @@ class Curve:
     scale: float = 6.0
     power: float = 0.35
     set_up: float = 0.0
-    source: float = 0.0
+    parents: float = 0.0
     breaks: int = 10**9
 
     def loss(self, steps: int) -> float:
@@ -100,14 +100,16 @@ class Machine:
         return Outcome(
             loss=loss,
             bits_per_byte=loss / math.log(2),
-            seconds=seconds,
-            cpu_seconds=2 * seconds,
-            flops=1e9 * curve.seconds * steps,
-            tokens=128 * steps,
+            costs={
+                "seconds": seconds,
+                "cpu_seconds": 2 * seconds,
+                "flops": 1e9 * curve.seconds * steps,
+                "tokens": 128 * steps,
+            },
             parameters=1000,
             phases={"forward": 0.3 * seconds, "backward": 0.7 * seconds},
             peak_memory=1 << 20,
-            source={"seconds": curve.source} if curve.source else {},
+            parents_cost={"seconds": curve.parents} if curve.parents else {},
         )
 
 
@@ -123,9 +125,13 @@ def session(
     tolerance: float = 0.15,
     **machine: float,
 ) -> tuple[Session, Machine]:
-    """A comparison of arms, of one spec or of their own, that learn as their curves say."""
-    arms = dict.fromkeys(curves, specs) if isinstance(specs, Spec) else specs
-    named = {arm: attrs.evolve(spec, name=arm.replace(" ", "-")) for arm, spec in arms.items()}
-    simulated = Machine({named[arm].name: curve for arm, curve in curves.items()}, seed=seed, **machine)
-    plan = Plan(name="x", arms=named, goal=goal, pairs=pairs, reach=reach, tolerance=tolerance)
+    """A comparison of variants, of one spec or of their own, that learn as their curves say."""
+    variants = dict.fromkeys(curves, specs) if isinstance(specs, Spec) else specs
+    named = {
+        variant: attrs.evolve(spec, name=variant.replace(" ", "-")) for variant, spec in variants.items()
+    }
+    simulated = Machine(
+        {named[variant].name: curve for variant, curve in curves.items()}, seed=seed, **machine
+    )
+    plan = Plan(name="x", variants=named, goal=goal, pairs=pairs, reach=reach, tolerance=tolerance)
     return Session(plan, simulated.train, simulated.calibrate, journal or Journal()), simulated

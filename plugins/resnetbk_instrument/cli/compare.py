@@ -10,7 +10,7 @@ import click
 
 from resnetbk.errors import Mistake, UserError
 from resnetbk.registry.lookup import Registry
-from resnetbk_instrument.cli.comparing import Wishes, command_line, compared, finished, options
+from resnetbk_instrument.cli import comparing
 
 if TYPE_CHECKING:
     from resnetbk.spec.spec import Spec
@@ -18,47 +18,48 @@ if TYPE_CHECKING:
 
 @click.command("compare")
 @click.argument("specs", nargs=-1, required=True)
-@options
+@comparing.options
 @click.pass_obj
 def command(registry: Registry, /, specs: tuple[str, ...], **given: Any) -> None:
     """What each of SPECS needs to reach the same held-out loss, or reaches with the same budget, beside the
     first of them.
 
-    Every training decays its learning rate to its own end. Arms take turns, with the same seeds; "2.1x" is
-    the lower end of a 95 % interval. Files: plan.json, trials.jsonl with a line a training, result.json and,
-    with the extra plots, report.html.
+    Every training decays its learning rate to its own end. Variants take turns, with the same seeds; "2.1x"
+    is the lower end of a 95 % interval. Files: plan.json, trials.jsonl with a line a training, result.json
+    and, with the extra plots, report.html.
     """
-    wishes = Wishes(**given)
+    options = comparing.Options(**given)
     if len(specs) < 2:
-        raise UserError("compare takes two specs or more; the first is the one that others are held against")
+        raise UserError("compare takes two specs or more; the first is the baseline")
     from resnetbk.spec.read import read
 
-    arms: dict[str, Spec] = {}
+    variants: dict[str, Spec] = {}
     mistakes: list[Mistake] = []
     for path in specs:
         try:
-            spec = read(path, registry, wishes.sets)  # before torch is imported: mistakes answer at once
-            arms[_free(spec.name, arms)] = spec
+            spec = read(path, registry, options.sets)  # before torch is imported: mistakes answer at once
+            variants[_free(spec.name, variants)] = spec
         except UserError as error:
             mistakes += [mistake for mistake in error.mistakes if mistake not in mistakes]
     if mistakes:
         raise UserError(*mistakes)
-    for (a, one), (b, other) in itertools.combinations(arms.items(), 2):
+    for (a, one), (b, other) in itertools.combinations(variants.items(), 2):
         if one == attrs.evolve(other, name=one.name):
             click.echo(f"note: {b} is the same as {a}: what they differ by is noise", err=True)
-    more = len(arms) - 3
-    shown = [*itertools.islice(arms, 3), *([f"and-{more}-more"] if more > 0 else [])]
+    more = len(variants) - 3
+    shown = [*itertools.islice(variants, 3), *([f"and-{more}-more"] if more > 0 else [])]
     name = f"compare-{'-'.join(shown)}"[:100]
-    made = compared(name, arms, wishes, registry, command_line("compare", specs, wishes))
-    if made is None:
+    done = comparing.run(name, variants, options, registry, comparing.command_line("compare", specs, options))
+    if done is None:
         return
     from resnetbk_instrument.cli.tables import print_comparison
 
-    finished(made.comparison, made, lambda: print_comparison(made.comparison), wishes.as_json)
+    comparison, journal = done
+    comparing.finish(comparison, journal, lambda: print_comparison(comparison), options.as_json)
 
 
 def _free(name: str, taken: dict[str, Any]) -> str:
-    """A spec may be held against itself: name, name-2, ..."""
+    """A spec may be compared with itself: name, name-2, ..."""
     number = 2
     free = name
     while free in taken:

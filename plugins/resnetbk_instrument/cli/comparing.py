@@ -12,6 +12,7 @@ import attrs
 import click
 
 from resnetbk.errors import UserError
+from resnetbk_instrument.results.costs import TRAINING
 from resnetbk_instrument.session.calibration import TOLERANCE
 from resnetbk_instrument.session.plan import PAIRS, REACH, Plan
 
@@ -26,10 +27,10 @@ if TYPE_CHECKING:
 _OPTIONS = (
     click.option(
         "--target-loss", type=float, metavar="L",
-        help="The held-out loss to reach: nats a token, or bits a byte if tokenizers differ.",
+        help="The held-out loss to reach: nats/token, or bits/byte if tokenizers differ.",
     ),
     click.option(
-        "--equal", type=click.Choice(["seconds", "flops", "tokens"]), help="What each may spend as much of."
+        "--equal", type=click.Choice([cost.key for cost in TRAINING]), help="What each may spend as much of."
     ),
     click.option("--budget", type=float, metavar="X", help="With --equal: how much of it."),
     click.option(
@@ -53,7 +54,7 @@ _OPTIONS = (
 
 
 @attrs.frozen(kw_only=True)
-class Wishes:
+class Options:
     """What the options say."""
 
     target_loss: float | None
@@ -71,7 +72,8 @@ class Wishes:
 
     def __attrs_post_init__(self) -> None:
         if (self.target_loss is None) == (self.equal is None):
-            raise UserError("equal what? give --target-loss L, or one of --equal seconds, flops, tokens")
+            budgets = ", ".join(cost.key for cost in TRAINING)
+            raise UserError(f"equal what? give --target-loss L, or one of --equal {budgets}")
         if self.budget is not None and (self.equal is None or not 0 < self.budget < float("inf")):
             raise UserError("--budget: a number above 0, together with --equal")
         if self.target_loss is not None and not 0 < self.target_loss < float("inf"):
@@ -82,27 +84,16 @@ class Wishes:
 
 
 def options(command: Callable[..., None]) -> Callable[..., None]:
-    """Adds the options of `Wishes` to a verb, which takes them as keywords."""
+    """Adds the options of `Options` to a verb, which takes them as keywords."""
     for option in reversed(_OPTIONS):
         command = option(command)
     return command
 
 
-@attrs.frozen
-class Made:
-    """A comparison that was made: its plan, raw results and summary."""
-
-    plan: Plan
-    journal: Journal
-    refused: Mapping[str, str]
-    comparison: Comparison
-    folder: Path
-
-
-def compared(
-    name: str, arms: Mapping[str, Spec], wishes: Wishes, registry: Registry, command: str
-) -> Made | None:
-    """Makes the comparison in its folder, or, for a dry run, says what it would be and gives None.
+def run(
+    name: str, variants: Mapping[str, Spec], options: Options, registry: Registry, command: str
+) -> tuple[Comparison, Journal] | None:
+    """The comparison and the journal of its folder; for a dry run, says what it would be and returns None.
 
     Raises UserError, StorageError, and Interrupted with all finished trainings kept. A folder in which
     nothing is worth keeping is gone then.
@@ -113,63 +104,68 @@ def compared(
     from resnetbk_instrument.results.conclude import conclude
     from resnetbk_instrument.session.calibration import calibration
     from resnetbk_instrument.session.journal import Journal
-    from resnetbk_instrument.session.runner import common_ground, machine, plan_facts, runner
+    from resnetbk_instrument.session.runner import machine, plan_facts, runner, shared_text
     from resnetbk_instrument.session.session import Session
 
-    device = find_device(wishes.device).type
-    ground = common_ground(arms)
+    device = find_device(options.device).type
+    text = shared_text(variants)
     plan = Plan(
-        name=name, arms=arms, goal=_goal(wishes, ground.unit), pairs=wishes.pairs, reach=wishes.reach,
-        tolerance=wishes.tolerance,
+        name=name, variants=variants, goal=_goal(options, text.unit), pairs=options.pairs,
+        reach=options.reach, tolerance=options.tolerance,
     )  # fmt: skip
     with Signals() as signals:
         train = runner(registry, signals, device)
-        if wishes.dry_run:
+        if options.dry_run:
             from resnetbk_instrument.cli.tables import print_plan
             from resnetbk_instrument.session.estimate import estimate
 
-            print_plan(plan, estimate(plan, train), wishes.as_json)
+            print_plan(plan, estimate(plan, train), options.as_json)
             return None
-        there = bool(wishes.out) and Path(str(wishes.out)).exists()
-        folder = _folder(wishes, name)
+        there = bool(options.out) and Path(str(options.out)).exists()
+        folder = _folder(options, name)
         path = folder.path
         with folder.writing():
             journal = Journal(path)
-            journal.begin(plan_facts(plan, registry, ground, device), resume=wishes.resume)
+            journal.begin(plan_facts(plan, registry, text, device), resume=options.resume)
             watcher = Watcher()
             session = Session(plan, train, calibration(device), journal, watcher.watch, watcher.say)
             try:
                 session.run()
             except BaseException as error:
-                keeps = wishes.resume or _worth_keeping(journal, error)
+                keeps = options.resume or _worth_keeping(journal, error)
                 if not keeps:
                     journal.discard()
                     folder.discard(keep=there)
                 if not isinstance(error, (Interrupted, UserError)):
                     raise
-                raise _said(error, journal, path if keeps else None) from None
-            found = conclude(
-                plan, journal, session.refused, floors=ground.floors, machine=machine(device), command=command
+                raise _with_what_is_kept(error, journal, path if keeps else None) from None
+            comparison = conclude(
+                plan,
+                journal,
+                session.refused,
+                ngram_baseline=text.ngram_baseline,
+                machine=machine(device),
+                command=command,
             )
-    return Made(plan, journal, session.refused, found, path)
+    return comparison, journal
 
 
-def _folder(wishes: Wishes, name: str) -> RunFolder:
+def _folder(options: Options, name: str) -> RunFolder:
     """A new folder, or the one to resume: `--out`, else the newest of this name. Raises UserError."""
     from resnetbk.runs.run_folder import RunFolder
     from resnetbk_instrument.session.journal import PLAN
 
     runs = Path("runs")
-    if not wishes.resume:
-        return RunFolder.create(Path(wishes.out)) if wishes.out else RunFolder.fresh(runs, name)
-    if wishes.out:
-        found = [Path(wishes.out)]
+    if not options.resume:
+        return RunFolder.create(Path(options.out)) if options.out else RunFolder.fresh(runs, name)
+    if options.out:
+        folders = [Path(options.out)]
     else:
         numbered = re.compile(re.escape(name) + r"(-[0-9]+)?")
-        found = [path for path in runs.glob("*") if numbered.fullmatch(path.name)]
-    plans = [path / PLAN for path in found if (path / PLAN).is_file()]
+        folders = [path for path in runs.glob("*") if numbered.fullmatch(path.name)]
+    plans = [path / PLAN for path in folders if (path / PLAN).is_file()]
     if not plans:
-        raise UserError(f"{wishes.out or runs / name}: no comparison to resume (it has no {PLAN})")
+        raise UserError(f"{options.out or runs / name}: no comparison to resume (it has no {PLAN})")
     return RunFolder(max(plans, key=lambda plan: plan.stat().st_mtime).parent)
 
 
@@ -180,7 +176,7 @@ def _worth_keeping(journal: Journal, error: BaseException) -> bool:
     return any(trial.pair >= 0 or not refused for trial in journal.trials)
 
 
-def _said(error: Interrupted | UserError, journal: Journal, kept: Path | None) -> Exception:
+def _with_what_is_kept(error: Interrupted | UserError, journal: Journal, kept: Path | None) -> Exception:
     """The error, with what is left of the comparison."""
     from resnetbk.training.signals import Interrupted
 
@@ -192,8 +188,8 @@ def _said(error: Interrupted | UserError, journal: Journal, kept: Path | None) -
     return UserError(f"{error}; its trainings are in {kept}") if kept else error
 
 
-def finished(
-    found: Comparison | Ablation, made: Made, print_table: Callable[[], None], as_json: bool
+def finish(
+    result: Comparison | Ablation, journal: Journal, print_table: Callable[[], None], as_json: bool
 ) -> None:
     """Writes the result and its page, and prints it."""
     import json
@@ -202,38 +198,39 @@ def finished(
     from resnetbk_instrument.pages.write import write_report
     from resnetbk_instrument.session.journal import as_json as values
 
-    made.journal.finish(found)
+    assert journal.folder is not None
+    journal.finish(result)
     report = None
     if has_matplotlib():
-        report = made.folder / "report.html"
-        write_report(found, report)
+        report = journal.folder / "report.html"
+        write_report(result, report)
     if as_json:
-        click.echo(json.dumps(values(found), allow_nan=False))
+        click.echo(json.dumps(values(result), allow_nan=False))
         return
     print_table()
-    click.echo(f"\nAll trainings are in {made.folder}", nl=False)
+    click.echo(f"\nAll trainings are in {journal.folder}", nl=False)
     click.echo(f", the report is {report}" if report else '; for a report: pip install "resnetbk[plots]"')
 
 
-def command_line(verb: str, files: Sequence[str], wishes: Wishes, *more: str) -> str:
+def command_line(verb: str, files: Sequence[str], options: Options, *more: str) -> str:
     """The command that asks for this again."""
     words = ["resnetbk", verb, *files, *more]
-    if wishes.target_loss is not None:
-        words += ["--target-loss", f"{wishes.target_loss:g}"]
-    if wishes.equal:
-        words += ["--equal", wishes.equal]
-    if wishes.budget is not None:
-        words += ["--budget", f"{wishes.budget:g}"]
-    words += ["--pairs", str(wishes.pairs)]
-    words += [word for assignment in wishes.sets for word in ("--set", assignment)]
-    if wishes.reach != REACH:
-        words += ["--reach", f"{wishes.reach:g}"]
-    if wishes.tolerance != TOLERANCE:
-        words += ["--tolerance", f"{wishes.tolerance:g}"]
+    if options.target_loss is not None:
+        words += ["--target-loss", f"{options.target_loss:g}"]
+    if options.equal:
+        words += ["--equal", options.equal]
+    if options.budget is not None:
+        words += ["--budget", f"{options.budget:g}"]
+    words += ["--pairs", str(options.pairs)]
+    words += [word for assignment in options.sets for word in ("--set", assignment)]
+    if options.reach != REACH:
+        words += ["--reach", f"{options.reach:g}"]
+    if options.tolerance != TOLERANCE:
+        words += ["--tolerance", f"{options.tolerance:g}"]
     return shlex.join(words)
 
 
-def _goal(wishes: Wishes, unit: Any) -> Goal:
+def _goal(options: Options, unit: Any) -> Goal:
     from resnetbk_instrument.results.comparison import Goal
 
-    return Goal(loss=wishes.target_loss, equal=wishes.equal, budget=wishes.budget, unit=unit)
+    return Goal(loss=options.target_loss, equal=options.equal, budget=options.budget, unit=unit)

@@ -11,7 +11,7 @@ import click
 from resnetbk.registry.lookup import Registry
 
 if TYPE_CHECKING:
-    from resnetbk_instrument.profile.cost import Cost, StreamState
+    from resnetbk_instrument.profile.cost import CostEstimate, StreamState
 
 
 @click.command("cost")
@@ -35,48 +35,50 @@ def command(
 
     from resnetbk_instrument.profile.cost import cost
 
-    found = cost(asked, steps=steps, device=device or "")
+    estimate = cost(asked, steps=steps, device=device or "")
     if as_json:
-        click.echo(json.dumps(attrs.asdict(found)))
+        click.echo(json.dumps(attrs.asdict(estimate)))
     else:
-        _print(found)
+        _print(estimate)
 
 
-def _print(found: Cost) -> None:
+def _print(estimate: CostEstimate) -> None:
     from rich.console import Console
 
     from resnetbk.cli.tables import table
 
     console = Console(highlight=False)
     parts = table("component", "parameters", "forward FLOPs/token", "")
-    whole = sum(found.forward_flops.values())
-    names = dict.fromkeys((*found.parameters, *found.forward_flops))
-    for name in sorted(names, key=lambda name: -found.forward_flops.get(name, 0)):
-        flops = found.forward_flops.get(name, 0)
-        parts.add_row(name, f"{found.parameters.get(name, 0):,}", f"{flops:,.0f}", f"{flops / whole:.1%}")
-    parts.add_row("all", f"{sum(found.parameters.values()):,}", f"{whole:,.0f}", "", style="bold")
+    whole = sum(estimate.forward_flops.values())
+    names = dict.fromkeys((*estimate.parameters, *estimate.forward_flops))
+    for name in sorted(names, key=lambda name: -estimate.forward_flops.get(name, 0)):
+        flops = estimate.forward_flops.get(name, 0)
+        parts.add_row(name, f"{estimate.parameters.get(name, 0):,}", f"{flops:,.0f}", f"{flops / whole:.1%}")
+    parts.add_row("all", f"{sum(estimate.parameters.values()):,}", f"{whole:,.0f}", "", style="bold")
     console.print(parts)
 
-    console.print(f"\ntraining       {found.training_flops:,.0f} FLOPs/token, optimizer and scoring included")
-    console.print(f"streaming      {_state(found.state)}")
-    console.print(f"peak memory    {_bytes(found.peak_memory)} on {found.device}")
+    console.print(
+        f"\ntraining       {estimate.training_flops:,.0f} FLOPs/token, optimizer and scoring included"
+    )
+    console.print(f"streaming      {_state(estimate.state)}")
+    console.print(f"peak memory    {_bytes(estimate.peak_memory)} on {estimate.device}")
 
     each = table("phase", "ms/step", "")
-    for phase, seconds in found.phases.items():
-        each.add_row(phase, f"{1000 * seconds:.1f}", f"{seconds / found.seconds:.0%}")
-    each.add_row("step", f"{1000 * found.seconds:.1f}", "", style="bold")
+    for phase, seconds in estimate.phases.items():
+        each.add_row(phase, f"{1000 * seconds:.1f}", f"{seconds / estimate.seconds:.0%}")
+    each.add_row("step", f"{1000 * estimate.seconds:.1f}", "", style="bold")
     console.print()
     console.print(each)
     console.print(
-        f"[dim]median of {found.measured} steps of {found.tokens:,} tokens: "
-        f"{found.tokens / found.seconds:,.0f} tokens/s[/]"
+        f"[dim]median of {estimate.measured} steps of {estimate.tokens:,} tokens: "
+        f"{estimate.tokens / estimate.seconds:,.0f} tokens/s[/]"
     )
 
-    times = "1 evaluation" if found.evaluations == 1 else f"{found.evaluations:,} evaluations"
+    times = "1 evaluation" if estimate.evaluations == 1 else f"{estimate.evaluations:,} evaluations"
     console.print(
-        f"\nthe whole run  [bold]{_time(found.total_seconds)}[/]: {found.steps:,} steps in "
-        f"{_time(found.steps * found.seconds)}, {times} of {_time(found.evaluation_seconds)} each, "
-        f"set-up {_time(found.setup_seconds)}; {found.total_flops:.3g} FLOPs without evaluation"
+        f"\nthe whole run  [bold]{_time(estimate.total_seconds)}[/]: {estimate.steps:,} steps in "
+        f"{_time(estimate.steps * estimate.seconds)}, {times} of {_time(estimate.evaluation_seconds)} each, "
+        f"set-up {_time(estimate.setup_seconds)}; {estimate.total_flops:.3g} FLOPs without evaluation"
     )
 
 

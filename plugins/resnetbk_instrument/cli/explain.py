@@ -33,15 +33,15 @@ def command(registry: Registry, run: str, source: str, out: str | None, as_json:
     with accessing(Path(source), "read"):
         text = Path(source).read_bytes()
     loaded = Run.open(run, registry)
-    found = numbers.explain(loaded, text, source)
-    if found.left_out:
-        count = len(found.pieces)
-        total = count + found.left_out
+    explanation = numbers.explain(loaded, text, source)
+    if explanation.left_out:
+        count = len(explanation.pieces)
+        total = count + explanation.left_out
         click.echo(f"{source}: only the first {count:,} of its {total:,} tokens are read", err=True)
     if out or not as_json:
         path = Path(out) if out else loaded.folder.path / "explain.html"
-        replace_file(path, explain_page(found).encode(), parents=True)
+        replace_file(path, explain_page(explanation).encode(), parents=True)
         if not as_json:
             click.echo(path)
     if as_json:
-        click.echo(json.dumps(numbers.as_json(found)))
+        click.echo(json.dumps(numbers.as_json(explanation)))

@@ -30,19 +30,19 @@ def command(registry: Registry, folder: Path, out: str | None) -> None:
         raise UserError(f"{folder}: neither a run (no {SPEC_LOCK}) nor a comparison (no {RESULT})")
     else:
         run = RunFolder.open(folder)
-        write_run_report(run, path, _floors(registry, run.path))
+        write_run_report(run, path, _ngram_baseline(registry, run.path))
     click.echo(path)
 
 
-def _floors(registry: Registry, folder: Path) -> Mapping[int, float]:
-    """What counting reaches on the run's text; nothing where the text is not here any more."""
+def _ngram_baseline(registry: Registry, folder: Path) -> Mapping[int, float]:
+    """On the run's text; nothing where the text is not here any more."""
     from resnetbk.training.run import Run
-    from resnetbk_instrument.results.ngram_baseline import floors
+    from resnetbk_instrument.results.ngram_baseline import ngram_baseline
 
     try:
         data = Run.open(folder, registry).data()
-        return floors(data.train, data.valid, data.tokenizer.vocabulary).nats
+        return ngram_baseline(data.train, data.valid, data.tokenizer.vocabulary).nats
     except ResnetbkError as error:
         reason = str(error).splitlines()[0]
-        click.echo(f"warning: the page has no floor of counting: {reason}", err=True)
+        click.echo(f"warning: the page has no n-gram baseline: {reason}", err=True)
         return {}

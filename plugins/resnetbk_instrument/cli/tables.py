@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 
 import attrs
@@ -13,42 +13,38 @@ from rich.console import Console
 from rich.markup import escape
 
 from resnetbk.cli.tables import table
-from resnetbk_instrument.results.comparison import Ablation, Arm, Comparison, Interval, Worth
+from resnetbk_instrument.results.comparison import Ablation, Comparison, Interval, Variant, Worth
+from resnetbk_instrument.results.costs import COSTS, INFERENCE, MAIN, SHOWN, TRAINING, Cost
 from resnetbk_instrument.results.ngram_baseline import gram_name
-from resnetbk_instrument.session.estimate import Expected
+from resnetbk_instrument.session.estimate import VariantEstimate
 from resnetbk_instrument.session.plan import Plan
 
-SHOWN = ("seconds", "flops", "tokens")
-INFERENCE = ("inference_seconds", "inference_flops")
 
-
-def print_comparison(found: Comparison) -> None:
-    """What each arm came to, with a row for each counting floor; what that is beside the first arm; and why
-    an arm has no numbers."""
-    goal, first = found.goal, found.arms[0]
+def print_comparison(comparison: Comparison) -> None:
+    """The results of each variant and the n-gram baseline; what that is beside the first variant; and why a
+    variant has no numbers."""
+    goal, first = comparison.goal, comparison.variants[0]
     console = Console(highlight=False)
     at = f"to {goal.loss:g} {goal.unit}" if goal.loss is not None else f"at equal {goal.equal}"
-    console.print(f"[bold]{escape(found.name)}[/] {at}")
-    rows = table("", "parameters", goal.unit, *SHOWN)
-    for arm in found.arms:
-        costs = arm.reached or arm.spent
-        cells = [short(costs[cost].estimate) if cost in costs else "-" for cost in SHOWN]
-        rows.add_row(escape(arm.name), f"{arm.parameters:,}", f"{arm.loss.estimate:.4f}", *cells)
-    for order, loss in sorted(found.floors.items()):
+    console.print(f"[bold]{escape(comparison.name)}[/] {at}")
+    rows = table("", "parameters", goal.unit, *(cost.key for cost in TRAINING))
+    for variant in comparison.variants:
+        cells = _spent(variant.reached or variant.spent, TRAINING)
+        rows.add_row(escape(variant.name), f"{variant.parameters:,}", f"{variant.loss.estimate:.4f}", *cells)
+    for order, loss in sorted(comparison.ngram_baseline.items()):
         rows.add_row(f"{gram_name(order)} counts", "", f"{loss:.4f}", style="dim")
     console.print(rows)
-    used = [(arm, arm.reached or arm.spent) for arm in found.arms]
-    if any(cost in costs for _, costs in used for cost in INFERENCE):
-        rows = table("the trained model", "s/token", "flops/token")
-        for arm, costs in used:
-            cells = [short(costs[cost].estimate) if cost in costs else "-" for cost in INFERENCE]
-            rows.add_row(escape(arm.name), *cells)
+    used = [(variant, variant.reached or variant.spent) for variant in comparison.variants]
+    if any(cost.key in costs for _, costs in used for cost in INFERENCE):
+        rows = table("the trained model, per token", *(cost.key.replace("_", " ") for cost in INFERENCE))
+        for variant, costs in used:
+            rows.add_row(escape(variant.name), *_spent(costs, INFERENCE))
         console.print()
         console.print(rows)
     worths = [
-        (arm.name if not number else "", what, worth)
-        for arm in found.arms[1:]
-        for number, (what, worth) in enumerate(_worths(arm).items())
+        (variant.name if not number else "", what, worth)
+        for variant in comparison.variants[1:]
+        for number, (what, worth) in enumerate(_worths(variant).items())
     ]
     if worths:
         rows = table(f"beside {first.name}", "", "at least", "mean", "95 % interval", left=(0, 1))
@@ -56,25 +52,30 @@ def print_comparison(found: Comparison) -> None:
             rows.add_row(escape(name), what, *_cells(worth, goal.loss is not None))
         console.print()
         console.print(rows)
-    for arm in found.arms:
-        if arm.refused:
-            console.print(f"{escape(arm.name)}: unequal, so no number: {escape(arm.refused)}", soft_wrap=True)
-    if goal.loss is None and (built := ", ".join(found.building())):
-        console.print(f"not in the budget: what the sources of {escape(built)} cost", soft_wrap=True)
-    counted = max((arm.loss.n for arm in found.arms if not arm.refused), default=0)
-    thrown = f", {found.thrown_out} thrown out" if found.thrown_out else ""
+    for variant in comparison.variants:
+        if variant.refused:
+            console.print(
+                f"{escape(variant.name)}: unequal, so no number: {escape(variant.refused)}", soft_wrap=True
+            )
+    if goal.loss is None and (names := ", ".join(comparison.with_parents())):
+        console.print(f"not in the budget: the cost of the parent runs of {escape(names)}", soft_wrap=True)
+    counted = max((variant.loss.n for variant in comparison.variants if not variant.refused), default=0)
+    thrown = f", {comparison.thrown_out} thrown out" if comparison.thrown_out else ""
     console.print(f"[dim]{counted} rounds{thrown}[/]", soft_wrap=True)
 
 
-def _worths(arm: Arm) -> dict[str, Interval]:
-    """Beside the first arm: what is saved of each cost, also with a source's shared, or the loss gained."""
-    if arm.gained is not None:
-        return {"less loss": arm.gained}
-    shown = (*SHOWN, *INFERENCE)
-    worths = {f"less {cost.replace('_', ' ')}": arm.saved[cost] for cost in shown if cost in arm.saved}
-    for targets, saved in arm.amortised.items():
-        worths |= {f"less {cost}, {targets} targets": saved[cost] for cost in SHOWN if cost in saved}
+def _worths(variant: Variant) -> dict[str, Interval]:
+    """Beside the baseline: what is saved of each cost, also with its parents' shared, or the loss gained."""
+    if variant.gained is not None:
+        return {"less loss": variant.gained}
+    worths = {cost.less: variant.saved[cost.key] for cost in SHOWN if cost.key in variant.saved}
+    for targets, saved in variant.amortised.items():
+        worths |= {f"{c.less}, {targets} targets": saved[c.key] for c in TRAINING if c.key in saved}
     return worths
+
+
+def _spent(costs: Mapping[str, Interval], columns: Sequence[Cost]) -> list[str]:
+    return [short(costs[cost.key].estimate) if cost.key in costs else "-" for cost in columns]
 
 
 def _cells(worth: Interval, ratio: bool) -> tuple[str, str, str]:
@@ -86,14 +87,14 @@ def _cells(worth: Interval, ratio: bool) -> tuple[str, str, str]:
     return f"{worth.low:+.4f}", f"{worth.estimate:+.4f}", f"{worth.low:+.4f} to {worth.high:+.4f}"
 
 
-def print_ablation(found: Ablation) -> None:
+def print_ablation(ablation: Ablation) -> None:
     """The comparison, then a row a factor with 95 % intervals."""
-    print_comparison(found.comparison)
-    ratio = found.comparison.goal.loss is not None
-    what = "times less seconds" if ratio else "less loss"
-    rows = table(what, "alone", "in company", "interaction", "verdict", left=(0, 4))
+    print_comparison(ablation.comparison)
+    ratio = ablation.comparison.goal.loss is not None
+    what = f"times {COSTS[MAIN].less}" if ratio else "less loss"
+    rows = table(what, "alone", "in combination", "interaction", "verdict", left=(0, 4))
     styles = {"keep": "bold", "drop": "dim"}
-    for factor in found.factors:
+    for factor in ablation.factors:
         style = styles.get(factor.verdict, "")
         rows.add_row(escape(factor.name), *_ranges(factor.worth, ratio), factor.verdict, style=style)
         for targets, worth in factor.amortised.items():
@@ -101,14 +102,14 @@ def print_ablation(found: Ablation) -> None:
     console = Console(highlight=False)
     console.print()
     console.print(rows)
-    for factor in found.factors:
+    for factor in ablation.factors:
         note = f"; {factor.note}" if factor.note else ""
         console.print(f"{escape(factor.name)}: {escape(factor.what + note)}", soft_wrap=True)
-    for name, reason in found.left_out.items():
+    for name, reason in ablation.left_out.items():
         console.print(f"{escape(name)}: left out: {escape(reason)}", soft_wrap=True)
 
 
-def print_plan(plan: Plan, expected: Sequence[Expected], as_json: bool) -> None:
+def print_plan(plan: Plan, expected: Sequence[VariantEstimate], as_json: bool) -> None:
     """What would be trained, and for about how long."""
     seeds = [plan.seed(pair) for pair in (0, plan.pairs - 1)]
     total = sum(each.seconds for each in expected)
@@ -118,7 +119,7 @@ def print_plan(plan: Plan, expected: Sequence[Expected], as_json: bool) -> None:
             "goal": attrs.asdict(plan.goal),
             "pairs": plan.pairs,
             "seeds": seeds,
-            "arms": [attrs.asdict(each) for each in expected],
+            "variants": [attrs.asdict(each) for each in expected],
             "seconds": total,
         }
         click.echo(json.dumps(tree))
@@ -127,10 +128,10 @@ def print_plan(plan: Plan, expected: Sequence[Expected], as_json: bool) -> None:
     rows = table("", "own steps" if own else "steps", "s/step", "s besides", "trainings", "time")
     for each in expected:
         rows.add_row(
-            escape(each.arm), f"{each.steps:,}", f"{each.each:.4f}",
+            escape(each.variant), f"{each.steps:,}", f"{each.each:.4f}",
             f"{each.besides:.1f}", str(each.trainings), str(timedelta(seconds=round(each.seconds))),
         )  # fmt: skip
-    needs = "arms need about their own steps, and " if own else ""
+    needs = "variants need about their own steps, and " if own else ""
     search = "" if own else "after two short trainings of each, from which its steps are known; "
     console = Console(highlight=False)
     console.print(rows)

@@ -14,8 +14,8 @@ from resnetbk.registry.lookup import Registry
 from resnetbk_instrument.tuning.ranges import Span
 
 if TYPE_CHECKING:
-    from resnetbk_instrument.tuning.ranges import Arm
-    from resnetbk_instrument.tuning.tuned import Tuned
+    from resnetbk_instrument.tuning.ranges import SearchSpace
+    from resnetbk_instrument.tuning.tuned import SearchResult
 
 
 @click.command("tune")
@@ -52,18 +52,18 @@ def command(
     Each trial is a training as SPEC describes it, judged by its held-out loss. The same command again goes on
     where it was interrupted, with more --trials beyond; run at the same time, it shares the work.
     """
-    from resnetbk_instrument.tuning.ranges import arms
+    from resnetbk_instrument.tuning.ranges import search_spaces
 
-    found = arms(specs, ranges, registry, sets)  # before torch is imported: mistakes answer at once
+    spaces = search_spaces(specs, ranges, registry, sets)  # before torch is imported: mistakes answer at once
 
     from resnetbk_instrument.tuning.tune import Search, tune
 
     options = [("--range", text) for text in ranges] + [("--set", text) for text in sets]
     options += [("--trials", str(trials)), ("--seeds", str(seeds)), ("--seed", str(seed))]
     words = ["resnetbk", "tune", *specs, *(word for option in options for word in option)]
-    folder = Path(out) if out else Path("tuned", found[0].name)
+    folder = Path(out) if out else Path("tuned", spaces[0].name)
     results = tune(
-        found,
+        spaces,
         Search(trials=trials, seeds=seeds, seed=seed),
         registry,
         folder,
@@ -74,35 +74,33 @@ def command(
     if as_json:
         click.echo(json.dumps([_plain(result) for result in results]))
     else:
-        _print(found, results)
+        _print(spaces, results)
     lost = [result for result in results if result.loss is None and not result.elsewhere]
     if lost:
-        said = (
-            f"{r.name}: none of {r.trials} trials came to a loss; see {folder}/trials.jsonl" for r in lost
-        )
+        said = (f"{r.name}: none of {r.trials} trials gave a loss; see {folder}/trials.jsonl" for r in lost)
         raise NumericError("\n".join(said))
 
 
-def _plain(result: Tuned) -> dict[str, Any]:
+def _plain(result: SearchResult) -> dict[str, Any]:
     import attrs
 
     plain = attrs.asdict(result)
     return {**plain, "spec": str(result.spec), "tuned": result.tuned and str(result.tuned)}
 
 
-def _print(arms: tuple[Arm, ...], results: list[Tuned]) -> None:
+def _print(spaces: tuple[SearchSpace, ...], results: list[SearchResult]) -> None:
     from rich.console import Console
 
     from resnetbk.cli.tables import table
 
     console = Console(highlight=False)
-    summary = table("arm", "loss", "as written", "trials", "failed", "seconds")
-    settings = table("arm", "key", "best", "best quarter", "searched", left=range(5), whole=(1,))
-    for arm, result in zip(arms, results, strict=True):
+    summary = table("variant", "loss", "as written", "trials", "failed", "seconds")
+    settings = table("variant", "key", "best", "best quarter", "searched", left=range(5), whole=(1,))
+    for space, result in zip(spaces, results, strict=True):
         counts = (str(result.trials), str(result.failed), f"{result.seconds:.0f}")
         summary.add_row(result.name, _loss(result.loss), _loss(result.own), *counts)
         name = result.name
-        for key, span in arm.ranges.items():
+        for key, span in space.ranges.items():
             best = _shown(result.values.get(key)) + ", at the end" * (key in result.edges)
             quarter = (" to " if isinstance(span, Span) else ", ").join(
                 map(_shown, result.quarter.get(key, ()))

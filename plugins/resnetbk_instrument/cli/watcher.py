@@ -1,4 +1,4 @@
-"""What a comparison says while it is made."""
+"""What a comparison says on the way."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ class Watcher:
     def watch(self, progress: Progress) -> None:
         left = "" if progress.left is None else f"  about {timedelta(seconds=round(progress.left))} left"
         trial = progress.trial
-        start = f"{progress.stage:12} {progress.arm}  {progress.steps:,} steps"
+        start = f"{progress.stage:12} {progress.variant}  {progress.steps:,} steps"
         if trial is not None:
-            came = trial.failed or f"loss {trial.loss:.4f}  {trial.seconds:.1f} s"
-            self.say(f"{start}  {came}{left}")
+            result = trial.failed or f"loss {trial.outcome.loss:.4f}  {trial.cost('seconds'):.1f} s"
+            self.say(f"{start}  {result}{left}")
         elif self.live:
             end = (
                 time.strftime("%H:%M", time.localtime(time.time() + progress.left)) if progress.left else "?"

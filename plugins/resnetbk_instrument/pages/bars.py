@@ -1,4 +1,4 @@
-"""Pictures of a line a thing: estimates with their intervals, and what costs are made of."""
+"""Pictures of a line a thing: estimates with their intervals, and what costs consist of."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 import attrs
 
 from resnetbk_instrument.pages import svg as report_svg
-from resnetbk_instrument.pages.html import Rounding, Unit, certain, digits, ends
+from resnetbk_instrument.pages.numbers import Rounding, Unit, certain, digits, ends
 from resnetbk_instrument.pages.svg import INK, MUTED, PAPER, WIDTH, cut, hue
 from resnetbk_instrument.results.comparison import Interval
+from resnetbk_instrument.results.costs import COSTS
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -42,6 +43,15 @@ class Group:
     note: str = ""
 
 
+@attrs.frozen
+class Phases:
+    """What the time of each row consists of; `tints`: the opacity of each phase."""
+
+    picture: str
+    note: str
+    tints: Sequence[tuple[str, float]]
+
+
 def forest(
     name: str,
     label: str,
@@ -62,26 +72,26 @@ def forest(
     middle = 1.0 if ratio else 0.0
     height = _ROW * sum(1 + len(group.estimates) for group in kept) + _GAP * (len(kept) - 1) + 40.0
     reach = [middle]
-    for found in (estimate.interval for group in kept for estimate in group.estimates):
-        reach += [found.estimate, *((found.low, found.high) if certain(found) else ())]
+    for interval in (estimate.interval for group in kept for estimate in group.estimates):
+        reach += [interval.estimate, *((interval.low, interval.high) if certain(interval) else ())]
     reach = [end for end in reach if not ratio or end > 0]
 
     def draw(figure: Figure) -> None:
         letters = max(len(estimate.text) for group in kept for estimate in group.estimates)
-        made = report_svg.axes(figure, 6.0 + 6.3 * letters, 148.0, 32.0, 2.0)
+        axes = report_svg.axes(figure, 6.0 + 6.3 * letters, 148.0, 32.0, 2.0)
         if ratio:
             low, high = report_svg.widened(min(reach), max(reach), 0.09)
-            made.set_xscale("log")
+            axes.set_xscale("log")
             ticks = report_svg.log_ticks(low, high, fewest=2)[:6]
         else:
             room = 0.09 * (max(reach) - min(reach)) or 0.01
             low, high = min(reach) - room, max(reach) + room
             ticks = report_svg.even_ticks(low, high, most=3)  # words like +0.250 are wide
-        made.set_xlim(low, high)
-        made.set_ylim(height - 34.0, 0.0)
-        report_svg.set_ticks(made.xaxis, ticks, lambda tick: f"{tick:g}×" if ratio else shown(tick, round))
-        made.set_yticks([])
-        made.grid(axis="x")
+        axes.set_xlim(low, high)
+        axes.set_ylim(height - 34.0, 0.0)
+        report_svg.set_ticks(axes.xaxis, ticks, lambda tick: f"{tick:g}×" if ratio else shown(tick, round))
+        axes.set_yticks([])
+        axes.grid(axis="x")
         top = 0.0
         for group in kept:
             place = 1 - (top + _ROW / 2 + 2) / height
@@ -89,17 +99,17 @@ def forest(
             heading = figure.text(2 / WIDTH, place, said, color=color, weight="bold", va="center")
             report_svg.halo(heading)
             figure.text(1 - 2 / WIDTH, place, group.note, color=MUTED, ha="right", va="center")
-            made.vlines(middle, top + _ROW, top + _ROW * (1 + len(group.estimates)), color=INK, linewidth=1.2)
+            axes.vlines(middle, top + _ROW, top + _ROW * (1 + len(group.estimates)), color=INK, linewidth=1.2)
             for estimate in group.estimates:
                 top += _ROW
-                _estimate(figure, made, height, top + _ROW / 2, color, estimate, shown)
+                _estimate(figure, axes, height, top + _ROW / 2, color, estimate, shown)
             top += _ROW + _GAP
 
     return report_svg.svg(name, label, height, draw)
 
 
-def bars(name: str, label: str, what: str, rows: Sequence[tuple[str, int, Mapping[str, float]]]) -> str:
-    """What each total is made of: name, hue of the name and parts, for each row; parts have one order."""
+def _bars(rows: Sequence[tuple[str, int, Mapping[str, float]]]) -> str:
+    """A bar a row; parts have one order. "" without any."""
     names = list(dict.fromkeys(part for _, _, parts in rows for part in parts))
     sound = [
         (text, number, {k: v for k, v in parts.items() if 0 < v < math.inf}) for text, number, parts in rows
@@ -108,13 +118,13 @@ def bars(name: str, label: str, what: str, rows: Sequence[tuple[str, int, Mappin
     if not sound:
         return ""
     totals = [sum(parts.values()) for _, _, parts in sound]
-    unit, height = Unit.of(what, totals), _BAR * len(sound) + 4.0
+    unit, height = Unit.of(COSTS["seconds"].units, totals), _BAR * len(sound) + 4.0
 
     def draw(figure: Figure) -> None:
-        made = report_svg.axes(figure, 2.0, 2.0, 2.0, 2.0)
-        made.set_xlim(0.0, max(totals))
-        made.set_ylim(height - 4.0, 0.0)
-        made.axis("off")
+        axes = report_svg.axes(figure, 2.0, 2.0, 2.0, 2.0)
+        axes.set_xlim(0.0, max(totals))
+        axes.set_ylim(height - 4.0, 0.0)
+        axes.axis("off")
         for number, ((text, color, parts), total) in enumerate(zip(sound, totals, strict=True)):
             top, place = _BAR * number, 1 - (_BAR * number + 13) / height
             figure.text(2 / WIDTH, place, cut(text), color=hue(color), weight="bold", va="center")
@@ -122,21 +132,29 @@ def bars(name: str, label: str, what: str, rows: Sequence[tuple[str, int, Mappin
             at = 0.0
             for part, value in parts.items():
                 tint = TINTS[min(names.index(part), len(TINTS) - 1)]
-                made.barh(top + 34.0, value, height=22.0, left=at, color=hue(1), alpha=tint)
+                axes.barh(top + 34.0, value, height=22.0, left=at, color=hue(1), alpha=tint)
                 share, wide = f"{100 * value / total:.0f} %", (WIDTH - 4.0) * value / max(totals)
                 said = next((s for s in (f"{part} {share}", share) if 6.6 * len(s) + 8 < wide), "")
-                made.text(
+                axes.text(
                     at + value / 2, top + 34.0, said, ha="center", va="center", fontsize=10,
                     color=PAPER if tint > 0.6 else INK,
                 )  # fmt: skip
                 at += value
 
-    return report_svg.svg(name, label, height, draw)
+    return report_svg.svg("phases", "Time by phase", height, draw)
+
+
+def phases(rows: Sequence[tuple[str, int, Mapping[str, float]]], note: str) -> Phases | None:
+    """Of rows with a name, its hue and seconds by phase; None without any."""
+    picture = _bars(rows)
+    names = dict.fromkeys(name for _, _, parts in rows for name in parts)
+    tints = [(name, TINTS[min(i, len(TINTS) - 1)]) for i, name in enumerate(names)]
+    return Phases(picture, note, tints) if picture else None
 
 
 def _estimate(
     figure: Figure,
-    made: Axes,
+    axes: Axes,
     height: float,
     y: float,
     color: str,
@@ -144,19 +162,21 @@ def _estimate(
     shown: Callable[[float, Rounding], str],
 ) -> None:
     """One line of a forest plot, its middle `y` below the top of the axes."""
-    found, place = estimate.interval, 1 - (y + 2) / height
+    interval, place = estimate.interval, 1 - (y + 2) / height
     figure.text(2 / WIDTH, place, estimate.text, color=MUTED, va="center")
-    if certain(found):
-        made.plot([max(found.low, made.get_xlim()[0]), found.high], [y, y], color=color, linewidth=2.2)
-        words = ends(found, shown)
+    if certain(interval):
+        axes.plot([max(interval.low, axes.get_xlim()[0]), interval.high], [y, y], color=color, linewidth=2.2)
+        words = ends(interval, shown)
     else:
-        words = "one pair" if found.n == 1 else "no interval"
+        words = "one pair" if interval.n == 1 else "no interval"
     face = PAPER if estimate.hollow else color
-    made.plot(
-        [found.estimate], [y], "o", markersize=7.5, markerfacecolor=face, markeredgecolor=color,
+    axes.plot(
+        [interval.estimate], [y], "o", markersize=7.5, markerfacecolor=face, markeredgecolor=color,
         markeredgewidth=1.8,
     )  # fmt: skip
-    figure.text(1 - 104 / WIDTH, place, shown(found.estimate, round), ha="right", va="center", weight="bold")
+    figure.text(
+        1 - 104 / WIDTH, place, shown(interval.estimate, round), ha="right", va="center", weight="bold"
+    )
     figure.text(1 - 2 / WIDTH, place, words, ha="right", va="center", color=MUTED)
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from html import escape
 from typing import Any
 
 import attrs
@@ -13,10 +12,12 @@ import attrs
 from resnetbk.errors import StorageError, UserError
 from resnetbk.lock.lock import load_lock
 from resnetbk.runs.run_folder import RunFolder
-from resnetbk_instrument.pages import html
-from resnetbk_instrument.pages.comparison import floor_rules, phases, spec_text
-from resnetbk_instrument.pages.curves import Curve, Rule, curves
-from resnetbk_instrument.pages.sentences import floor_words
+from resnetbk_instrument.pages.bars import Phases, phases
+from resnetbk_instrument.pages.curves import Curve, baseline_rules, curves
+from resnetbk_instrument.pages.html import Figure, Table, render, spec_text
+from resnetbk_instrument.pages.numbers import NOTHING, amount, digits, nats, signed
+from resnetbk_instrument.pages.sentences import Claim, baseline_words
+from resnetbk_instrument.results.costs import BYTES, COSTS, TRAINING, Cost
 
 Line = Mapping[str, Any]
 
@@ -26,22 +27,28 @@ POINTS = 160
 _WHY = {"steps": "all steps done", "seconds": "time was up", "target": "target reached"}
 
 
-def run_page(folder: RunFolder, floors: Mapping[int, float]) -> str:
+def run_page(folder: RunFolder, ngram_baseline: Mapping[int, float]) -> str:
     """Raises UserError where there is no run, StorageError when it is damaged."""
     lock = _lock(RunFolder.open(folder.path))
     lines = [line for line in folder.metrics() if "step" in line]
     steps = [line for line in lines if line.get("event") == "step"]
     held_out = [line for line in lines if line.get("event") == "evaluation"]
     end = next((line for line in reversed(lines) if line.get("event") == "finished"), None)
-    return html.page(
-        str(lock["spec"].get("name", folder.path.name)),
+    measured = end or (held_out[-1] if held_out else None)
+    return render(
         "run",
-        _lead(steps, held_out, end, floors),
-        _loss_section(steps, held_out, end, floors),
-        _phase_section(end),
-        _training_section(steps),
-        _number_section(steps, end),
-        _spec_section(lock),
+        title=str(lock["spec"].get("name", folder.path.name)),
+        kind="run",
+        headline=_headline(measured, end),
+        aside=_aside(steps, measured, end, ngram_baseline),
+        ngram_baseline=baseline_words(ngram_baseline),
+        losses=_losses(steps, held_out, end, ngram_baseline),
+        phases=_phases(end),
+        course=_course(steps),
+        numbers=_numbers(steps, end),
+        machine={str(name): str(said) for name, said in lock["environment"].items()},
+        spec=spec_text(lock["spec"]),
+        components=_components(lock),
     )
 
 
@@ -52,94 +59,85 @@ def _lock(folder: RunFolder) -> dict[str, Any]:
         raise StorageError(f"{folder.spec_lock}: damaged ({error.mistakes[0].message})") from None
 
 
-def _lead(
-    steps: Sequence[Line], held_out: Sequence[Line], end: Line | None, floors: Mapping[int, float]
+def _headline(measured: Line | None, end: Line | None) -> Claim:
+    if measured is None:
+        return Claim("Nothing was measured on held-out text yet.")
+    bits = f", {_number(measured, 'bits_per_byte'):.3f} bits/byte" if "bits_per_byte" in measured else ""
+    after = f", after {amount(COSTS['seconds'].units, _number(end, 'seconds'))} of training" if end else ""
+    return Claim("Held-out loss ", f"{nats(_number(measured, 'loss'))} nats/token", f"{bits}{after}.")
+
+
+def _aside(
+    steps: Sequence[Line], measured: Line | None, end: Line | None, ngram_baseline: Mapping[int, float]
 ) -> str:
-    last = steps[-1] if steps else {}
-    found = end or (held_out[-1] if held_out else None)
-    if found is None:
-        head = "Nothing was measured on held-out text yet."
-    else:
-        bits = f", {_number(found, 'bits_per_byte'):.3f} bits a byte" if "bits_per_byte" in found else ""
-        head = f"Held-out loss <b>{html.nats(_number(found, 'loss'))} nats a token</b>{bits}"
-        head += f", after {html.amount('seconds', _number(end, 'seconds'))} of training." if end else "."
+    """How it stands beside counting, and how it ended."""
     said = []
-    if floors and found is not None:
-        order = max(floors)
-        below = floors[order] - _number(found, "loss")
+    if ngram_baseline and measured is not None:
+        order = max(ngram_baseline)
+        below = ngram_baseline[order] - _number(measured, "loss")
         if math.isfinite(below):
             side = "below" if below >= 0 else "above"
-            said.append(f"That is {html.nats(abs(below))} nats {side} what counting {order}-grams reaches.")
+            said.append(f"That is {nats(abs(below))} nats {side} what counting {order}-grams reaches.")
     if end is not None:
         said.append(f"It ended with {_WHY.get(str(end.get('stopped')), str(end.get('stopped')))}.")
     else:
-        said.append(f"The run is not finished; {last.get('step', 0):,} steps are done.")
-    return f'<p class="verdict">{head}</p><p class="aside">{escape(" ".join(said))}</p>'
+        done = steps[-1].get("step", 0) if steps else 0
+        said.append(f"The run is not finished; {done:,} steps are done.")
+    return " ".join(said)
 
 
 # ---------------------------------------------------------------- pictures
 
 
-def _loss_section(
-    steps: Sequence[Line], held_out: Sequence[Line], end: Line | None, floors: Mapping[int, float]
-) -> str:
+def _losses(
+    steps: Sequence[Line], held_out: Sequence[Line], end: Line | None, ngram_baseline: Mapping[int, float]
+) -> list[Figure]:
     at = {line["step"]: line for line in steps}
     measured = {line["step"]: line for line in (*held_out, *([end] if end else []))}
-    drawn = []
-    for what in ("seconds", "tokens", "flops"):
+    figures = []
+    for cost in TRAINING:
         points = [
-            (_number(at[step], what), _number(line, "loss"))
+            (_number(at[step], cost.key), _number(line, "loss"))
             for step, line in sorted(measured.items())
             if step in at
         ]
         lines = [
-            _curve(steps, what, lambda line: _number(line, "loss"), 0, band=True, strong=False),
+            _curve(steps, cost, lambda line: _number(line, "loss"), 0, band=True, strong=False),
             Curve(hue=1, x=[x for x, _ in points], y=[y for _, y in points]),
         ]
-        rules = [Rule(rule.value, rule.text) for rule in floor_rules(floors)]
-        picture = curves(f"loss-{what}", what, "Loss in nats a token", lines, rules)
-        if picture:
-            drawn.append(html.figure(picture, f"Against {html.COST_NAMES[what]}"))
-    if not drawn:
-        return html.section(
-            "Loss", html.element("p", "No step was recorded: no observer wrote metrics.jsonl.", "note")
+        picture = curves(
+            f"loss-{cost.key}", cost, "Loss in nats/token", lines, baseline_rules(ngram_baseline)
         )
-    note = "Training loss is a mean over neighbouring steps, with a band from their lowest to their highest."
-    return html.section(
-        "Loss, nats a token",
-        html.element("p", f"{note} {floor_words(floors)}", "note"),
-        html.key(["training", "held-out"]),
-        html.panels(*drawn),
-    )
+        figures.append(Figure(picture, f"Against {cost.title}"))
+    return [figure for figure in figures if figure.picture]
 
 
-def _training_section(steps: Sequence[Line]) -> str:
+def _course(steps: Sequence[Line]) -> list[Figure]:
     """How training went: learning rate, gradient, penalties, and the share of rows that layers computed."""
     drawn: list[tuple[str, list[Curve], Callable[[float], str]]] = [
-        ("Learning rate", [_curve(steps, "steps", lambda line: _number(line, "rate"), 1)], _plain),
+        ("Learning rate", [_curve(steps, None, lambda line: _number(line, "rate"), 1)], _plain),
         (
             "Norm of the gradient",
-            [_curve(steps, "steps", lambda line: _number(line, "gradient_norm"), 1, band=True)],
+            [_curve(steps, None, lambda line: _number(line, "gradient_norm"), 1, band=True)],
             _plain,
         ),
     ]
     names = dict.fromkeys(name for line in steps for name in line.get("penalties", {}))
     for name in names:
-        drawn.append((f"Penalty: {name}", [_curve(steps, "steps", partial(_penalty, name), 1)], _plain))
+        drawn.append((f"Penalty: {name}", [_curve(steps, None, partial(_penalty, name), 1)], _plain))
     shares = [line["rows"] for line in steps if line.get("rows")]
     depth = max(map(len, shares), default=0)
     if any(share < 1 for row in shares for share in row):
         layers = [
-            _curve(steps, "steps", partial(_share, layer), layer + 1, label=_layer(layer, depth))
+            _curve(steps, None, partial(_share, layer), layer + 1, label=_layer(layer, depth))
             for layer in range(depth)
         ]
         drawn.append(("Share of rows computed", layers, lambda share: f"{100 * share:.0f} %"))
-    figures = [
-        html.figure(picture, title)
+    figures = (
+        Figure(curves(f"course-{number}", None, title, lines, shown=shown, height=200.0), title)
         for number, (title, lines, shown) in enumerate(drawn)
-        if (picture := curves(f"course-{number}", "steps", title, lines, shown=shown, height=200.0))
-    ]
-    return html.section("How training went", html.panels(*figures)) if figures else ""
+    )
+    return [figure for figure in figures if figure.picture]
 
 
 def _layer(layer: int, depth: int) -> str:
@@ -149,7 +147,7 @@ def _layer(layer: int, depth: int) -> str:
 
 def _curve(
     steps: Sequence[Line],
-    what: str,
+    cost: Cost | None,
     value: Callable[[Line], float],
     hue: int,
     *,
@@ -157,9 +155,9 @@ def _curve(
     strong: bool = True,
     label: str = "",
 ) -> Curve:
-    """`value` of the steps against a cost, put together to POINTS at most, evenly along the axis."""
-    place: Callable[[float], float] = float if what == "steps" else math.log
-    key = "step" if what == "steps" else what
+    """`value` against a cost, or the number of steps; put together to POINTS at most, evenly on the axis."""
+    place: Callable[[float], float] = math.log if cost else float
+    key = cost.key if cost else "step"
     points = [(_number(line, key), value(line)) for line in steps]
     sound = [(x, y) for x, y in points if x > 0 and math.isfinite(x) and math.isfinite(y)]
     groups: dict[int, list[tuple[float, float]]] = {}
@@ -174,15 +172,15 @@ def _curve(
         for values in [[y for _, y in group]]
     ]
     xs, ys, low, high = ([column[i] for column in columns] for i in range(4))
-    made = Curve(hue=hue, x=xs, y=ys, marked=len(xs) == 1, strong=strong, label=label)
-    return attrs.evolve(made, low=low, high=high) if band else made
+    curve = Curve(hue=hue, x=xs, y=ys, marked=len(xs) == 1, strong=strong, label=label)
+    return attrs.evolve(curve, low=low, high=high) if band else curve
 
 
-def _phase_section(end: Line | None) -> str:
-    found = (end or {}).get("phases") or {}
+def _phases(end: Line | None) -> Phases | None:
+    costs = (end or {}).get("phases") or {}
     parts = {
-        str(name): _number(cost, "seconds") if isinstance(cost, Mapping) else _number(found, name)
-        for name, cost in found.items()
+        str(name): _number(cost, "seconds") if isinstance(cost, Mapping) else _number(costs, name)
+        for name, cost in costs.items()
     }
     return phases([("wall time", 0, parts)], "Evaluation is the instrument's own, and no cost of the spec.")
 
@@ -190,52 +188,46 @@ def _phase_section(end: Line | None) -> str:
 # ---------------------------------------------------------------- numbers
 
 
-def _number_section(steps: Sequence[Line], end: Line | None) -> str:
+def _numbers(steps: Sequence[Line], end: Line | None) -> dict[str, str]:
+    """What is known of the last line."""
     last = {**(steps[-1] if steps else {}), **(end or {})}
+    costs = [cost for cost in COSTS.values() if not cost.inference]
+    spent = {cost.title: amount(cost.units, _number(last, cost.key)) for cost in costs}
     seconds, tokens = _number(last, "seconds"), _number(last, "tokens")
-    found = {
+    numbers = {
         "parameters": _whole(last, "parameters"),
         "steps": _whole(last, "step"),
-        "tokens": _whole(last, "tokens"),
-        "time of steps": html.amount("seconds", seconds),
-        "CPU time": html.amount("cpu_seconds", _number(last, "cpu_seconds")),
-        "FLOPs": html.amount("flops", _number(last, "flops")),
-        "peak memory": html.amount("bytes", _number(last, "peak_memory")),
-        "tokens a second": html.digits(tokens / seconds if seconds > 0 else math.nan),
+        "time of steps": spent.pop(COSTS["seconds"].title),
+        **spent,
+        "tokens": _whole(last, "tokens"),  # every one of them
+        "peak memory": amount(BYTES, _number(last, "peak_memory")),
+        "tokens/s": digits(tokens / seconds if seconds > 0 else math.nan),
     }
-    return html.section("Numbers", html.facts({k: v for k, v in found.items() if v != html.NOTHING}))
+    return {name: said for name, said in numbers.items() if said != NOTHING}
 
 
-def _spec_section(lock: Mapping[str, Any]) -> str:
+def _components(lock: Mapping[str, Any]) -> Table:
     rows = [
         [
-            escape(key),
-            escape(str(found.get("plugin", html.NOTHING))),
-            escape(str(found.get("version", html.NOTHING))),
-            escape(str(found.get("sha256", html.NOTHING))[:16]),
+            key,
+            str(source.get("plugin", NOTHING)),
+            str(source.get("version", NOTHING)),
+            str(source.get("sha256", NOTHING))[:16],
         ]
-        for key, found in lock["components"].items()
-        if isinstance(found, Mapping)
+        for key, source in lock["components"].items()
+        if isinstance(source, Mapping)
     ]
-    head = ["key", "plugin", "version", "sha256 of the source"]
-    table = f'<div class="code">{html.grid(head, rows, words=4)}</div>' if rows else ""
-    machine = {str(name): str(said) for name, said in lock["environment"].items()}
-    return html.section(
-        "Spec, machine and versions",
-        html.facts(machine) if machine else "",
-        spec_text(lock["spec"]),
-        html.folded("Where each component came from", table) if table else "",
-    )
+    return Table(["key", "plugin", "version", "sha256 of the source"], rows, words=4)
 
 
 def _plain(value: float) -> str:
-    return html.signed(f"{value:g}")
+    return signed(f"{value:g}")
 
 
 def _number(line: Mapping[str, Any], name: str) -> float:
     """A number of a line; NaN where it is missing, as in lines of older versions, or no number."""
-    found = line.get(name)
-    return float(found) if isinstance(found, (int, float)) and not isinstance(found, bool) else math.nan
+    value = line.get(name)
+    return float(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else math.nan
 
 
 def _penalty(name: str, line: Line) -> float:
@@ -250,4 +242,4 @@ def _share(layer: int, line: Line) -> float:
 
 def _whole(line: Line, name: str) -> str:
     value = _number(line, name)
-    return f"{value:,.0f}" if math.isfinite(value) else html.NOTHING
+    return f"{value:,.0f}" if math.isfinite(value) else NOTHING

@@ -114,11 +114,11 @@ def svg(name: str, label: str, height: float, draw: Callable[[Figure], None]) ->
 def axes(figure: Figure, left: float, right: float, bottom: float, top: float) -> Axes:
     """Axes at these distances from the figure's edges, in its units, without a background."""
     width, height = (72 * float(inches) for inches in figure.get_size_inches())
-    made = figure.add_axes(
+    axes_ = figure.add_axes(
         (left / width, bottom / height, (width - left - right) / width, (height - bottom - top) / height)
     )
-    made.patch.set_visible(False)
-    return made
+    axes_.patch.set_visible(False)
+    return axes_
 
 
 def cut(name: str) -> str:
@@ -134,11 +134,11 @@ def halo(artist: Any) -> None:
 def log_ticks(low: float, high: float, fewest: int = 3) -> list[float]:
     """Round numbers within [low, high], which is positive, for a logarithmic axis."""
     decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
-    found: list[float] = []
+    ticks: list[float] = []
     for mantissas in ((1.0,), (1.0, 3.0), (1.0, 2.0, 5.0), (1.0, 1.5, 2.0, 3.0, 5.0, 7.0)):
-        found = [m * 10.0**d for d in decades for m in mantissas if low <= m * 10.0**d <= high]
-        if len(found) >= fewest:
-            return found[:: 1 + len(found) // 8]
+        ticks = [m * 10.0**d for d in decades for m in mantissas if low <= m * 10.0**d <= high]
+        if len(ticks) >= fewest:
+            return ticks[:: 1 + len(ticks) // 8]
     return even_ticks(low, high)
 
 

@@ -5,12 +5,10 @@ from __future__ import annotations
 import math
 import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
-from html import escape
 
 import attrs
 
-from resnetbk_instrument.pages import html
-from resnetbk_instrument.profile.explain import Explained
+from resnetbk_instrument.profile.explain import Explanation
 
 SHADES = 8
 """Steps of the colour from no layer to all of them: `--ramp-0`, which is the page's own, to `--ramp-8`."""
@@ -18,45 +16,47 @@ SHADES = 8
 
 @attrs.frozen
 class Glyphs:
-    """Whole characters, and how many tokens they are made of. `odd`: bytes that are none, spelled out."""
+    """Whole characters, and how many tokens they consist of. `odd`: bytes that are none, spelled out."""
 
     text: str
     tokens: int
     odd: bool = False
 
 
-def text_section(found: Explained) -> str:
-    note = (
-        "The more layers ran for a token, the stronger its colour. Point at a token, or tap it, for its "
-        "layers and what predicting it cost; the table at the end has them all. A character of several "
-        "tokens has the colour of each."
-    )
-    return html.section(
-        "The text",
-        html.element("p", note, "note"),
-        _legend(found.depth),
-        f'<p class="text">{_text(found)}</p>',
-    )
+@attrs.frozen
+class Coloured:
+    """Whole characters as a page shows them.
+
+    kind     CSS classes
+    stripes  a background with a stripe for each token of one character; "" for one colour
+    said     the numbers of each token
+    parts    pairs of a sign for what has no shape of its own, or "", and a text
+    """
+
+    kind: str
+    stripes: str
+    said: str
+    parts: Sequence[tuple[str, str]]
 
 
-def _legend(depth: int) -> str:
+def legend(depth: int) -> list[tuple[int, int]]:
+    """Numbers of layers and their shades."""
     every = math.ceil(depth / 12)
-    counts = [*range(0, depth, every), depth]
-    steps = "".join(f'<span class="r{_shade(count, depth)}">{count}</span>' for count in counts)
-    return f'<p class="ramp"><b>layers</b>{steps}</p>'
+    return [(count, _shade(count, depth)) for count in (*range(0, depth, every), depth)]
 
 
-def _text(found: Explained) -> str:
-    parts, first = [], 0
-    for glyph in glyphs(found.pieces):
+def coloured(explanation: Explanation) -> Iterator[Coloured]:
+    first = 0
+    for glyph in glyphs(explanation.pieces):
         numbers = range(first, first + glyph.tokens)
         first += glyph.tokens
-        shades = [_shade(float(found.layers[i]), found.depth) for i in numbers]
-        kind = f' class="r{shades[0]}{" odd" if glyph.odd else ""}"'
-        style = f' style="background: {_stripes(shades)}"' if len(set(shades)) > 1 else ""
-        said = "; ".join(_said(found, i) for i in numbers)
-        parts.append(f'<span{kind}{style} tabindex="-1" title="{said}">{_visible(glyph.text)}</span>')
-    return "".join(parts)
+        shades = [_shade(float(explanation.layers[i]), explanation.depth) for i in numbers]
+        yield Coloured(
+            kind=f"r{shades[0]}{' odd' if glyph.odd else ''}",
+            stripes=_stripes(shades) if len(set(shades)) > 1 else "",
+            said="; ".join(_said(explanation, i) for i in numbers),
+            parts=_visible(glyph.text),
+        )
 
 
 def _shade(layers: float, depth: int) -> int:
@@ -64,39 +64,39 @@ def _shade(layers: float, depth: int) -> int:
 
 
 def _stripes(shades: Sequence[int]) -> str:
-    """A background with a stripe for each token of one character."""
     width = 100 / len(shades)
     stops = (f"var(--ramp-{shade}) {width * i:.0f}% {width * (i + 1):.0f}%" for i, shade in enumerate(shades))
     return f"linear-gradient(90deg, {', '.join(stops)})"
 
 
-def _said(found: Explained, token: int) -> str:
-    loss = float(found.losses[token])
+def _said(explanation: Explanation, token: int) -> str:
+    loss = float(explanation.losses[token])
     cost = f"{loss:.2f} nats" if math.isfinite(loss) else "the first token, which nothing predicts"
-    return f"{found.layers[token]:g} of {found.depth} layers, {cost}"
+    return f"{explanation.layers[token]:g} of {explanation.depth} layers, {cost}"
 
 
-def _visible(text: str) -> str:
-    """HTML in which what has no shape of its own has one. Line breaks and tabs stay what they are."""
+def _visible(text: str) -> list[tuple[str, str]]:
+    """Parts in which what has no shape of its own has one. Line breaks and tabs stay what they are."""
     if not text:
-        return _mark("∅")
+        return [("∅", "")]
     lone = "◌" if unicodedata.category(text[0]).startswith("M") else ""
-    return lone + "".join(map(_visible_character, text))
+    return [("", lone), *((_sign(character), _shown(character)) for character in text)]
 
 
-def _visible_character(character: str) -> str:
+def _sign(character: str) -> str:
+    """For a character that shows nothing; "" for any other."""
     code = ord(character)
     if character in "\n\t":
-        return _mark("↵" if character == "\n" else "⇥") + character
+        return "↵" if character == "\n" else "⇥"
     if code < 0x20 or code == 0x7F:
-        return _mark(chr(0x2421 if code == 0x7F else 0x2400 + code))
+        return chr(0x2421 if code == 0x7F else 0x2400 + code)
     if unicodedata.category(character)[0] == "C" or unicodedata.category(character) in ("Zl", "Zp"):
-        return _mark(f"U+{code:04X}")  # also what would turn the direction of all that follows
-    return escape(character)
+        return f"U+{code:04X}"  # also what would turn the direction of all that follows
+    return ""
 
 
-def _mark(sign: str) -> str:
-    return f"<i>{sign}</i>"
+def _shown(character: str) -> str:
+    return "" if _sign(character) and character not in "\n\t" else character
 
 
 def glyphs(pieces: Iterable[bytes]) -> Iterator[Glyphs]:

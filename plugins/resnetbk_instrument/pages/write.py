@@ -11,7 +11,7 @@ from resnetbk_instrument.pages.svg import need_matplotlib
 from resnetbk_instrument.results.comparison import Ablation, Comparison
 
 
-def write_report(found: Comparison | Ablation, path: Path) -> None:
+def write_report(result: Comparison | Ablation, path: Path) -> None:
     """The page of a comparison or an ablation: the same bytes for the same numbers.
 
     Raises UserError without matplotlib, StorageError when `path` cannot be written.
@@ -20,19 +20,21 @@ def write_report(found: Comparison | Ablation, path: Path) -> None:
     from resnetbk_instrument.pages.ablation import ablation_page
     from resnetbk_instrument.pages.comparison import comparison_page
 
-    _write(ablation_page(found) if isinstance(found, Ablation) else comparison_page(found), path)
+    _write(ablation_page(result) if isinstance(result, Ablation) else comparison_page(result), path)
 
 
-def write_run_report(folder: RunFolder, path: Path, floors: Mapping[int, float] | None = None) -> None:
+def write_run_report(
+    folder: RunFolder, path: Path, ngram_baseline: Mapping[int, float] | None = None
+) -> None:
     """The page of a run from what its folder says, finished or not.
 
-    floors  nats a token of n-gram counts by order, where they are known
+    ngram_baseline  nats/token of n-gram counts by order, where they are known
     Raises UserError without matplotlib or where there is no run, StorageError for a damaged one.
     """
     need_matplotlib()
     from resnetbk_instrument.pages.run import run_page
 
-    _write(run_page(folder, floors or {}), path)
+    _write(run_page(folder, ngram_baseline or {}), path)
 
 
 def _write(text: str, path: Path) -> None:

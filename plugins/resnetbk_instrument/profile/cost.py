@@ -33,12 +33,12 @@ class StreamState:
 
 
 @attrs.frozen(kw_only=True)
-class Cost:
+class CostEstimate:
     """What a spec costs as its first steps show it; a policy that learns to skip will change it.
 
     parameters      trainable ones by component, shared ones once
-    forward_flops   operations a token by component; `loss` for what follows the model
-    training_flops  operations a token: forward, backward, optimizer and scoring
+    forward_flops   FLOPs a token by component; `loss` for what follows the model
+    training_flops  FLOPs a token: forward, backward, optimizer and scoring
     state           None when a component does not provide streaming
     peak_memory     bytes (see `training.meter`)
     tokens          in a step
@@ -47,7 +47,7 @@ class Cost:
     steps           that the whole run takes: those asked for, or those that fit in its seconds
     evaluations, evaluation_seconds  how many the run makes, and one of them
     total_seconds, total_flops       of the whole run: seconds with evaluations, without writing checkpoints;
-                    operations without them
+                    FLOPs without them
     """
 
     name: str
@@ -69,10 +69,10 @@ class Cost:
     total_flops: float
 
 
-def cost(spec: Spec, *, steps: int = STEPS, device: str = "") -> Cost:
+def cost(spec: Spec, *, steps: int = STEPS, device: str = "") -> CostEstimate:
     """Builds the spec, takes two steps to warm up and `steps` (at least one) to measure; writes nothing.
 
-    Raises UserError, also when operations cannot be counted, and NumericError.
+    Raises UserError, also when FLOPs cannot be counted, and NumericError.
     """
     learner = Learner(spec, device=device)
     meter = learner.meter
@@ -97,7 +97,7 @@ def cost(spec: Spec, *, steps: int = STEPS, device: str = "") -> Cost:
     whole = _steps(spec, seconds)
     evaluations = _evaluations(spec, whole)
     evaluation_seconds = _evaluation_seconds(learner)
-    return Cost(
+    return CostEstimate(
         name=spec.name,
         device=str(learner.device),
         parameters=_parameters(learner.model),
@@ -154,11 +154,11 @@ def _forward_flops(learner: Learner) -> dict[str, float]:
 
 
 def _parameters(model: LanguageModel) -> dict[str, int]:
-    found: dict[str, int] = {}
+    parameters: dict[str, int] = {}
     for weight in model.weights():
         component = _component(weight.name.split("."))
-        found[component] = found.get(component, 0) + weight.parameter.numel()
-    return found
+        parameters[component] = parameters.get(component, 0) + weight.parameter.numel()
+    return parameters
 
 
 def _component(place: list[str]) -> str:

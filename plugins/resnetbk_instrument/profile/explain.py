@@ -1,4 +1,4 @@
-"""What a trained run spends where, and what that comes to: numbers for every token of a text, every layer."""
+"""What a trained run spends where: numbers for every token of a text, every layer."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ if TYPE_CHECKING:
     from resnetbk.kinds import Array
 
 MOST = 4096
-"""Tokens that are looked at: what comes after them in a text is left out."""
+"""Tokens that are read: what follows them in a text is left out."""
 
 
 @attrs.frozen
 class LayerRows:
-    """Rows at a layer, over all tokens looked at: those present at its scale, and those of them that its
+    """Rows at a layer, over all tokens read: those present at its scale, and those of them that its
     mixer and its channel mixer computed."""
 
     present: int
@@ -63,10 +63,10 @@ class Group:
 
 
 @attrs.frozen(eq=False)
-class Explained:
+class Explanation:
     """What a run did with a text.
 
-    pieces       the bytes of each token, T of them; left_out more were not looked at
+    pieces       the bytes of each token, T of them; left_out more were not read
     layers       (T,) layers that ran for each token, where a layer that ran half counts half
     losses       (T,) nats that predicting each token from those before it cost; NaN for the first one
     rows         by layer; strips: the same layers in the first window, of `span` tokens
@@ -90,7 +90,7 @@ class Explained:
 
     @property
     def loss(self) -> float:
-        """Mean nats a token."""
+        """Mean nats/token."""
         return float(np.nanmean(self.losses))
 
     @property
@@ -120,7 +120,7 @@ class Explained:
         )
 
 
-def explain(run: Run, text: bytes, name: str) -> Explained:
+def explain(run: Run, text: bytes, name: str) -> Explanation:
     """Runs the model over the first MOST tokens of a text called `name`, in windows of the run's own length
     that do not overlap.
 
@@ -129,7 +129,7 @@ def explain(run: Run, text: bytes, name: str) -> Explained:
     tokens = _encoded(run, text, name)
     shown, window = tokens[:MOST], run.spec.data.window
     layers, losses = [], []
-    visits: list[tuple[LayerStatistics, ...]] = []
+    statistics: list[tuple[LayerStatistics, ...]] = []
     model, device = run.model, run.model.embedding.weight.device
     was_training = model.training
     model.eval()
@@ -139,43 +139,43 @@ def explain(run: Run, text: bytes, name: str) -> Explained:
                 output = model(inputs)
             losses.append(token_losses(output.logits, targets).flatten().cpu().numpy())
             layers.append(layers_run(output.layers, inputs.shape[1]).flatten().cpu().numpy())
-            visits.append(output.layers)
+            statistics.append(output.layers)
     model.train(was_training)
     # the last token predicts nothing that is known; the first one is predicted by nothing
     cost = np.concatenate([[math.nan], np.concatenate(losses)[:-1]])
     if not np.isfinite(cost[1:]).all():
         raise NumericError(f"{run.folder.path}: the loss on {name} is {cost[1:].mean()}")
-    return Explained(
+    return Explanation(
         name=run.spec.name,
         text=name,
         pieces=tuple(run.tokenizer.decode([token]) for token in shown.tolist()),
         left_out=len(tokens) - len(shown),
         layers=np.concatenate(layers),
         losses=cost,
-        rows=tuple(_total(each) for each in zip(*visits, strict=True)),
-        strips=tuple(map(_strip, visits[0])),
+        rows=tuple(_total(each) for each in zip(*statistics, strict=True)),
+        strips=tuple(map(_strip, statistics[0])),
         span=min(window, len(shown)),
         window=window,
     )
 
 
-def as_json(found: Explained) -> dict[str, Any]:
+def as_json(explanation: Explanation) -> dict[str, Any]:
     """All numbers as JSON values. Bytes of a token that are no UTF-8 by themselves are spelled `\\xc3`."""
-    own, following = found.correlations()
-    tokens = zip(found.pieces, found.layers.tolist(), found.losses.tolist(), strict=True)
+    own, following = explanation.correlations()
+    tokens = zip(explanation.pieces, explanation.layers.tolist(), explanation.losses.tolist(), strict=True)
     return {
-        "run": found.name,
-        "text": found.text,
-        "tokens_left_out": found.left_out,
-        "window": found.window,
-        "depth": found.depth,
-        "layers": float(found.layers.mean()),
-        "share": found.share,
-        "loss": found.loss,
-        "bits_per_byte": found.bits_per_byte,
+        "run": explanation.name,
+        "text": explanation.text,
+        "tokens_left_out": explanation.left_out,
+        "window": explanation.window,
+        "depth": explanation.depth,
+        "layers": float(explanation.layers.mean()),
+        "share": explanation.share,
+        "loss": explanation.loss,
+        "bits_per_byte": explanation.bits_per_byte,
         "correlation": {"loss": _number(own), "next": _number(following)},
-        "depths": [_finite(attrs.asdict(group)) for group in found.groups()],
-        "rows": [{**attrs.asdict(layer), "computed": layer.computed} for layer in found.rows],
+        "depths": [_finite(attrs.asdict(group)) for group in explanation.groups()],
+        "rows": [{**attrs.asdict(layer), "computed": layer.computed} for layer in explanation.rows],
         "tokens": [
             {"text": piece.decode(errors="backslashreplace"), "layers": layers, "loss": _number(loss)}
             for piece, layers, loss in tokens
@@ -210,15 +210,15 @@ def _batches(tokens: Array, window: int, device: torch.device) -> list[tuple[Ten
     ]
 
 
-def _total(visits: Sequence[LayerStatistics]) -> LayerRows:
+def _total(statistics: Sequence[LayerStatistics]) -> LayerRows:
     """Of one layer, over all passes."""
-    counts = [[int(mask.sum()) for mask in masks(visit)] for visit in visits]
+    counts = [[int(mask.sum()) for mask in masks(layer)] for layer in statistics]
     return LayerRows(*map(sum, zip(*counts, strict=True)))
 
 
-def _strip(visit: LayerStatistics) -> Strip:
-    real, mixer, channel = (mask[0].cpu().numpy() for mask in masks(visit))
-    return Strip(visit.position[0].cpu().numpy()[real], mixer[real], channel[real])
+def _strip(layer: LayerStatistics) -> Strip:
+    real, mixer, channel = (mask[0].cpu().numpy() for mask in masks(layer))
+    return Strip(layer.position[0].cpu().numpy()[real], mixer[real], channel[real])
 
 
 def _mean(losses: Array) -> float:

@@ -1,1 +1,1 @@
-"""What a comparison or an ablation found: intervals, ratios, and the baseline of counting."""
+"""The results of comparisons and ablations: costs, intervals, ratios, and the n-gram baseline."""

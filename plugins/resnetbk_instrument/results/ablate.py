@@ -1,6 +1,6 @@
 """What each factor of a spec is worth: added alone, and added last to all the others.
 
-Worths are never multiplied: what factors do together is measured, as the arm that has all of them.
+Worths are never multiplied: what factors do together is measured, as the variant that has all of them.
 """
 
 from __future__ import annotations
@@ -14,56 +14,56 @@ from resnetbk_instrument.results.comparison import (
     Comparison,
     Factor,
     Interval,
-    Trial,
     Worth,
 )
 from resnetbk_instrument.results.conclude import Rounds, gains, measures, ratios
+from resnetbk_instrument.results.costs import MAIN
 from resnetbk_instrument.results.factors import Design, Difference
 from resnetbk_instrument.results.statistics import mean_interval, ratio_interval
-
-COST = "seconds"
-"""What factors save, where all arms reach the same loss."""
 
 Verdict = Literal["keep", "drop", "undecided"]
 
 
-def ablation(comparison: Comparison, made: Design, trials: Sequence[Trial]) -> Ablation:
-    """The factors' worths from a comparison of the design's arms."""
-    refused = {arm.name: arm.refused for arm in comparison.arms if arm.refused}
+def ablation(comparison: Comparison, design: Design) -> Ablation:
+    """The factors' worths from a comparison of the design's variants."""
+    to_loss = comparison.goal.loss is not None
+    refused = {variant.name: variant.refused for variant in comparison.variants if variant.refused}
     measured = {
-        targets: {name: measures(comparison.goal, trials, name, refused, targets) for name in made.arms}
+        targets: {
+            name: measures(comparison.goal, comparison.trials, name, refused, targets)
+            for name in design.variants
+        }
         for targets in (1, *TARGETS)
     }
     missing = {name: f"{name}: {reason}" for name, reason in refused.items()}
-    missing |= {name: f"{name} cannot be made: {reason}" for name, reason in made.left_out.items()}
+    missing |= {name: f"{name} cannot be built: {reason}" for name, reason in design.left_out.items()}
     return Ablation(
         comparison=comparison,
-        factors=tuple(_factor(each, made, measured, missing, comparison) for each in made.factors),
-        whole=made.holds.get(frozenset(each.name for each in made.factors), ""),
-        left_out=made.left_out,
+        factors=tuple(_factor(each, design, measured, missing, to_loss) for each in design.factors),
+        whole=design.name_of.get(frozenset(each.name for each in design.factors), ""),
+        left_out=design.left_out,
     )
 
 
 def _factor(
     factor: Difference,
-    made: Design,
+    design: Design,
     measured: Mapping[int, Mapping[str, Rounds]],
     missing: Mapping[str, str],
-    of: Comparison,
+    to_loss: bool,
 ) -> Factor:
-    to_loss = of.goal.loss is not None
-    everything = frozenset(each.name for each in made.factors)
+    everything = frozenset(each.name for each in design.factors)
     sets = (frozenset[str](), frozenset({factor.name}), everything - {factor.name}, everything)
     said = ("base", f"only {factor.name}", f"all but {factor.name}", "all")
-    names = [made.holds.get(held, name) for held, name in zip(sets, said, strict=True)]
+    names = [design.name_of.get(subset, name) for subset, name in zip(sets, said, strict=True)]
     worths = {
-        targets: _worth([arms.get(name, {}) for name in names], to_loss, len(everything) > 1)
-        for targets, arms in measured.items()
+        targets: _worth([variants.get(name, {}) for name in names], to_loss, len(everything) > 1)
+        for targets, variants in measured.items()
     }
     worth = worths.pop(1)
     verdict = judged(worth.company, 1.0 if to_loss else 0.0)
-    whole = measured[1].get(names[3])
-    if worth.company is None and to_loss and names[2] in missing and whole and names[2] not in made.left_out:
+    without, whole = names[2:]
+    if to_loss and without in missing.keys() - design.left_out.keys() and measured[1].get(whole):
         verdict = "keep"  # without it the others do not get there
     return Factor(
         name=factor.name,
@@ -75,9 +75,9 @@ def _factor(
     )
 
 
-def _worth(arms: Sequence[Rounds], to_loss: bool, several: bool) -> Worth:
-    """From the arms without any factor, with this one alone, without it, and with all."""
-    base, only, without, whole = arms
+def _worth(variants: Sequence[Rounds], to_loss: bool, several: bool) -> Worth:
+    """From the variants without any factor, with this one alone, without it, and with all."""
+    base, only, without, whole = variants
     return Worth(
         alone=_step(base, only, to_loss),
         company=_step(without, whole, to_loss),
@@ -86,26 +86,26 @@ def _worth(arms: Sequence[Rounds], to_loss: bool, several: bool) -> Worth:
 
 
 def judged(company: Interval | None, nothing: float) -> Verdict:
-    """By which side of `nothing` the whole interval of the worth in company lies."""
+    """By which side of `nothing` the whole interval of the worth in combination lies."""
     if company is None or company.low <= nothing <= company.high:
         return "undecided"
     return "keep" if company.low > nothing else "drop"
 
 
 def _step(before: Rounds, after: Rounds, to_loss: bool) -> Interval | None:
-    return ratios(before, after, COST) if to_loss else gains(before, after)
+    return ratios(before, after, MAIN) if to_loss else gains(before, after)
 
 
 def _interaction(
     base: Rounds, only: Rounds, without: Rounds, whole: Rounds, to_loss: bool
 ) -> Interval | None:
-    """The worth in company divided by the worth alone, or less it, over rounds that have all four arms."""
-    key = COST if to_loss else "loss"
+    """The worth in combination divided by that alone, or less it, over rounds that have all four variants."""
+    key = MAIN if to_loss else "loss"
     four = (base, only, without, whole)
-    pairs = [pair for pair in base if all(key in arm.get(pair, {}) for arm in four)]
+    pairs = [pair for pair in base if all(key in variant.get(pair, {}) for variant in four)]
     if not pairs:
         return None
-    a, b, c, d = ([arm[pair][key] for pair in pairs] for arm in four)
+    a, b, c, d = ([variant[pair][key] for pair in pairs] for variant in four)
     if to_loss:
         company = [x / y for x, y in zip(c, d, strict=True)]
         return ratio_interval(company, [x / y for x, y in zip(a, b, strict=True)])

@@ -1,74 +1,92 @@
-"""What a comparison is made of, and what it came to: plain data, written and read as JSON."""
+"""What a comparison consists of, and its results: plain data, written and read as JSON."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any, Literal
 
 import attrs
 
-COSTS = ("seconds", "cpu_seconds", "flops", "tokens", "inference_seconds", "inference_flops")
-"""What a training is charged with: wall and CPU seconds, executed operations, tokens trained on; and what the
-model that comes of it costs: wall seconds and operations for each token that it reads, once it is trained."""
+from resnetbk_instrument.results.costs import TRAINING
 
 TARGETS = (3, 10)
-"""Among how many targets the cost of a source is shared, beside one that bears it alone."""
+"""Among how many targets the cost of parent runs is shared, beside one that bears it alone."""
 
 Unit = Literal["nats/token", "bits/byte"]
 
 
 @attrs.frozen(kw_only=True)
 class Goal:
-    """What arms are held to: a held-out `loss` to be reached, or a `budget` of one of COSTS that each may
-    spend (None until the first arm's own spec has been measured). Exactly one of `loss` and `equal`.
+    """A held-out `loss` that variants are to reach, or a `budget` of the cost `equal` that each may spend
+    (None until the baseline's own spec has been measured). Exactly one of `loss` and `equal`.
 
-    unit  of every loss in a comparison, its floors included; bits per byte when the arms' tokenizers differ
+    unit  of every loss in a comparison, also of the n-gram baseline; bits/byte when tokenizers differ
     """
 
     loss: float | None = None
-    equal: Literal["seconds", "flops", "tokens"] | None = None
+    equal: str | None = attrs.field(
+        default=None,
+        validator=attrs.validators.optional(attrs.validators.in_([cost.key for cost in TRAINING])),
+    )
     budget: float | None = None
     unit: Unit = "nats/token"
+
+    def loss_of(self, trial: Trial) -> float:
+        """In the goal's unit."""
+        return trial.outcome.loss if self.unit == "nats/token" else trial.outcome.bits_per_byte
+
+
+@attrs.frozen(kw_only=True)
+class Outcome:
+    """What one training gave, all costs counted.
+
+    loss, bits_per_byte  on the whole held-out text, at the end; loss in nats/token
+    costs         by key of COSTS, without those that were not measured. Of the training: set-up that the spec
+                  causes, scoring and steps; not the evaluation. Of inference: passes over the held-out text
+                  with the trained model, for each token, not charged to the training
+    phases        wall seconds by phase
+    peak_memory   bytes
+    parents_cost  seconds, cpu_seconds, flops and tokens that the parent runs cost, which this one starts from
+                  or chooses its data by; in none of the above
+    """
+
+    loss: float
+    bits_per_byte: float
+    costs: Mapping[str, float]
+    parameters: int
+    phases: Mapping[str, float] = attrs.field(factory=dict)
+    peak_memory: int = 0
+    parents_cost: Mapping[str, float] = attrs.field(factory=dict)
+
+
+FAILED = Outcome(loss=math.nan, bits_per_byte=math.nan, costs={}, parameters=0)
+"""Of a training that gave no loss. What it had cost until then is not known."""
 
 
 @attrs.frozen(kw_only=True)
 class Trial:
-    """One training of one arm, all costs counted: a line of `trials.jsonl`.
+    """One training of one variant: a line of `trials.jsonl`.
 
-    pair         number of the round that it belongs to, from 0; -1 for the search before the rounds
-    steps        the budget, at the end of which the learning rate had decayed
-    loss         nats a token, and bits_per_byte: on the whole held-out text, at the end; NaN when it failed
-    seconds, cpu_seconds, flops, tokens  set-up that the spec causes, scoring and steps; not the evaluation
-    phases       wall seconds by phase
-    peak_memory  bytes
-    inference_seconds, inference_flops  of passes over the held-out text with the trained model, for each
-                 token, not charged to the training; 0 where they were not measured
-    source       seconds, cpu_seconds, flops and tokens that the runs cost which this one needed, to start
-                 from or to choose data by; in none of the above
-    speed        of the machine right before and right after: seconds of a fixed piece of work
-    kept         whether its round counts: the machine held still, and what was spent was equal
-    failed       why it came to no loss; "" otherwise. What it had cost until then is not known
+    pair    number of the round that it belongs to, from 0; -1 for the search before the rounds
+    steps   the budget, at the end of which the learning rate had decayed
+    speed   of the machine right before and right after: seconds of a fixed piece of work
+    kept    whether its round counts: the machine held still, and what was spent was equal
+    failed  why it gave no loss; "" otherwise
     """
 
-    arm: str
+    variant: str
     pair: int
     seed: int
     steps: int
-    loss: float
-    bits_per_byte: float
-    seconds: float
-    cpu_seconds: float
-    flops: float
-    tokens: int
-    parameters: int
-    phases: Mapping[str, float]
-    peak_memory: int
+    outcome: Outcome
     speed: tuple[float, float]
-    inference_seconds: float = 0.0
-    inference_flops: float = 0.0
-    source: Mapping[str, float] = attrs.field(factory=dict)
     kept: bool = True
     failed: str = ""
+
+    def cost(self, key: str) -> float:
+        """What it was charged of one of COSTS; 0 where that was not measured."""
+        return self.outcome.costs.get(key, 0.0)
 
 
 @attrs.frozen
@@ -83,19 +101,19 @@ class Interval:
 
 
 @attrs.frozen(kw_only=True)
-class Arm:
-    """What one spec came to. The first arm of a comparison is the one that the others are held against.
+class Variant:
+    """The results of one spec. The first variant of a comparison is the baseline of the others.
 
     spec       resolved, as a plain tree
     loss       mean at the end of the largest budget that every round has
     reached    with a loss as goal: geometric mean of each cost at which the loss was reached; else empty
     spent      with a budget as goal: geometric mean of each cost; else empty
-    saved      cost of the first arm divided by this one's, by cost: 2 means half the cost; empty where
+    saved      cost of the baseline divided by this one's, by cost: 2 means half the cost; empty where
                quality is unequal, and with a budget as goal
-    amortised  the same where what either arm's source cost is shared among so many targets; empty without
-               a source
-    gained     loss of the first arm minus this one's at the budget; with a budget as goal
-    refused    why there is no number: the quality it was held to was not reached; "" otherwise
+    amortised  the same where what the parent runs of either cost is shared among so many targets; empty
+               without any
+    gained     loss of the baseline minus this one's at the budget; with a budget as goal
+    refused    why there is no number: the loss was not reached; "" otherwise
     """
 
     name: str
@@ -114,24 +132,24 @@ class Arm:
 class Comparison:
     """All that a report says.
 
-    floors      loss of counting n-grams, by order; empty when the arms' tokenizers differ
-    machine     what it ran on
-    thrown_out  rounds that were repeated because the machine moved or spending was unequal
+    ngram_baseline  loss of counting n-grams, by order; empty when the variants' tokenizers differ
+    machine         what it ran on
+    thrown_out      rounds that were repeated because the machine moved or spending was unequal
     """
 
     name: str
     goal: Goal
-    arms: tuple[Arm, ...]
+    variants: tuple[Variant, ...]
     trials: tuple[Trial, ...]
-    floors: Mapping[int, float]
+    ngram_baseline: Mapping[int, float]
     machine: Mapping[str, str]
     command: str
     thrown_out: int = 0
 
-    def building(self) -> list[str]:
-        """The arms that needed other runs, to start from or to choose data by."""
-        built = {trial.arm for trial in self.trials if trial.source}
-        return [arm.name for arm in self.arms if arm.name in built]
+    def with_parents(self) -> list[str]:
+        """The variants that have parent runs, to start from or to choose data by."""
+        names = {trial.variant for trial in self.trials if trial.outcome.parents_cost}
+        return [variant.name for variant in self.variants if variant.name in names]
 
 
 @attrs.frozen
@@ -139,9 +157,9 @@ class Worth:
     """What a factor saves: the ratio of seconds to the goal's loss without it to with it, or, at equal
     budgets, the loss without it minus with it.
 
-    alone        added to nothing else; None when an arm that this needs has no number
+    alone        added to nothing else; None when a variant that this needs has no number
     company      added to all the others
-    interaction  company / alone, or their difference at equal budgets; None with fewer than two factors
+    interaction  combination / alone, or their difference at equal budgets; None with fewer than two factors
     """
 
     alone: Interval | None = None
@@ -151,13 +169,13 @@ class Worth:
 
 @attrs.frozen(kw_only=True)
 class Factor:
-    """One difference between the spec and what it is held against.
+    """One difference between the spec and the baseline.
 
     what       "plain -> quick": its value without and with it
-    worth      with the cost of sources in full
-    amortised  its worth where what sources cost is shared among so many targets; empty where no source
-               changes it, and at equal budgets
-    verdict    "keep", "drop" or "undecided", by its worth in company
+    worth      with the cost of parent runs in full
+    amortised  its worth where the cost of parent runs is shared among so many targets; empty where that
+               changes nothing, and at equal budgets
+    verdict    "keep", "drop" or "undecided", by its worth in combination
     note       why a number is missing; "" otherwise
     """
 
@@ -171,9 +189,9 @@ class Factor:
 
 @attrs.frozen(kw_only=True)
 class Ablation:
-    """A comparison whose first arm has none of the factors.
+    """A comparison whose baseline has none of the factors.
 
-    whole     name of the arm with all factors; its `saved` is what they are worth together
+    whole     name of the variant with all factors; its `saved` is what they are worth together
     left_out  combinations that the components' contract refuses, and why, by name
     """
 

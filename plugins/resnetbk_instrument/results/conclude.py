@@ -1,4 +1,4 @@
-"""From trainings to numbers: what each arm reached, spent, saved and gained."""
+"""From trainings to numbers: what each variant reached, spent, saved and gained."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from collections.abc import Mapping, Sequence
 import attrs
 
 from resnetbk.lock.lock import resolved
-from resnetbk_instrument.results.comparison import COSTS, TARGETS, Arm, Comparison, Goal, Interval, Trial
+from resnetbk_instrument.results.comparison import TARGETS, Comparison, Goal, Interval, Trial, Variant
+from resnetbk_instrument.results.costs import COSTS
 from resnetbk_instrument.results.statistics import (
     difference_interval,
     geometric_interval,
@@ -17,7 +18,7 @@ from resnetbk_instrument.results.statistics import (
 )
 from resnetbk_instrument.session.journal import Journal
 from resnetbk_instrument.session.plan import Plan
-from resnetbk_instrument.session.search import quality, reached, rounds
+from resnetbk_instrument.session.search import reached, rounds
 from resnetbk_instrument.session.session import thrown_out
 
 Rounds = dict[int, dict[str, float]]
@@ -29,15 +30,15 @@ def conclude(
     journal: Journal,
     refused: Mapping[str, str],
     *,
-    floors: Mapping[int, float] | None = None,
+    ngram_baseline: Mapping[int, float] | None = None,
     machine: Mapping[str, str] | None = None,
     command: str = "",
 ) -> Comparison:
     """The comparison that the journal holds all trainings of. It may hold more rounds than the plan has by
     now, the last of them unfinished; they are left out."""
     trials = tuple(trial for trial in journal.trials if trial.pair < plan.pairs)
-    measured = {arm: measures(plan.goal, trials, arm, refused) for arm in plan.arms}
-    first = next(iter(plan.arms))
+    measured = {variant: measures(plan.goal, trials, variant, refused) for variant in plan.variants}
+    first = next(iter(plan.variants))
     goal = plan.goal
     if goal.equal and goal.budget is None and measured[first]:
         spent = [each[goal.equal] for each in measured[first].values()]
@@ -45,9 +46,9 @@ def conclude(
     return Comparison(
         name=plan.name,
         goal=goal,
-        arms=tuple(_arm(plan, trials, arm, measured, refused) for arm in plan.arms),
+        variants=tuple(_variant(plan, trials, variant, measured, refused) for variant in plan.variants),
         trials=trials,
-        floors=floors or {},
+        ngram_baseline=ngram_baseline or {},
         machine=machine or {},
         command=command,
         thrown_out=thrown_out(trials),
@@ -55,23 +56,23 @@ def conclude(
 
 
 def measures(
-    goal: Goal, trials: Sequence[Trial], arm: str, refused: Mapping[str, str], targets: int = 1
+    goal: Goal, trials: Sequence[Trial], variant: str, refused: Mapping[str, str], targets: int = 1
 ) -> Rounds:
-    """What an arm came to in each round that counts, with what its sources cost, shared among `targets`;
-    nothing when it was refused."""
-    if arm in refused:
+    """What a variant cost in each round that counts, with its share of the cost of its parent runs when that
+    is shared among `targets`; nothing when it was refused."""
+    if variant in refused:
         return {}
     if goal.loss is not None:
-        found = reached(trials, arm, goal)
+        measured = reached(trials, variant, goal)
     else:
-        found = {
-            pair: {**_costs(trial), "loss": quality(trial, goal)}
-            for pair, (trial, *_) in rounds(trials, arm).items()
+        measured = {
+            pair: {**_costs(trial), "loss": goal.loss_of(trial)}
+            for pair, (trial, *_) in rounds(trials, variant).items()
         }
-    source = _source(trials, arm)
+    parents = _parents_cost(trials, variant)
     return {
-        pair: {cost: value + source.get(cost, 0.0) / targets for cost, value in each.items()}
-        for pair, each in found.items()
+        pair: {cost: value + parents.get(cost, 0.0) / targets for cost, value in each.items()}
+        for pair, each in measured.items()
     }
 
 
@@ -89,33 +90,33 @@ def gains(minuend: Rounds, subtrahend: Rounds) -> Interval | None:
     return difference_interval([minuend[p]["loss"] for p in pairs], [subtrahend[p]["loss"] for p in pairs])
 
 
-def _arm(
+def _variant(
     plan: Plan,
     trials: Sequence[Trial],
-    arm: str,
+    variant: str,
     measured: Mapping[str, Rounds],
     refused: Mapping[str, str],
-) -> Arm:
-    first, to_loss = next(iter(plan.arms)), plan.goal.loss is not None
-    mine = measured[arm]
-    sizes = [trial.parameters for trial in trials if trial.arm == arm and not trial.failed]
+) -> Variant:
+    first, to_loss = next(iter(plan.variants)), plan.goal.loss is not None
+    mine = measured[variant]
+    sizes = [trial.outcome.parameters for trial in trials if trial.variant == variant and not trial.failed]
     means = {cost: geometric_interval(values) for cost in COSTS if (values := _column(mine, cost))}
     amortised = {}
-    if to_loss and any(_source(trials, each) for each in (first, arm)):
+    if to_loss and any(_parents_cost(trials, each) for each in (first, variant)):
         for targets in TARGETS:
-            base, shared = (measures(plan.goal, trials, each, refused, targets) for each in (first, arm))
+            base, shared = (measures(plan.goal, trials, each, refused, targets) for each in (first, variant))
             amortised[targets] = _saved(base, shared)
-    return Arm(
-        name=arm,
-        spec=resolved(plan.arms[arm]),
+    return Variant(
+        name=variant,
+        spec=resolved(plan.variants[variant]),
         parameters=max(sizes, default=0),
-        loss=_loss(plan.goal, trials, arm),
+        loss=_loss(plan.goal, trials, variant),
         reached=means if to_loss else {},
         spent=means if not to_loss else {},
         saved=_saved(measured[first], mine) if to_loss else {},
         amortised=amortised,
         gained=None if to_loss else gains(measured[first], mine),
-        refused=refused.get(arm, ""),
+        refused=refused.get(variant, ""),
     )
 
 
@@ -123,14 +124,15 @@ def _saved(first: Rounds, mine: Rounds) -> dict[str, Interval]:
     return {cost: ratio for cost in COSTS if (ratio := ratios(first, mine, cost))}
 
 
-def _source(trials: Sequence[Trial], arm: str) -> Mapping[str, float]:
-    """What the sources of an arm cost, which is the same in all its trainings."""
-    return next((trial.source for trial in trials if trial.arm == arm and trial.source), {})
+def _parents_cost(trials: Sequence[Trial], variant: str) -> Mapping[str, float]:
+    """What the parent runs of a variant cost, which is the same in all its trainings."""
+    costs = (trial.outcome.parents_cost for trial in trials if trial.variant == variant)
+    return next(filter(None, costs), {})
 
 
 def _costs(trial: Trial) -> dict[str, float]:
     """Those that were measured."""
-    return {cost: float(value) for cost in COSTS if (value := getattr(trial, cost)) > 0}
+    return {cost: trial.cost(cost) for cost in COSTS if trial.cost(cost) > 0}
 
 
 def _column(mine: Rounds, cost: str) -> list[float]:
@@ -139,18 +141,18 @@ def _column(mine: Rounds, cost: str) -> list[float]:
     return values if len(values) == len(mine) else []
 
 
-def _loss(goal: Goal, trials: Sequence[Trial], arm: str) -> Interval:
+def _loss(goal: Goal, trials: Sequence[Trial], variant: str) -> Interval:
     """At the largest budget that every round has; without any round, of the search."""
     done = [trial for trial in trials if not trial.failed]
-    found = list(rounds(done, arm).values())
-    if found:
-        common = set.intersection(*({trial.steps for trial in each} for each in found))
+    by_round = list(rounds(done, variant).values())
+    if by_round:
+        common = set.intersection(*({trial.steps for trial in each} for each in by_round))
         largest = [
             next(trial for trial in each if trial.steps == max(common)) if common else each[-1]
-            for each in found
+            for each in by_round
         ]
-        return mean_interval([quality(trial, goal) for trial in largest])
-    searched = [trial for trial in done if trial.arm == arm]
+        return mean_interval([goal.loss_of(trial) for trial in largest])
+    searched = [trial for trial in done if trial.variant == variant]
     if not searched:
         return Interval(math.nan, -math.inf, math.inf, 0)
-    return mean_interval([quality(max(searched, key=lambda trial: trial.steps), goal)])
+    return mean_interval([goal.loss_of(max(searched, key=lambda trial: trial.steps))])

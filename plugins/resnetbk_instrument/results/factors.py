@@ -20,7 +20,7 @@ from resnetbk.spec.spec import Part, Spec
 Tree = dict[str, Any]
 
 GROUPS = {"model.wiring": "layout", "model.norm": "layout", "model.tie": "layout"}
-"""Keys that make one factor together; every other key is one of its own."""
+"""Keys that are one factor together; every other key is one of its own."""
 
 SAME = {"data.corpus", "data.tokenizer"}
 """What must not differ: another text or tokenizer would be another task."""
@@ -44,24 +44,26 @@ class Difference:
 
 @attrs.frozen
 class Design:
-    """Which arms an ablation has, and which factors each of them holds.
+    """The variants of an ablation, and the factors that each has.
 
-    arms      specs by name: "base", "only X", "all but X", "all"; one of two equal ones is left out
-    holds     for each set of factors the name of its arm
+    variants  specs by name: "base", "only X", "all but X", "all"; one of two equal ones is left out
+    name_of   for each set of factors the name of its variant
     left_out  combinations that were refused, and why
     """
 
     factors: tuple[Difference, ...]
-    arms: Mapping[str, Spec]
-    holds: Mapping[frozenset[str], str]
+    variants: Mapping[str, Spec]
+    name_of: Mapping[frozenset[str], str]
     left_out: Mapping[str, str]
 
 
-def design(spec: Spec, base: Spec | None, registry: Registry, sets: Sequence[tuple[str, str]] = ()) -> Design:
+def design_ablation(
+    spec: Spec, base: Spec | None, registry: Registry, sets: Sequence[tuple[str, str]] = ()
+) -> Design:
     """Everything that is in `spec` and not in `base`; or, without one, that is no default of the registry.
 
-    sets  settings of single arms, ("all but gate", "train.optimizer.lr=0.02"): of what an arm has, not what
-          it has
+    sets  settings of single variants, ("all but gate", "train.optimizer.lr=0.02"): of what a variant has,
+          not what it has
 
     Raises UserError when there is nothing, when text or tokenizer differ, or for a set that cannot be.
     """
@@ -85,52 +87,52 @@ def design(spec: Spec, base: Spec | None, registry: Registry, sets: Sequence[tup
     combinations += [("all", frozenset(names))]
     if len(names) == 1:
         combinations = [combinations[0], combinations[-1]]
-    arms: dict[str, Spec] = {}
-    holds: dict[frozenset[str], str] = {}
+    variants: dict[str, Spec] = {}
+    name_of: dict[frozenset[str], str] = {}
     left_out: dict[str, str] = {}
     tried: set[frozenset[str]] = set()
-    for name, held in combinations:
-        if held in tried:
+    for name, subset in combinations:
+        if subset in tried:
             continue
-        tried.add(held)
+        tried.add(subset)
         try:
-            found = spec if name == "all" else _spec(_mixed(plain, full, factors, held), registry)
+            combined = spec if name == "all" else _spec(_mixed(plain, full, factors, subset), registry)
         except UserError as error:
-            if not held:
+            if not subset:
                 raise UserError(
                     f"the spec without all of {', '.join(names)} is refused: {_reason(error)}"
                 ) from None
             left_out[name] = _reason(error)
             continue
-        arms[name] = found
-        holds[held] = name
-    return Design(factors, _set_in(arms, sets, factors, registry), holds, left_out)
+        variants[name] = combined
+        name_of[subset] = name
+    return Design(factors, _set_in(variants, sets, factors, registry), name_of, left_out)
 
 
 def _set_in(
-    arms: Mapping[str, Spec],
+    variants: Mapping[str, Spec],
     sets: Sequence[tuple[str, str]],
     factors: tuple[Difference, ...],
     registry: Registry,
 ) -> dict[str, Spec]:
-    """The arms with what is set in single ones of them. All mistakes at once."""
+    """The variants with what is set in single ones of them. All mistakes at once."""
     mistakes: list[str] = []
-    changed = dict(arms)
+    changed = dict(variants)
     fixed = {key for factor in factors for key in factor.keys}
     for name in dict.fromkeys(name for name, _ in sets):
-        if name not in arms:
-            mistakes.append(f"--set-in: there is no arm {name!r}{nearest(name, arms)}")
+        if name not in variants:
+            mistakes.append(f"--set-in: there is no variant {name!r}{nearest(name, variants)}")
             continue
-        before = _tree(arms[name], registry)
+        before = _tree(variants[name], registry)
         try:
-            own = [assignment for arm, assignment in sets if arm == name]
+            own = [assignment for variant, assignment in sets if variant == name]
             changed[name] = _spec(before, registry, own)
         except UserError as error:
             mistakes += [f"--set-in: {name}: {mistake}" for mistake in error.mistakes]
             continue
         after = _tree(changed[name], registry)
         mistakes += [
-            f"--set-in: {name}: {key} is no setting of what this arm has: it would be another factor"
+            f"--set-in: {name}: {key} is no setting of what this variant has: it would be another factor"
             for key in (f"{section}.{field}" for section in SECTIONS for field in after[section])
             if _get(before, key) != _get(after, key) and not _is_setting(before, after, key, fixed)
         ]
@@ -140,8 +142,8 @@ def _set_in(
 
 
 def _is_setting(before: Tree, after: Tree, key: str, fixed: set[str]) -> bool:
-    """Whether what changed at a key leaves the arm what it is: the settings of a component that stays, or how
-    it is trained, where that is no factor."""
+    """Whether what changed at a key leaves the variant what it is: the settings of a component that stays, or
+    how it is trained, where that is no factor."""
     was, now = _get(before, key), _get(after, key)
     if isinstance(was, dict) and key in _PARTS:
         return key not in SAME and was["use"] == now["use"]
@@ -192,14 +194,14 @@ def _plain(value: Any) -> str:
     return "nothing" if value is None else value if isinstance(value, str) else toml_write.inline(value)
 
 
-def _mixed(plain: Tree, full: Tree, factors: tuple[Difference, ...], held: frozenset[str]) -> Tree:
-    """The spec with the factors that it holds. What is no factor, its steps above all, is of the spec that it
+def _mixed(plain: Tree, full: Tree, factors: tuple[Difference, ...], subset: frozenset[str]) -> Tree:
+    """The spec with the factors of `subset`. What is no factor, its steps above all, is of the spec that it
     is closer to."""
-    near_plain = not held or (len(held) == 1 and len(factors) > 1)
+    near_plain = not subset or (len(subset) == 1 and len(factors) > 1)
     tree = copy.deepcopy(plain if near_plain else full)
     for factor in factors:
         for key in factor.keys:
-            _set(tree, key, copy.deepcopy(_get(full if factor.name in held else plain, key)))
+            _set(tree, key, copy.deepcopy(_get(full if factor.name in subset else plain, key)))
     return tree
 
 

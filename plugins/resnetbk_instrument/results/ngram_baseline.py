@@ -1,4 +1,4 @@
-"""The counting floor: how well an n-gram model, which only counts, predicts the held-out tokens.
+"""The n-gram baseline: how well an n-gram model, which only counts, predicts the held-out tokens.
 
 The model is interpolated Kneser-Ney with three discounts an order (Chen and Goodman, "An Empirical Study
 of Smoothing Techniques for Language Modeling", 1999, "modified Kneser-Ney"): for a context h and its tail h'
@@ -8,7 +8,7 @@ of Smoothing Techniques for Language Modeling", 1999, "modified Kneser-Ney"): fo
 c counts occurrences at the highest order and, below it, the different tokens that stand before an n-gram.
 Below order 1 stands the uniform distribution, and an unseen h leaves p(w | h'). Each p sums to 1 over w.
 
-`floors` is what a report calls: it remembers results, and what they cost, in `cache_folder()`.
+`ngram_baseline` is what a report calls: it remembers results, and what they cost, in `cache_folder()`.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def gram_name(order: int) -> str:
 
 
 @attrs.frozen
-class Floors:
+class NgramBaseline:
     """Nats per held-out token for each order, and what they cost.
 
     `seconds` is the wall time of this call; `counted_seconds` that of the counting itself, also when
@@ -57,24 +57,26 @@ class Floors:
     cached: bool
 
 
-def floors(train: Array, valid: Array, vocabulary: int, orders: Sequence[int] = ORDERS) -> Floors:
+def ngram_baseline(
+    train: Array, valid: Array, vocabulary: int, orders: Sequence[int] = ORDERS
+) -> NgramBaseline:
     """`nats_per_token`, remembered by the sha256 of all it depends on. A cache that fails is only slower.
 
-    A text of more than LARGEST tokens, which may be larger than memory, has no floors.
+    A text of more than LARGEST tokens, which may be larger than memory, has no ngram_baseline.
     """
     start = time.perf_counter()
     if len(train) + len(valid) > LARGEST:
-        return Floors({}, 0.0, 0.0, cached=False)
+        return NgramBaseline({}, 0.0, 0.0, cached=False)
     key = _key(train, valid, vocabulary, orders)
     found = _remembered(key, orders)
     if found is not None:
         nats, counted = found
-        return Floors(nats, time.perf_counter() - start, counted, cached=True)
+        return NgramBaseline(nats, time.perf_counter() - start, counted, cached=True)
     begin = time.perf_counter()
     nats = nats_per_token(train, valid, vocabulary, orders)
     counted = time.perf_counter() - begin
     _remember(key, nats, counted)
-    return Floors(nats, time.perf_counter() - start, counted, cached=False)
+    return NgramBaseline(nats, time.perf_counter() - start, counted, cached=False)
 
 
 def kneser_ney(train: Array, valid: Array, vocabulary: int, order: int = 7) -> float:
@@ -168,7 +170,7 @@ def _key(train: Array, valid: Array, vocabulary: int, orders: Sequence[int]) -> 
 
 
 def _path(key: str) -> Path:
-    return cache_folder() / "floor" / f"{key}.json"
+    return cache_folder() / "ngram-baseline" / f"{key}.json"
 
 
 def _remembered(key: str, orders: Sequence[int]) -> tuple[dict[int, float], float] | None:
@@ -187,7 +189,7 @@ def _remember(key: str, nats: dict[int, float], seconds: float) -> None:
     try:
         path = _path(key)
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".floor-")
+        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".ngram-")
         try:
             with os.fdopen(handle, "w", encoding="utf-8") as file:
                 file.write(entry)

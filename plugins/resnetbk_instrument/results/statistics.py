@@ -56,8 +56,8 @@ def mean_interval(values: Sequence[float]) -> Interval:
 
 def geometric_interval(values: Sequence[float]) -> Interval:
     """Of the geometric mean of positive values."""
-    found = mean_interval([math.log(value) for value in values])
-    return Interval(math.exp(found.estimate), _exp(found.low), _exp(found.high), found.n)
+    logarithms = mean_interval([math.log(value) for value in values])
+    return Interval(math.exp(logarithms.estimate), _exp(logarithms.low), _exp(logarithms.high), logarithms.n)
 
 
 def ratio_interval(above: Sequence[float], below: Sequence[float]) -> Interval:

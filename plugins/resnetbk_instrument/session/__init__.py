@@ -1,1 +1,1 @@
-"""Making a comparison: its plan, the trainings in turns, and the journal they are kept in."""
+"""Running a comparison: its plan, the trainings in turns, and the journal that holds them."""

@@ -1,8 +1,8 @@
 """How fast the machine is right now: the seconds that a fixed piece of work takes.
 
-A comparison looks before and after every training. Two looks on a machine with nothing else to do differ
-by a few percent; another program that wants a core makes it 30 % and more. So a spread of 15 % within a round
-is taken as the machine having moved, and the round is repeated.
+A comparison calibrates before and after every training. Two calibrations on a machine with nothing else to
+do differ by a few percent; another program that wants a core makes it 30 % and more. So a spread of 15 %
+within a round is taken as the machine having moved, and the round is repeated.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _NUMBERS = {"cpu": 4_000_000, "cuda": 256_000_000}  # in one pass over memory: m
 
 def calibration(device: str = "cpu") -> Callable[[], float]:
     """Gives the function that measures: the lower quartile of the seconds of matrix products and passes over
-    memory, some 0.2 s in all on two cores; a disturbance of the look alone is left out so."""
+    memory, some 0.2 s in all on two cores; a disturbance of the calibration alone is left out so."""
     import torch
 
     matrix = torch.full((_SIDE[device],) * 2, 1.0 / _SIDE[device], device=device)
@@ -43,6 +43,6 @@ def calibration(device: str = "cpu") -> Callable[[], float]:
 
 
 def moved(speeds: Iterable[float], tolerance: float = TOLERANCE) -> bool:
-    """Whether the slowest look took more than `tolerance` longer than the fastest."""
+    """Whether the slowest calibration took more than `tolerance` longer than the fastest."""
     seen = list(speeds)
     return max(seen) > min(seen) * (1 + tolerance)

@@ -1,4 +1,4 @@
-"""How long a comparison will take, from a few steps of each arm."""
+"""How long a comparison will take, from a few steps of each variant."""
 
 from __future__ import annotations
 
@@ -7,21 +7,22 @@ import time
 import attrs
 
 from resnetbk.errors import NumericError
+from resnetbk_instrument.results.comparison import Outcome
 from resnetbk_instrument.session.budget import PROBES, Line, enough
-from resnetbk_instrument.session.plan import Outcome, Plan, Train
+from resnetbk_instrument.session.plan import Plan, Train
 from resnetbk_instrument.session.session import WARM_UP
 
 SEARCHED = 3
-"""Trainings that a search for a loss takes when the arm's own steps are about right."""
+"""Trainings that a search for a loss takes when the variant's own steps are about right."""
 
 
 @attrs.frozen(kw_only=True)
-class Expected:
-    """For one arm: the steps of a training, which are its own or, at equal budgets, those that the budget
+class VariantEstimate:
+    """For one variant: the steps of a training, which are its own or, at equal budgets, those that the budget
     buys; wall seconds a step and for each training besides (reading the text, set-up, evaluation); trainings,
     and seconds for all of them."""
 
-    arm: str
+    variant: str
     steps: int
     each: float
     besides: float
@@ -29,39 +30,39 @@ class Expected:
     seconds: float
 
 
-def estimate(plan: Plan, train: Train) -> list[Expected]:
-    """Trains each arm for a moment. Raises UserError for a budget too small to say anything, NumericError for
-    an arm that diverges at once."""
-    found: list[Expected] = []
+def estimate(plan: Plan, train: Train) -> list[VariantEstimate]:
+    """Trains each variant for a moment. Raises UserError for a budget too small to say anything, NumericError
+    for a variant that diverges at once."""
+    estimates: list[VariantEstimate] = []
     trainings = plan.pairs * 2 + SEARCHED if plan.goal.loss is not None else plan.pairs
     goal, budget = plan.goal, plan.goal.budget
-    for arm, spec in plan.arms.items():
-        _trained(arm, plan, train, WARM_UP)
+    for variant, spec in plan.variants.items():
+        _trained(variant, plan, train, WARM_UP)
         walls, outcomes = [], []
         for probe in PROBES:
             start = time.perf_counter()
-            outcomes.append(_trained(arm, plan, train, probe))
+            outcomes.append(_trained(variant, plan, train, probe))
             walls.append(time.perf_counter() - start)
         seconds = spec.train.seconds or 0.0
-        steps = spec.train.steps or max(1, round(PROBES[-1] * seconds / outcomes[-1].seconds))
+        steps = spec.train.steps or max(1, round(PROBES[-1] * seconds / outcomes[-1].costs["seconds"]))
         if goal.equal:
-            line = Line.through(*(float(getattr(outcome, goal.equal)) for outcome in outcomes))
+            line = Line.through(*(outcome.costs[goal.equal] for outcome in outcomes))
             budget = line.cost(steps) if budget is None else budget
             steps = line.steps(budget)
-            enough(goal, tuple(plan.arms), arm, steps)
+            enough(goal, tuple(plan.variants), variant, steps)
         wall = Line.through(*walls)
-        found.append(
-            Expected(
-                arm=arm, steps=steps, each=wall.each, besides=wall.set_up, trainings=trainings,
+        estimates.append(
+            VariantEstimate(
+                variant=variant, steps=steps, each=wall.each, besides=wall.set_up, trainings=trainings,
                 seconds=trainings * wall.cost(steps),
             )
         )  # fmt: skip
-    return found
+    return estimates
 
 
-def _trained(arm: str, plan: Plan, train: Train, steps: int) -> Outcome:
+def _trained(variant: str, plan: Plan, train: Train, steps: int) -> Outcome:
     try:
-        return train(plan.arms[arm], plan.seed(-1), steps)
+        return train(plan.variants[variant], plan.seed(-1), steps)
     except NumericError as error:
         reason = str(error).partition(";")[0]  # then comes where the weights are, which go
-        raise NumericError(f"{arm}: diverges within {steps} steps: {reason}") from None
+        raise NumericError(f"{variant}: diverges within {steps} steps: {reason}") from None

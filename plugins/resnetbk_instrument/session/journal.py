@@ -20,18 +20,20 @@ from resnetbk.lock.changes import differences
 from resnetbk_instrument.results.comparison import Ablation, Comparison, Trial
 
 PLAN, TRIALS, RESULT = "plan.json", "trials.jsonl", "result.json"
-SCHEMA = 1
+SCHEMA = 2
 
 _CONVERTER = cattrs.Converter()
 T = TypeVar("T")
 
 
 class Journal:
-    """What was measured so far. Without a folder it is kept in memory alone."""
+    """What was measured so far. Without a folder it is in memory alone."""
 
     def __init__(self, folder: Path | None = None) -> None:
-        """Raises StorageError when what is there is damaged."""
+        """Raises StorageError when what is there is damaged, or of another schema."""
         self.folder = folder
+        if folder is not None and (folder / PLAN).is_file():
+            _check_schema(_read(folder / PLAN), folder / PLAN)
         self.trials: list[Trial] = [] if folder is None else _read_trials(folder / TRIALS)
 
     def add(self, trial: Trial) -> None:
@@ -45,13 +47,13 @@ class Journal:
             file.flush()
             os.fsync(file.fileno())
 
-    def kept(self, pair: int) -> list[Trial]:
+    def of_round(self, pair: int) -> list[Trial]:
         """The trainings of a round, but for those of rounds thrown out."""
         return [trial for trial in self.trials if trial.pair == pair and trial.kept]
 
-    def of(self, arm: str, pair: int) -> list[Trial]:
-        """Those of one arm."""
-        return [trial for trial in self.kept(pair) if trial.arm == arm]
+    def of(self, variant: str, pair: int) -> list[Trial]:
+        """Those of one variant."""
+        return [trial for trial in self.of_round(pair) if trial.variant == variant]
 
     def throw_out(self, pair: int) -> None:
         """The round does not count; its lines stay, marked."""
@@ -79,29 +81,29 @@ class Journal:
             replace_file(path, _dumped(plan))
 
     def discard(self) -> None:
-        """Removes what it has written, of a comparison that came to nothing."""
+        """Removes what it has written, of a comparison without a result."""
         assert self.folder is not None
         with accessing(self.folder):
             for name in (PLAN, TRIALS):
                 (self.folder / name).unlink(missing_ok=True)
 
-    def finish(self, found: Comparison | Ablation) -> Path:
+    def finish(self, result: Comparison | Ablation) -> Path:
         """Writes `result.json`, whole or not at all."""
         assert self.folder is not None
         path = self.folder / RESULT
-        replace_file(path, _dumped(as_json(found)))
+        replace_file(path, _dumped(as_json(result)))
         return path
 
 
-def as_json(found: Comparison | Ablation) -> dict[str, Any]:
+def as_json(result: Comparison | Ablation) -> dict[str, Any]:
     """As JSON values: `kind` says what it is; numbers that are not finite are spelled as strings."""
-    kind = "ablation" if isinstance(found, Ablation) else "comparison"
-    tree: dict[str, Any] = spelled(attrs.asdict(found))
+    kind = "ablation" if isinstance(result, Ablation) else "comparison"
+    tree: dict[str, Any] = spelled(attrs.asdict(result))
     return {"schema": SCHEMA, "kind": kind, **tree}
 
 
 def read_result(path: Path) -> Comparison | Ablation:
-    """What came of a comparison, from its folder or its `result.json`.
+    """The result of a comparison, from its folder or its `result.json`.
 
     Raises UserError when there is none, StorageError when it is damaged.
     """
@@ -110,18 +112,25 @@ def read_result(path: Path) -> Comparison | Ablation:
         more = "; it is unfinished, go on with --resume" if (path / PLAN).is_file() else ""
         raise UserError(f"{path}: no result of a comparison (no {file.name}){more}")
     tree = _read(file)
-    if tree.pop("schema", None) != SCHEMA:
-        raise StorageError(f"{file}: not of schema {SCHEMA}, which this version reads")
-    found: Comparison | Ablation
+    _check_schema(tree, file)
+    del tree["schema"]
+    result: Comparison | Ablation
     if tree.pop("kind", None) == "ablation":
-        found = _structured(tree, Ablation, str(file))
-        comparison = found.comparison
+        result = _structured(tree, Ablation, str(file))
+        comparison = result.comparison
     else:
-        found = comparison = _structured(tree, Comparison, str(file))
-    names = {arm.name for arm in comparison.arms}
-    if not names or any(trial.arm not in names for trial in comparison.trials):
-        raise StorageError(f"{file}: damaged (its trainings are not of its arms)")
-    return found
+        result = comparison = _structured(tree, Comparison, str(file))
+    names = {variant.name for variant in comparison.variants}
+    if not names or any(trial.variant not in names for trial in comparison.trials):
+        raise StorageError(f"{file}: damaged (its trainings are not of its variants)")
+    return result
+
+
+def _check_schema(tree: Mapping[str, Any], file: Path) -> None:
+    if tree.get("schema") != SCHEMA:
+        raise StorageError(
+            f"{file}: schema {tree.get('schema')}, of another version of resnetbk; this one reads {SCHEMA}"
+        )
 
 
 def _structured(tree: Any, kind: type[T], place: str) -> T:

@@ -7,41 +7,12 @@ from collections.abc import Callable, Mapping
 import attrs
 
 from resnetbk.spec.spec import Spec
-from resnetbk_instrument.results.comparison import Goal, Trial
+from resnetbk_instrument.results.comparison import Goal, Outcome, Trial
 from resnetbk_instrument.session.calibration import TOLERANCE
 
 PAIRS, REACH = 5, 8.0
 """Of a plan that says no other."""
 
-
-@attrs.frozen(kw_only=True)
-class Outcome:
-    """What one training came to; see `Trial`, which adds where it belongs."""
-
-    loss: float
-    bits_per_byte: float
-    seconds: float
-    cpu_seconds: float
-    flops: float
-    tokens: int
-    parameters: int
-    phases: Mapping[str, float] = attrs.field(factory=dict)
-    peak_memory: int = 0
-    inference_seconds: float = 0.0
-    inference_flops: float = 0.0
-    source: Mapping[str, float] = attrs.field(factory=dict)
-
-
-FAILED = Outcome(
-    loss=float("nan"),
-    bits_per_byte=float("nan"),
-    seconds=0.0,
-    cpu_seconds=0.0,
-    flops=0.0,
-    tokens=0,
-    parameters=0,
-)
-"""Of a training that came to no loss."""
 
 Train = Callable[[Spec, int, int], Outcome]
 """(spec, seed, steps) -> outcome of a training that decays over these steps. Raises NumericError."""
@@ -51,34 +22,34 @@ Train = Callable[[Spec, int, int], Outcome]
 class Plan:
     """What is asked for.
 
-    arms       specs by name; the first is the one that the others are held against
+    variants       specs by name; the first is the baseline
     pairs      rounds that are to count
-    reach      how many times its own steps an arm may train to reach the loss
+    reach      how many times its own steps a variant may train to reach the loss
     tolerance  by what share the machine's speed may change within a round
     """
 
     name: str
-    arms: Mapping[str, Spec]
+    variants: Mapping[str, Spec]
     goal: Goal
     pairs: int = PAIRS
     reach: float = REACH
     tolerance: float = TOLERANCE
 
     def seed(self, pair: int) -> int:
-        """The first arm's own plus the number of the round; the search has one far from them."""
-        first = next(iter(self.arms.values())).seed
+        """The baseline's own plus the number of the round; the search has one far from them."""
+        first = next(iter(self.variants.values())).seed
         return (first + (pair if pair >= 0 else 1_000_003)) % 2**63
 
 
 @attrs.frozen(kw_only=True)
 class Progress:
-    """What a session does now: `trial` is None while it trains, and then what came of it.
+    """What a session does now: `trial` is None while it trains, and then its result.
 
     left  seconds until the end if all goes on like this; None while nobody knows
     """
 
     stage: str
-    arm: str
+    variant: str
     steps: int
     trial: Trial | None = None
     left: float | None = None

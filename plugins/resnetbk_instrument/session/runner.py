@@ -1,4 +1,4 @@
-"""What a comparison does on a real machine: trains specs, and looks at the text that they share."""
+"""What a comparison does on a real machine: trains specs, and reads the text that they share."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ from resnetbk.training.experiment import Experiment
 from resnetbk.training.objective import TOKENS_PER_PASS
 from resnetbk.training.run import Run
 from resnetbk.training.signals import Interrupted, Signals
-from resnetbk_instrument.results.comparison import Unit
-from resnetbk_instrument.results.ngram_baseline import floors
+from resnetbk_instrument.results.comparison import Outcome, Unit
+from resnetbk_instrument.results.ngram_baseline import ngram_baseline
 from resnetbk_instrument.session.journal import SCHEMA
-from resnetbk_instrument.session.plan import Outcome, Plan, Train
+from resnetbk_instrument.session.plan import Plan, Train
 
 READ = 4 * TOKENS_PER_PASS
 """Held-out tokens to measure the cost of inference on: a fixed number, for all of them may be many."""
@@ -53,23 +53,25 @@ def runner(registry: Registry, signals: Signals, device: str) -> Train:
         return Outcome(
             loss=report.loss,
             bits_per_byte=report.bits_per_byte,
-            seconds=report.seconds + report.phases["setup"].seconds,
-            cpu_seconds=report.cpu_seconds,
-            flops=report.flops,
-            tokens=report.tokens,
+            costs={
+                "seconds": report.seconds + report.phases["setup"].seconds,
+                "cpu_seconds": report.cpu_seconds,
+                "flops": report.flops,
+                "tokens": report.tokens,
+                "inference_seconds": inference_seconds,
+                "inference_flops": inference_flops,
+            },
             parameters=report.parameters,
             phases={name: cost.seconds for name, cost in report.phases.items()},
             peak_memory=report.peak_memory,
-            inference_seconds=inference_seconds,
-            inference_flops=inference_flops,
-            source=report.parents_cost,
+            parents_cost=report.parents_cost,
         )
 
     return train
 
 
 def inference(run: Run) -> tuple[float, float]:
-    """Wall seconds and operations for each token of the held-out text's beginning: the median of some passes,
+    """Wall seconds and FLOPs for each token of the held-out text's beginning: the median of some passes,
     which have been warmed up by the run's own evaluation, and the count of one more."""
     data = run.data()
     data = attrs.evolve(data, valid=data.valid[: READ + 1])
@@ -81,8 +83,8 @@ def inference(run: Run) -> tuple[float, float]:
 
 
 def budgeted(spec: Spec, seed: int, steps: int) -> Spec:
-    """The spec with a budget of steps over which its rate decays, and nothing that ends it earlier, looks at
-    it on the way, or writes: the instrument's own cost is no arm's."""
+    """The spec with a budget of steps over which its rate decays, and nothing that ends it earlier, evaluates
+    it on the way, or writes: the instrument's own cost is no variant's."""
     alone = attrs.evolve(
         spec.train, steps=steps, seconds=None, target=None, evaluate=0, save=0, keep=0, observe=()
     )
@@ -90,20 +92,20 @@ def budgeted(spec: Spec, seed: int, steps: int) -> Spec:
 
 
 @attrs.frozen
-class Ground:
-    """What arms have in common: the unit in which their losses compare, what counting reaches on their text
+class SharedText:
+    """What variants have in common: the unit in which their losses compare, the n-gram baseline of their text
     (empty where tokenizers differ), and the text's sha256."""
 
     unit: Unit
-    floors: dict[int, float]
+    ngram_baseline: dict[int, float]
     corpus_sha256: str
 
 
-def common_ground(arms: Mapping[str, Spec]) -> Ground:
+def shared_text(variants: Mapping[str, Spec]) -> SharedText:
     """Raises UserError when the specs do not hold out the same text."""
-    loaded: list[tuple[Any, Data]] = []  # by corpus and tokenizer: most arms share them
+    loaded: list[tuple[Any, Data]] = []  # by corpus and tokenizer: most variants share them
     alike = True
-    for name, spec in arms.items():
+    for name, spec in variants.items():
         key = (spec.data.corpus, spec.data.tokenizer)
         data = next((data for known, data in loaded if known == key), None)
         if data is None:
@@ -111,15 +113,15 @@ def common_ground(arms: Mapping[str, Spec]) -> Ground:
             loaded.append((key, data))
         first = loaded[0][1]
         if (data.text.sha256, len(data.text.valid)) != (first.text.sha256, len(first.text.valid)):
-            other = next(iter(arms))
+            other = next(iter(variants))
             raise UserError(f"{name}: learns from another text than {other}, so their losses do not compare")
         alike = alike and data.tokenizer.state() == first.tokenizer.state()
     first = loaded[0][1]
     # two tokenizers of one vocabulary may cut the text differently
-    if not (alike and len({spec.data.tokenizer.name for spec in arms.values()}) == 1):
-        return Ground("bits/byte", {}, first.text.sha256)
-    counted = floors(first.train, first.valid, first.tokenizer.vocabulary)
-    return Ground("nats/token", dict(counted.nats), first.text.sha256)
+    if not (alike and len({spec.data.tokenizer.name for spec in variants.values()}) == 1):
+        return SharedText("bits/byte", {}, first.text.sha256)
+    counted = ngram_baseline(first.train, first.valid, first.tokenizer.vocabulary)
+    return SharedText("nats/token", dict(counted.nats), first.text.sha256)
 
 
 def machine(device: str) -> dict[str, str]:
@@ -136,16 +138,16 @@ def machine(device: str) -> dict[str, str]:
     }
 
 
-def plan_facts(plan: Plan, registry: Registry, ground: Ground, device: str) -> dict[str, Any]:
-    """What a comparison that goes on must still be: goal, specs, sources of components, and environment.
+def plan_facts(plan: Plan, registry: Registry, ground: SharedText, device: str) -> dict[str, Any]:
+    """What a comparison that goes on must still be: goal, specs, source code of components, and environment.
     More pairs and another tolerance are no other comparison."""
     threads = torch.get_num_threads()
-    arms = {
+    variants = {
         name: facts(spec, registry, corpus_sha256=ground.corpus_sha256, threads=threads)
-        for name, spec in plan.arms.items()
+        for name, spec in plan.variants.items()
     }
     goal = {key: value for key, value in attrs.asdict(plan.goal).items() if value is not None}
-    return {"schema": SCHEMA, "goal": goal, "reach": plan.reach, "device": device, "arms": arms}
+    return {"schema": SCHEMA, "goal": goal, "reach": plan.reach, "device": device, "variants": variants}
 
 
 def _processor() -> str:

@@ -1,9 +1,9 @@
 """The engine of a comparison: who trains when, with which seed, and what counts.
 
-Read `Session.run` first. In a round every arm trains with the same seed, and arms take turns in the order
-ABBA, so that a machine that slowly changes harms all alike; what changes fast is seen by looks at the
-machine's speed around each training, and the round is repeated. All decisions follow from the journal, so
-that a comparison that was interrupted goes on as if it had not been.
+Read `Session.run` first. In a round every variant trains with the same seed, and variants take turns in the
+order ABBA, so that a machine that slowly changes harms all alike; what changes fast is seen by calibrations
+before and after each training, and the round is repeated. All decisions follow from the journal, so that a
+comparison that was interrupted goes on as if it had not been.
 """
 
 from __future__ import annotations
@@ -14,33 +14,31 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
-import attrs
-
 from resnetbk.errors import NumericError, UserError
-from resnetbk_instrument.results.comparison import Trial
+from resnetbk_instrument.results.comparison import FAILED, Trial
 from resnetbk_instrument.session.budget import AtBudget
 from resnetbk_instrument.session.calibration import moved
 from resnetbk_instrument.session.journal import Journal
-from resnetbk_instrument.session.plan import FAILED, Outcome, Plan, Progress, Train
+from resnetbk_instrument.session.plan import Plan, Progress, Train
 from resnetbk_instrument.session.search import ToLoss, Unequal
 
 WARM_UP = 3
-"""Steps that each arm trains before anything counts: threads, caches and compilers get ready."""
+"""Steps that each variant trains before anything counts: threads, caches and compilers get ready."""
 
 
-class Aim(Protocol):
+class BudgetPolicy(Protocol):
     """What decides on budgets: ToLoss or AtBudget. Pure functions of the journal."""
 
-    def search(self, arm: str, get: Callable[[int], Trial]) -> None: ...
-    def budgets(self, arm: str, pair: int) -> tuple[int, ...]: ...
-    def more(self, arm: str, pair: int) -> int | None: ...
+    def search(self, variant: str, get: Callable[[int], Trial]) -> None: ...
+    def budgets(self, variant: str, pair: int) -> tuple[int, ...]: ...
+    def more(self, variant: str, pair: int) -> int | None: ...
     def fault(self, pair: int) -> str: ...
 
 
 class Session:
-    """One comparison being made.
+    """A comparison under way.
 
-    refused  arms that cannot be held to the goal, and why
+    refused  variants that do not reach the goal, and why
     """
 
     def __init__(
@@ -55,22 +53,22 @@ class Session:
         self.plan, self.train, self.calibrate, self.journal = plan, train, calibrate, journal
         self.watch, self.say = watch, say
         self.refused: dict[str, str] = {}
-        self.first = next(iter(plan.arms))
-        self.aim: Aim = (
+        self.first = next(iter(plan.variants))
+        self.policy: BudgetPolicy = (
             ToLoss(plan.goal, journal, self.own, plan.reach)
             if plan.goal.loss is not None
-            else AtBudget(plan.goal, journal, self.own, tuple(plan.arms))
+            else AtBudget(plan.goal, journal, self.own, tuple(plan.variants))
         )
         self._speed: float | None = None  # as it was just now; None when time has passed since
-        self._seen: float | None = None  # as it was when last looked at
+        self._last_speed: float | None = None  # at the last calibration
         self._warm = False
         self._fault = ""
         self._walls: dict[str, float] = {}  # seconds a step, all in, as it passes for who waits
 
     def run(self) -> None:
         """Makes the comparison; the journal then holds it. Raises UserError when it tells nothing."""
-        for arm in self.plan.arms:
-            self._search(arm)
+        for variant in self.plan.variants:
+            self._search(variant)
         repeats = 0
         for pair in range(self.plan.pairs):
             while self._round(pair):
@@ -83,55 +81,55 @@ class Session:
                 f"or allow for more with --tolerance, and go on with --resume; or train longer"
             )
 
-    def own(self, arm: str) -> int:
-        """The steps of an arm's spec; where it says seconds, those that a short training lets expect."""
-        train = self.plan.arms[arm].train
+    def own(self, variant: str) -> int:
+        """The steps of a variant's spec; where it says seconds, those that a short training lets expect."""
+        train = self.plan.variants[variant].train
         if train.steps is not None:
             return train.steps
         assert train.seconds is not None
-        probe = self._get("search", arm, -1, 30)
-        return max(1, round(probe.steps * train.seconds / probe.seconds))
+        probe = self._get("search", variant, -1, 30)
+        return max(1, round(probe.steps * train.seconds / probe.cost("seconds")))
 
     # ------------------------------------------------------------ before the rounds
 
     def _warm_up(self) -> None:
-        for spec in self.plan.arms.values():
-            with contextlib.suppress(NumericError):  # it will be met again, where it is noted
+        for spec in self.plan.variants.values():
+            with contextlib.suppress(NumericError):  # it comes again, where it is noted
                 self.train(spec, self.plan.seed(-1), WARM_UP)
         self._warm, self._speed = True, None
 
-    def _search(self, arm: str) -> None:
+    def _search(self, variant: str) -> None:
         self._speed = None
         try:
-            self.aim.search(arm, lambda steps: self._get("search", arm, -1, steps))
+            self.policy.search(variant, lambda steps: self._get("search", variant, -1, steps))
         except Unequal as reason:
-            self._refuse(arm, str(reason))
+            self._refuse(variant, str(reason))
 
-    def _refuse(self, arm: str, reason: str) -> None:
-        if self.plan.goal.equal and arm == self.first:
-            raise UserError(f"{arm}: {reason}; there is nothing to hold the other arms against")
-        self.refused[arm] = reason
-        self.say(f"{arm}: {reason}")
+    def _refuse(self, variant: str, reason: str) -> None:
+        if self.plan.goal.equal and variant == self.first:
+            raise UserError(f"{variant}: {reason}; there is no baseline for the other variants")
+        self.refused[variant] = reason
+        self.say(f"{variant}: {reason}")
 
     def _standing(self) -> list[str]:
-        return [arm for arm in self.plan.arms if arm not in self.refused]
+        return [variant for variant in self.plan.variants if variant not in self.refused]
 
     # ------------------------------------------------------------ a round
 
     def _round(self, pair: int) -> bool:
         """Makes a round, or finds it in the journal. Whether it was thrown out."""
-        began = bool(self.journal.kept(pair))
+        began = bool(self.journal.of_round(pair))
         try:
-            self._trainings(pair, found=began)
+            self._trainings(pair, recorded=began)
         except LookupError:  # it was interrupted; its pairs are not of one time
             self.journal.throw_out(pair)
-            self._trainings(pair, found=False)
+            self._trainings(pair, recorded=False)
         if any(trial.pair > pair for trial in self.journal.trials):
             return False  # a later one began, so this one was accepted
-        speeds = [speed for trial in self.journal.kept(pair) for speed in trial.speed]
+        speeds = [speed for trial in self.journal.of_round(pair) for speed in trial.speed]
         if not speeds:
             return False
-        fault = self.aim.fault(pair)
+        fault = self.policy.fault(pair)
         if moved(speeds, self.plan.tolerance):
             fault = f"the machine's speed changed by {max(speeds) / min(speeds) - 1:.0%}"
         if fault:
@@ -140,103 +138,103 @@ class Session:
             self.say(f"round {pair + 1} is thrown out: {fault}")
         return bool(fault)
 
-    def _trainings(self, pair: int, *, found: bool) -> None:
+    def _trainings(self, pair: int, *, recorded: bool) -> None:
         """All of a round: smaller budgets in one order, larger ones in the other. Raises LookupError when
-        they should all be `found` and one is not."""
+        they should all be `recorded` and one is not."""
         stage = f"round {pair + 1}/{self.plan.pairs}"
         self._speed = None
-        arms = self._standing()[:: -1 if pair % 2 else 1]
-        budgets = {arm: self.aim.budgets(arm, pair) for arm in arms}
+        variants = self._standing()[:: -1 if pair % 2 else 1]
+        budgets = {variant: self.policy.budgets(variant, pair) for variant in variants}
         for place in range(max(map(len, budgets.values()), default=0)):
-            for arm in arms if place % 2 == 0 else reversed(arms):
-                if place < len(budgets[arm]):
-                    self._held(stage, arm, pair, budgets[arm][place], found)
-        for arm in arms:
-            while (steps := self._more(arm, pair)) is not None:
-                self._held(stage, arm, pair, steps, found)
+            for variant in variants if place % 2 == 0 else reversed(variants):
+                if place < len(budgets[variant]):
+                    self._train_budget(stage, variant, pair, budgets[variant][place], recorded)
+        for variant in variants:
+            while (steps := self._more(variant, pair)) is not None:
+                self._train_budget(stage, variant, pair, steps, recorded)
 
-    def _held(self, stage: str, arm: str, pair: int, steps: int, found: bool) -> None:
-        if arm not in self.refused:
+    def _train_budget(self, stage: str, variant: str, pair: int, steps: int, recorded: bool) -> None:
+        if variant not in self.refused:
             try:
-                self._get(stage, arm, pair, steps, found)
+                self._get(stage, variant, pair, steps, recorded)
             except Unequal as reason:
-                self._refuse(arm, str(reason))
+                self._refuse(variant, str(reason))
 
-    def _more(self, arm: str, pair: int) -> int | None:
-        if arm in self.refused:
+    def _more(self, variant: str, pair: int) -> int | None:
+        if variant in self.refused:
             return None
         try:
-            return self.aim.more(arm, pair)
+            return self.policy.more(variant, pair)
         except Unequal as reason:
-            self._refuse(arm, str(reason))
+            self._refuse(variant, str(reason))
             return None
 
     # ------------------------------------------------------------ a training
 
-    def _get(self, stage: str, arm: str, pair: int, steps: int, found: bool = False) -> Trial:
-        """The training in the journal, or made now. Raises Unequal when it came to no loss."""
-        known = (trial for trial in self.journal.of(arm, pair) if trial.steps == steps)
+    def _get(self, stage: str, variant: str, pair: int, steps: int, recorded: bool = False) -> Trial:
+        """The training in the journal, or one now. Raises Unequal when it gave no loss."""
+        known = (trial for trial in self.journal.of(variant, pair) if trial.steps == steps)
         trial = next(known, None)
         if trial is None:
-            if found:
-                raise LookupError(f"{arm} at {steps} steps")
-            trial = self._trained(stage, arm, pair, steps)
+            if recorded:
+                raise LookupError(f"{variant} at {steps} steps")
+            trial = self._trained(stage, variant, pair, steps)
         if trial.failed:
             raise Unequal(trial.failed)
         return trial
 
-    def _trained(self, stage: str, arm: str, pair: int, steps: int) -> Trial:
+    def _trained(self, stage: str, variant: str, pair: int, steps: int) -> Trial:
         if not self._warm:
             self._warm_up()
-        before = self._speed or self._look()
+        before = self._speed or self._calibration()
         seed = self.plan.seed(pair)
-        self.watch(Progress(stage=stage, arm=arm, steps=steps, left=self._left(pair)))
+        self.watch(Progress(stage=stage, variant=variant, steps=steps, left=self._left(pair)))
         started, failed = time.monotonic(), ""
         try:
-            outcome = self.train(self.plan.arms[arm], seed, steps)
+            outcome = self.train(self.plan.variants[variant], seed, steps)
         except NumericError as error:
             reason = str(error).partition(";")[0]  # then comes where the weights are, which go
             failed = f"diverges at seed {seed}, {steps} steps: {' '.join(reason.split())}"
             outcome = FAILED
-        self._speed = self._look()
-        known = [trial.source for trial in self.journal.trials if trial.arm == arm and not trial.failed]
-        if not failed and any(source != outcome.source for source in known):
+        self._speed = self._calibration()
+        others = [t.outcome for t in self.journal.trials if t.variant == variant and not t.failed]
+        if not failed and any(other.parents_cost != outcome.parents_cost for other in others):
             raise UserError(
-                f"{arm}: a run that it starts from or chooses its data by has been trained anew since this "
-                "comparison began; begin another"
+                f"{variant}: its parent run has been trained anew since this comparison began; begin another"
             )
-        self._walls[arm] = (time.monotonic() - started) / steps
+        self._walls[variant] = (time.monotonic() - started) / steps
         trial = Trial(
-            arm=arm,
+            variant=variant,
             pair=pair,
             seed=seed,
             steps=steps,
+            outcome=outcome,
             speed=(before, self._speed),
             failed=failed,
-            **{field.name: getattr(outcome, field.name) for field in attrs.fields(Outcome)},
         )
         self.journal.add(trial)
-        self.watch(Progress(stage=stage, arm=arm, steps=steps, trial=trial, left=self._left(pair)))
+        self.watch(Progress(stage=stage, variant=variant, steps=steps, trial=trial, left=self._left(pair)))
         return trial
 
-    def _look(self) -> float:
-        """The machine's speed now. A look that differs from the last may be off by itself, after minutes of
-        training; then the median of three counts."""
-        look = self.calibrate()
-        if self._seen is None or moved((self._seen, look), self.plan.tolerance):
-            look = statistics.median((look, self.calibrate(), self.calibrate()))
-        self._seen = look
-        return look
+    def _calibration(self) -> float:
+        """The machine's speed now. A calibration that differs from the last may be off by itself, after
+        minutes of training; then the median of three counts."""
+        seconds = self.calibrate()
+        if self._last_speed is None or moved((self._last_speed, seconds), self.plan.tolerance):
+            seconds = statistics.median((seconds, self.calibrate(), self.calibrate()))
+        self._last_speed = seconds
+        return seconds
 
     def _left(self, pair: int) -> float | None:
         """Seconds until the end: of this round what is not done, and all that come after."""
         if pair < 0:
             return None
         total = 0.0
-        for arm in self._standing():
-            a_round = sum(self.aim.budgets(arm, pair)) * self._walls.get(arm, 0.0)
-            done = sum(trial.steps for trial in self.journal.of(arm, pair)) * self._walls.get(arm, 0.0)
-            total += max(0.0, a_round - done) + a_round * (self.plan.pairs - pair - 1)
+        for variant in self._standing():
+            steps = sum(self.policy.budgets(variant, pair))
+            done = sum(trial.steps for trial in self.journal.of(variant, pair))
+            left = max(0, steps - done) + steps * (self.plan.pairs - pair - 1)
+            total += left * self._walls.get(variant, 0.0)
         return total
 
 
@@ -244,7 +242,7 @@ def thrown_out(trials: Sequence[Trial]) -> int:
     """How many rounds in a journal do not count."""
     count, seen = 0, set[tuple[int, str, int]]()
     for trial in trials:
-        key = (trial.pair, trial.arm, trial.steps)
+        key = (trial.pair, trial.variant, trial.steps)
         if not trial.kept and trial.pair >= 0:
             if key in seen or all(pair != trial.pair for pair, _, _ in seen):
                 count, seen = count + 1, set()

@@ -3,9 +3,9 @@
     train.optimizer.lr=1e-3:1e-1:log     all numbers between, even on a logarithmic scale
     model.depth=2:8                      integers, as the key's type is
     model.norm=rms,layer                 a choice of values, each as after `--set`
-    small.toml:model.depth=1:3           for the arm of that file, or of that name, alone
+    small.toml:model.depth=1:3           for the spec of that file, or of that name, alone
 
-Without an arm in front, a range goes to every arm that has the key. Where an arm has one of its own for that
+Without a spec in front, a range goes to every spec that has the key. Where a spec has one of its own for that
 key, its own counts.
 """
 
@@ -53,7 +53,7 @@ class Choices:
 
 
 @attrs.frozen
-class Arm:
+class SearchSpace:
     """One spec and what is searched in it.
 
     path, document, sets  where the spec comes from: the file as it was read, and `key=value` laid over it
@@ -83,110 +83,114 @@ class Arm:
     def own(self) -> dict[str, Any]:
         """The spec's own values, of those keys where they lie in the range."""
         tree: Any = resolved(self.spec)
-        found: dict[str, Any] = {}
+        values: dict[str, Any] = {}
         for key, span in self.ranges.items():
             value = tree
             for step in key.split("."):
                 value = value.get(step) if isinstance(value, dict) else None
             if isinstance(span, Span):
                 if isinstance(value, (int, float)) and span.low <= value <= span.high:
-                    found[key] = value
+                    values[key] = value
             elif value is not None:
                 use = value.get("use") if isinstance(value, dict) else None
                 texts = [toml_write.inline(option) for option in (value, use) if option is not None]
-                found.update((key, text) for text in texts if text in span.values)
-        return found
+                values.update((key, text) for text in texts if text in span.values)
+        return values
 
 
-def arms(
+def search_spaces(
     paths: Sequence[str], ranges: Sequence[str], registry: Registry, sets: Sequence[str] = ()
-) -> tuple[Arm, ...]:
+) -> tuple[SearchSpace, ...]:
     """The spec files with their ranges. Raises UserError with every mistake in them."""
     mistakes: list[Mistake] = []
-    found: list[Arm] = []
+    spaces: list[SearchSpace] = []
     for path in paths:
         try:
             document = from_file(path)
-            found.append(Arm(Path(path), document, tuple(sets), finish(document, registry, sets)))
+            spaces.append(SearchSpace(Path(path), document, tuple(sets), finish(document, registry, sets)))
         except UserError as error:
             mistakes += [mistake for mistake in error.mistakes if mistake not in mistakes]
     if mistakes:
         raise UserError(*mistakes)
-    for a, b in itertools.combinations(found, 2):
+    for a, b in itertools.combinations(spaces, 2):
         if a.name == b.name:
             mistakes.append(Mistake(str(b.path), f"has the name of {a.path}, {a.name!r}; give it another"))
     asked = [_Asked.read(text) for text in ranges]
     given: dict[tuple[str, str], str] = {}
     for one in asked:
         try:
-            if (one.arm, one.key) in given:
-                raise UserError(f"{one.key}: has a range already: {given[one.arm, one.key]}")
-            given[one.arm, one.key] = one.text
-            found = _applied(one, found, asked, registry)
+            if (one.spec, one.key) in given:
+                raise UserError(f"{one.key}: has a range already: {given[one.spec, one.key]}")
+            given[one.spec, one.key] = one.text
+            spaces = _applied(one, spaces, asked, registry)
         except UserError as error:
             mistakes += [Mistake(printable(f"--range {one.text}"), m.message) for m in error.mistakes]
     if not mistakes:
-        mistakes = [Mistake(str(arm.path), "no --range is about it") for arm in found if not arm.ranges]
+        mistakes = [
+            Mistake(str(space.path), "no --range is about it") for space in spaces if not space.ranges
+        ]
     if mistakes:
         raise UserError(*mistakes)
-    return tuple(found)
+    return tuple(spaces)
 
 
 @attrs.frozen
 class _Asked:
-    """A range as it was written: the arm in front or "", the key, and what follows the equals sign."""
+    """A range as it was written: the spec in front or "", the key, and what follows the equals sign."""
 
     text: str
-    arm: str
+    spec: str
     key: str
     values: str
 
     @classmethod
     def read(cls, text: str) -> _Asked:
         left, _, values = text.partition("=")
-        arm, _, key = left.rpartition(":")
-        return cls(text, arm.strip(), key.strip(), values.strip())
+        spec, _, key = left.rpartition(":")
+        return cls(text, spec.strip(), key.strip(), values.strip())
 
 
-def _applied(one: _Asked, arms: list[Arm], asked: list[_Asked], registry: Registry) -> list[Arm]:
-    """The arms with this range in those that it is about. Raises UserError."""
+def _applied(
+    one: _Asked, spaces: list[SearchSpace], asked: list[_Asked], registry: Registry
+) -> list[SearchSpace]:
+    """The specs with this range in those that it is about. Raises UserError."""
     if not one.key or not one.values:
         raise UserError("write KEY=LO:HI, KEY=LO:HI:log or KEY=a,b,c, as in train.optimizer.lr=1e-3:1e-1:log")
-    about = [arm for arm in arms if one.arm in ("", str(arm.path), arm.name)]
+    about = [space for space in spaces if one.spec in ("", str(space.path), space.name)]
     if not about:
-        called = [name for arm in arms for name in (arm.name, str(arm.path))]
-        raise UserError(f"no spec {one.arm!r}{nearest(one.arm, called)}")
-    having = [arm for arm in about if _type(arm.spec, one.key) is not None]
+        called = [name for space in spaces for name in (space.name, str(space.path))]
+        raise UserError(f"no spec {one.spec!r}{nearest(one.spec, called)}")
+    having = [space for space in about if _type(space.spec, one.key) is not None]
     if not having:  # what is wrong with the key is said as for --set
         first = _split(one.values)[0] if "," in one.values else one.values.partition(":")[0]
         finish(about[0].document, registry, [*about[0].sets, f"{one.key}={first}"])
         raise UserError(f"{one.key}: cannot be searched")
-    if not one.arm:
-        own = {other.arm for other in asked if other.key == one.key}
-        having = [arm for arm in having if not own & {str(arm.path), arm.name}]
-    result = list(arms)
-    for arm in having:
-        span = _range(one, _type(arm.spec, one.key))
+    if not one.spec:
+        own = {other.spec for other in asked if other.key == one.key}
+        having = [space for space in having if not own & {str(space.path), space.name}]
+    result = list(spaces)
+    for space in having:
+        span = _range(one, _type(space.spec, one.key))
         ends = span.values if isinstance(span, Choices) else (span.low, span.high)
-        with_it = attrs.evolve(arm, ranges={**arm.ranges, one.key: span})
+        with_it = attrs.evolve(space, ranges={**space.ranges, one.key: span})
         for end in ends:
             attrs.evolve(with_it, ranges={one.key: span}).at({one.key: end}, registry)
-        result[arms.index(arm)] = with_it
+        result[spaces.index(space)] = with_it
     return result
 
 
 def _type(spec: Spec, key: str) -> Any:
     """The type of a key of this spec, None when it has none of that name."""
     value: Any = spec
-    found: Any = None
+    type_: Any = None
     for step in key.split("."):
         value = value.component if isinstance(value, Part) else value
         fields = attrs.fields(attrs.resolve_types(type(value))) if attrs.has(type(value)) else ()
         field = next((field for field in fields if field.init and field.alias == step), None)
         if field is None:
             return None
-        found, value = field.type, getattr(value, field.name)
-    return found
+        type_, value = field.type, getattr(value, field.name)
+    return type_
 
 
 def _range(one: _Asked, type_: Any) -> Span | Choices:

@@ -1,4 +1,4 @@
-"""The database of a search: one study an arm, shared by any number of processes and machines.
+"""The database of a search: one study a spec, shared by any number of processes and machines.
 
 All of optuna (the extra `tune`) that is used is here. Trials that complete or are pruned (diverged, or values
 that do not go together) have had their place among the trials of a study; so have running ones. A trial that
@@ -21,7 +21,7 @@ import numpy as np
 
 from resnetbk.errors import StorageError, UserError, printable
 from resnetbk.lock.changes import differences
-from resnetbk_instrument.tuning.ranges import Arm, Choices
+from resnetbk_instrument.tuning.ranges import Choices, SearchSpace
 
 if TYPE_CHECKING:
     from optuna import Study
@@ -84,17 +84,19 @@ def _opened(url: str) -> RDBStorage:
     return RDBStorage(url, engine_kwargs=arguments)
 
 
-def join(store: RDBStorage, arm: Arm, origin: Mapping[str, Any], out: Path) -> Study:
-    """The study of an arm, begun or joined. Raises UserError when it was begun with another origin."""
+def join(store: RDBStorage, space: SearchSpace, origin: Mapping[str, Any], out: Path) -> Study:
+    """The study of a spec, begun or joined. Raises UserError when it was begun with another origin."""
     import optuna
 
-    study = optuna.create_study(storage=store, study_name=f"resnetbk/{arm.name}", load_if_exists=True)
+    study = optuna.create_study(storage=store, study_name=f"resnetbk/{space.name}", load_if_exists=True)
     if "origin" not in study.user_attrs:
         study.set_user_attr("origin", origin)
     changed = differences(study.user_attrs["origin"], json.loads(json.dumps(origin)))
     if changed:
         other = "take the change back, or choose another --out or --storage"
-        raise UserError(*(f"{out}: {arm.name}: not as the search began: {line}; {other}" for line in changed))
+        raise UserError(
+            *(f"{out}: {space.name}: not as the search began: {line}; {other}" for line in changed)
+        )
     return study
 
 
@@ -108,8 +110,8 @@ def counted(study: Study) -> list[FrozenTrial]:
 
 @contextmanager
 def place(study: Study, places: int) -> Iterator[tuple[Trial, int] | None]:
-    """A new trial with its place from 0, or None when all are taken. Whoever is given one tells what it came
-    to; when this is left by an exception, the place is given back."""
+    """A new trial with its place from 0, or None when all are taken. Whoever is given one tells its
+    result; when this is left by an exception, the place is given back."""
     from optuna.trial import TrialState
 
     _reclaim(study)
@@ -132,9 +134,9 @@ def place(study: Study, places: int) -> Iterator[tuple[Trial, int] | None]:
         raise
 
 
-def suggest(arm: Arm, study: Study, trial: Trial, before: int, seed: int) -> dict[str, Any]:
+def suggest(space: SearchSpace, study: Study, trial: Trial, before: int, seed: int) -> dict[str, Any]:
     """The values to try: the spec's own first, then as a tree-structured Parzen estimator for each key says,
-    which depends on `seed`, the place and what the trials before came to."""
+    which depends on `seed`, the place and the trials before."""
     import warnings
 
     from optuna.exceptions import ExperimentalWarning
@@ -145,10 +147,10 @@ def suggest(arm: Arm, study: Study, trial: Trial, before: int, seed: int) -> dic
     if before == 0:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ExperimentalWarning)
-            sampler = PartialFixedSampler(arm.own(), sampler)
+            sampler = PartialFixedSampler(space.own(), sampler)
     study.sampler = sampler
     values: dict[str, Any] = {}
-    for key, span in arm.ranges.items():
+    for key, span in space.ranges.items():
         if isinstance(span, Choices):
             values[key] = trial.suggest_categorical(key, span.values)
         elif span.integer:
@@ -159,7 +161,7 @@ def suggest(arm: Arm, study: Study, trial: Trial, before: int, seed: int) -> dic
 
 
 def tell(study: Study, trial: Trial, record: Mapping[str, Any]) -> None:
-    """Keeps what a trial came to: a `loss`, or a `reason` why there is none."""
+    """Keeps the result of a trial: a `loss`, or a `reason` why there is none."""
     from optuna.trial import TrialState
 
     for name, value in record.items():

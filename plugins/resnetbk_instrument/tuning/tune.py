@@ -1,9 +1,9 @@
-"""Searching settings: each arm gets as many trials as every other, each trial the spec's own training.
+"""Searching settings: each spec gets as many trials as every other, each trial the spec's own training.
 
 The trials are kept in a database (see `studies`), so that a search can be interrupted, repeated to go on, and
 joined by other processes and machines. What a trial tries depends on the seed of the search, on
-how many trials were before it, and on what those came to: an interrupted search goes on as if it had not
-been. The first trial is the spec as it is, so that what comes out is no worse than what went in. A training
+how many trials were before it, and on their losses: an interrupted search goes on as if it had not
+been. The first trial is the spec as it is, so that the result is no worse than it. A training
 that diverges counts as a trial, and so do values that do not go together.
 """
 
@@ -31,9 +31,9 @@ from resnetbk.registry.lookup import Registry
 from resnetbk.spec.spec import Spec
 from resnetbk.training.experiment import Experiment
 from resnetbk.training.signals import Interrupted
-from resnetbk_instrument.tuning.ranges import Arm
+from resnetbk_instrument.tuning.ranges import SearchSpace
 from resnetbk_instrument.tuning.studies import database, dead, join, place, require_optuna, suggest, tell
-from resnetbk_instrument.tuning.tuned import Tuned, ended, result
+from resnetbk_instrument.tuning.tuned import SearchResult, ended, search_result
 
 if TYPE_CHECKING:
     from optuna import Study
@@ -43,7 +43,7 @@ TRIALS, DATABASE, LOCK = "trials.jsonl", "study.db", ".lock"
 
 @attrs.frozen(kw_only=True)
 class Search:
-    """How to search: trials an arm in all, trainings a trial (seeds seed, seed + 1, ... of the spec), and the
+    """How to search: trials a spec in all, trainings a trial (seeds seed, seed + 1, ... of the spec), and the
     seed of the search."""
 
     trials: int
@@ -52,7 +52,7 @@ class Search:
 
 
 def tune(
-    arms: Sequence[Arm],
+    spaces: Sequence[SearchSpace],
     search: Search,
     registry: Registry,
     out: Path,
@@ -60,8 +60,8 @@ def tune(
     storage: str | None = None,
     command: str = "",
     say: Callable[[str], None] = lambda _: None,
-) -> list[Tuned]:
-    """Searches each arm until it has `search.trials`, in turns, and writes `<name>-tuned.toml` into `out`.
+) -> list[SearchResult]:
+    """Searches each spec until it has `search.trials`, in turns, and writes `<name>-tuned.toml` into `out`.
 
     storage  of the studies, a URL of SQLAlchemy's; otherwise SQLite in `out`
     command  what to write into the files as their origin
@@ -71,47 +71,49 @@ def tune(
     StorageError, Interrupted.
     """
     require_optuna()
-    origins = [_origin(arm, search, registry) for arm in arms]
+    origins = [_origin(space, search, registry) for space in spaces]
     _prepare(out)
     with database(storage or f"sqlite:///{out / DATABASE}") as store:
-        begun = [(arm, join(store, arm, origin, out)) for arm, origin in zip(arms, origins, strict=True)]
+        begun = [
+            (space, join(store, space, origin, out)) for space, origin in zip(spaces, origins, strict=True)
+        ]
         _write_trials(out, begun)
         waiting = begun
         while waiting:
             went_on = []
-            for arm, study in waiting:
-                if line := _one(arm, study, search, registry, out):
+            for space, study in waiting:
+                if line := _one(space, study, search, registry, out):
                     _write_trials(out, begun)
                     say(line)
-                    went_on.append((arm, study))
+                    went_on.append((space, study))
             waiting = went_on
         with _alone(out):
-            return [result(arm, study, registry, out, command) for arm, study in begun]
+            return [search_result(space, study, registry, out, command) for space, study in begun]
 
 
-def _one(arm: Arm, study: Study, search: Search, registry: Registry, out: Path) -> str:
-    """One more trial of an arm, and what to say of it; "" when all it gets are done or under way."""
+def _one(space: SearchSpace, study: Study, search: Search, registry: Registry, out: Path) -> str:
+    """One more trial of a spec, and what to say of it; "" when all it gets are done or under way."""
     with place(study, search.trials) as given:
         if given is None:
             return ""
         trial, before = given
-        values = suggest(arm, study, trial, before, search.seed)
+        values = suggest(space, study, trial, before, search.seed)
         try:
-            record = _trained(arm, values, search.seeds, registry, out)
+            record = _trained(space, values, search.seeds, registry, out)
         except Interrupted as error:
             kept = "the trials before it are kept, and the same command goes on"
             raise Interrupted(
-                error.exit_code - 128, f"interrupted in a trial of {arm.name}; {kept}"
+                error.exit_code - 128, f"interrupted in a trial of {space.name}; {kept}"
             ) from None
         tell(study, trial, record)
-    came_to = f"loss {record['loss']:.4f}" if "loss" in record else record["reason"]
-    settings = " ".join(arm.assignments(values))
+    result = f"loss {record['loss']:.4f}" if "loss" in record else record["reason"]
+    settings = " ".join(space.assignments(values))
     count = f"trial {before + 1} of {search.trials}, {record['seconds']:.0f} s"
-    return f"{arm.name}: {count}: {came_to}  ({settings})"
+    return f"{space.name}: {count}: {result}  ({settings})"
 
 
 def _trained(
-    arm: Arm, values: Mapping[str, Any], seeds: int, registry: Registry, out: Path
+    space: SearchSpace, values: Mapping[str, Any], seeds: int, registry: Registry, out: Path
 ) -> dict[str, Any]:
     """What the values come to, all costs summed over seeds; with a `reason` in place of a loss when they
     come to nothing."""
@@ -119,7 +121,7 @@ def _trained(
     reports = []
     folder = out / f".trial-{socket.gethostname()}-{os.getpid()}"
     try:
-        spec = _unwatched(arm.at(values, registry))
+        spec = _unwatched(space.at(values, registry))
         for i in range(seeds):
             experiment = Experiment(attrs.evolve(spec, seed=spec.seed + i), registry)
             reports.append(experiment.train(folder).report)
@@ -149,15 +151,15 @@ def _unwatched(spec: Spec) -> Spec:
     return attrs.evolve(spec, train=attrs.evolve(spec.train, observe=()))
 
 
-def _origin(arm: Arm, search: Search, registry: Registry) -> dict[str, Any]:
+def _origin(space: SearchSpace, search: Search, registry: Registry) -> dict[str, Any]:
     """What the trials of a study must have in common. Reads the corpus."""
-    sha256 = build("data.corpus", arm.spec.data.corpus, Text).sha256
-    locked = facts(_unwatched(arm.spec), registry, corpus_sha256=sha256)
+    sha256 = build("data.corpus", space.spec.data.corpus, Text).sha256
+    locked = facts(_unwatched(space.spec), registry, corpus_sha256=sha256)
     return {
         "spec": locked["spec"],
         "components": locked["components"],
         "corpus_sha256": sha256,
-        "ranges": {key: str(span) for key, span in arm.ranges.items()},
+        "ranges": {key: str(span) for key, span in space.ranges.items()},
         "seeds": search.seeds,
         "seed": search.seed,
     }
@@ -179,10 +181,10 @@ def _prepare(out: Path) -> None:
                 shutil.rmtree(path, ignore_errors=True)
 
 
-def _write_trials(out: Path, begun: Sequence[tuple[Arm, Study]]) -> None:
+def _write_trials(out: Path, begun: Sequence[tuple[SearchSpace, Study]]) -> None:
     """The database's trials as JSON lines."""
     with _alone(out):
-        records = [record for arm, study in begun for record in ended(arm, study)]
+        records = [record for space, study in begun for record in ended(space, study)]
         replace_file(out / TRIALS, "".join(f"{json.dumps(record)}\n" for record in records).encode())
 
 

@@ -1,4 +1,4 @@
-"""What a search came to: the best values of each arm, as a spec."""
+"""The results of a search: the best values of each spec, as a spec."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from resnetbk.registry.lookup import Registry
 from resnetbk.spec.document import Document, Place, from_set, merged
 from resnetbk.spec.read import finish, read
 from resnetbk_instrument.tuning.layout import edited
-from resnetbk_instrument.tuning.ranges import Arm, Choices, Span
+from resnetbk_instrument.tuning.ranges import Choices, SearchSpace, Span
 from resnetbk_instrument.tuning.studies import OWN, counted
 
 if TYPE_CHECKING:
@@ -26,12 +26,12 @@ if TYPE_CHECKING:
 
 
 @attrs.frozen(kw_only=True)
-class Tuned:
-    """What an arm's search came to.
+class SearchResult:
+    """The result of a spec's search.
 
-    tuned    the spec file with the best values; None when no trial came to a loss
+    tuned    the spec file with the best values; None when no trial gave a loss
     values   the best, by key
-    loss     held-out, in nats a token: mean over the seeds of the best trial; None when there is none
+    loss     held-out, in nats/token: mean over the seeds of the best trial; None when there is none
     own      the same of the spec's own values; None where they were outside of the ranges, or diverged
     quarter  by key, what the best quarter of the trials have: least and largest, or the values
     edges    keys whose best value lies at an end of their range
@@ -53,14 +53,14 @@ class Tuned:
     seconds: float
 
 
-def ended(arm: Arm, study: Study) -> list[dict[str, Any]]:
+def ended(space: SearchSpace, study: Study) -> list[dict[str, Any]]:
     """The trials that ended, in order."""
     records = []
     for number, trial in enumerate(counted(study), 1):
         if trial.state.is_finished():
-            values = {key: _plain(arm.ranges[key], value) for key, value in trial.params.items()}
+            values = {key: _plain(space.ranges[key], value) for key, value in trial.params.items()}
             attributes = {k: v for k, v in trial.user_attrs.items() if k not in OWN}
-            records.append({"arm": arm.name, "trial": number, "values": values, **attributes})
+            records.append({"variant": space.name, "trial": number, "values": values, **attributes})
     return records
 
 
@@ -68,28 +68,32 @@ def _plain(span: Span | Choices, value: Any) -> Any:
     return tomllib.loads(f"value = {value}")["value"] if isinstance(span, Choices) else value
 
 
-def result(arm: Arm, study: Study, registry: Registry, out: Path, command: str) -> Tuned:
-    records = ended(arm, study)
+def search_result(
+    space: SearchSpace, study: Study, registry: Registry, out: Path, command: str
+) -> SearchResult:
+    records = ended(space, study)
     good = sorted((r for r in records if "loss" in r), key=lambda record: float(record["loss"]))
-    own = {key: _plain(arm.ranges[key], value) for key, value in arm.own().items()}
+    own = {key: _plain(space.ranges[key], value) for key, value in space.own().items()}
     best = good[0] if good else None
     failed, seconds = len(records) - len(good), sum(record["seconds"] for record in records)
     path = None
     if best:
         origin = (
-            f"held-out loss {best['loss']:.4f} nats a token, the best of {len(records)} trials "
+            f"held-out loss {best['loss']:.4f} nats/token, the best of {len(records)} trials "
             f"({failed} failed), which took {seconds:.0f} s"
         )
-        path = _write_tuned(arm, best["values"], registry, out, [origin, command])
-    return Tuned(
-        name=arm.name,
-        spec=arm.path,
+        path = _write_tuned(space, best["values"], registry, out, [origin, command])
+    return SearchResult(
+        name=space.name,
+        spec=space.path,
         tuned=path,
         values=best["values"] if best else {},
         loss=best["loss"] if best else None,
         own=next((r["loss"] for r in good if r["values"] == own), None),
-        quarter=_quarter(arm, good),
-        edges=tuple(key for key, span in arm.ranges.items() if best and _at_edge(span, best["values"][key])),
+        quarter=_quarter(space, good),
+        edges=tuple(
+            key for key, span in space.ranges.items() if best and _at_edge(span, best["values"][key])
+        ),
         trials=len(records),
         failed=failed,
         elsewhere=len(counted(study)) - len(records),
@@ -97,13 +101,13 @@ def result(arm: Arm, study: Study, registry: Registry, out: Path, command: str) 
     )
 
 
-def _quarter(arm: Arm, good: Sequence[Mapping[str, Any]]) -> dict[str, tuple[Any, ...]]:
-    found: dict[str, tuple[Any, ...]] = {}
-    for key, span in arm.ranges.items() if good else ():
+def _quarter(space: SearchSpace, good: Sequence[Mapping[str, Any]]) -> dict[str, tuple[Any, ...]]:
+    values_by_key: dict[str, tuple[Any, ...]] = {}
+    for key, span in space.ranges.items() if good else ():
         values = [record["values"][key] for record in good[: -(-len(good) // 4)]]
         spread = (min(values), max(values)) if isinstance(span, Span) else values
-        found[key] = tuple(value for i, value in enumerate(spread) if value not in spread[:i])
-    return found
+        values_by_key[key] = tuple(value for i, value in enumerate(spread) if value not in spread[:i])
+    return values_by_key
 
 
 def _at_edge(span: Span | Choices, value: Any) -> bool:
@@ -115,22 +119,22 @@ def _at_edge(span: Span | Choices, value: Any) -> bool:
 
 
 def _write_tuned(
-    arm: Arm, values: Mapping[str, Any], registry: Registry, out: Path, comments: Sequence[str]
+    space: SearchSpace, values: Mapping[str, Any], registry: Registry, out: Path, comments: Sequence[str]
 ) -> Path:
-    """Writes the arm's file with these values, as it is laid out, and reads it back."""
-    name = f"{arm.name[:94]}-tuned"
+    """Writes the spec's file with these values, as it is laid out, and reads it back."""
+    name = f"{space.name[:94]}-tuned"
     texts = {key: toml_write.inline(value) for key, value in values.items()}
-    assignments = [*arm.sets, *(f"{key}={text}" for key, text in texts.items()), f"name={name}"]
-    document = Document(toml_places.load(arm.path)[0], {}, Place(str(arm.path), 0))
+    assignments = [*space.sets, *(f"{key}={text}" for key, text in texts.items()), f"name={name}"]
+    document = Document(toml_places.load(space.path)[0], {}, Place(str(space.path), 0))
     for assignment in assignments:
         document = merged(document, from_set(assignment))
     tree = document.tree
     if "extends" in tree:
-        tree["extends"] = os.path.relpath(arm.path.parent / tree["extends"], out)
-    text = edited(arm.path.read_bytes().decode("utf-8-sig"), tree)
+        tree["extends"] = os.path.relpath(space.path.parent / tree["extends"], out)
+    text = edited(space.path.read_bytes().decode("utf-8-sig"), tree)
     path = out / f"{name}.toml"
     head = "".join(f"# {printable(comment)}\n" for comment in comments if comment)
     replace_file(path, f"{head}\n{text}".encode())
-    if read(path, registry) != finish(arm.document, registry, assignments):
-        raise StorageError(f"{path}: does not say what it should; has {arm.path} changed?")
+    if read(path, registry) != finish(space.document, registry, assignments):
+        raise StorageError(f"{path}: does not say what it should; has {space.path} changed?")
     return path

@@ -14,7 +14,7 @@ from resnetbk.errors import StorageError, UserError
 from resnetbk.files import replace_file
 from resnetbk.registry.lookup import Registry
 from resnetbk.testing.subject import Subject
-from resnetbk_instrument.session.journal import read_result
+from resnetbk_instrument.session.journal import SCHEMA, read_result
 
 
 def refused(outcome, *words: str, code: int = 2) -> None:
@@ -53,17 +53,17 @@ def test_what_is_tested_is_what_was_named():
         Subject.of(registry, entry, {"keep": "x"})
 
 
-@pytest.mark.parametrize("change", [{"arms": []}, {"trials": "of another"}])
+@pytest.mark.parametrize("change", [{"variants": []}, {"trials": "of another"}])
 def test_a_result_that_contradicts_itself_is_damaged(tmp_path, change):
     trial = {
-        "arm": "z", "pair": 0, "seed": 0, "steps": 1, "loss": 1.0, "bits_per_byte": 1.0, "seconds": 1.0,
-        "cpu_seconds": 1.0, "flops": 1.0, "tokens": 1, "parameters": 1, "phases": {}, "peak_memory": 1,
-        "speed": [1.0, 1.0],
+        "variant": "z", "pair": 0, "seed": 0, "steps": 1, "speed": [1.0, 1.0],
+        "outcome": {"loss": 1.0, "bits_per_byte": 1.0, "costs": {"seconds": 1.0}, "parameters": 1},
     }  # fmt: skip
     loss = {"estimate": 1.0, "low": 1.0, "high": 1.0, "n": 1}
     tree = {
-        "schema": 1, "kind": "comparison", "name": "x", "goal": {"loss": 1.0}, "floors": {}, "machine": {},
-        "arms": [{"name": "a", "spec": {}, "parameters": 1, "loss": loss}], "trials": [], "command": "",
+        "schema": SCHEMA, "kind": "comparison", "name": "x", "goal": {"loss": 1.0},
+        "ngram_baseline": {}, "machine": {},
+        "variants": [{"name": "a", "spec": {}, "parameters": 1, "loss": loss}], "trials": [], "command": "",
         "thrown_out": 0,
     }  # fmt: skip
     file = tmp_path / "result.json"

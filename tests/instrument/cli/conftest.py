@@ -9,7 +9,7 @@ from resnetbk_instrument.session import calibration
 
 
 @pytest.fixture(autouse=True)
-def _short_looks(monkeypatch):
+def _short_calibrations(monkeypatch):
     """At the machine's speed, which no test here is about."""
     monkeypatch.setattr(calibration, "REPEATS", 2)
     monkeypatch.setattr(calibration, "_NUMBERS", {"cpu": 1000})

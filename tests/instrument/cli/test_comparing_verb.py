@@ -1,4 +1,4 @@
-"""`compare` and `ablate` from the command line, on real trainings of moments. Nothing here looks at times."""
+"""`compare` and `ablate` from the command line, on real trainings of moments. No times are tested."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import time
 
 import pytest
 
-from resnetbk_instrument.results.comparison import COSTS
+from resnetbk_instrument.results.costs import COSTS
 from resnetbk_instrument.session.journal import read_result
 
 MUON = ("--set", "train.optimizer={ use = 'muon' }")
@@ -56,27 +56,27 @@ def test_to_a_loss_the_same_work_done_slower_is_seen_as_that(call, tmp_path, spe
     slow.write_text(a.read_text().replace('"a"', '"slow"').replace('"bk-causal"', '"busy"'))
     code, out, err = call("compare", a, slow, "--target-loss", 3.2, "--out", tmp_path / "out", *QUICK)
     assert code == 0
-    for word in ("to 3.2 nats/token", "beside a", "at least", "less seconds", "7-gram counts", "2 rounds"):
+    for word in ("to 3.2 nats/token", "beside a", "at least", "less time", "7-gram counts", "2 rounds"):
         assert word in out
     found = read_result(tmp_path / "out")
-    a_arm, slow_arm = found.arms
-    assert (a_arm.name, slow_arm.name) == ("a", "slow")
-    assert a_arm.loss.estimate == slow_arm.loss.estimate  # the same seeds, the same numbers
-    assert slow_arm.saved["flops"].estimate == pytest.approx(1.0)
-    assert slow_arm.saved["tokens"].estimate == pytest.approx(1.0)
-    assert set(slow_arm.saved) == set(COSTS)
-    assert slow_arm.saved["inference_flops"].estimate == pytest.approx(1.0)
-    assert slow_arm.spec["model"]["mixer"]["use"] == "busy"
-    assert set(found.floors) == {1, 2, 7}
+    a_variant, slow_variant = found.variants
+    assert (a_variant.name, slow_variant.name) == ("a", "slow")
+    assert a_variant.loss.estimate == slow_variant.loss.estimate  # the same seeds, the same numbers
+    assert slow_variant.saved["flops"].estimate == pytest.approx(1.0)
+    assert slow_variant.saved["tokens"].estimate == pytest.approx(1.0)
+    assert set(slow_variant.saved) == set(COSTS)
+    assert slow_variant.saved["inference_flops"].estimate == pytest.approx(1.0)
+    assert slow_variant.spec["model"]["mixer"]["use"] == "busy"
+    assert set(found.ngram_baseline) == {1, 2, 7}
     assert found.machine["torch"]
     assert found.command.startswith("resnetbk compare ")
     lines = trials(tmp_path / "out")
     assert len(lines) == len(found.trials)
     for pair in (0, 1):  # a line a training
         assert err.count(f"round {pair + 1}/2") == sum(line["pair"] == pair for line in lines) >= 4
-    assert {"forward", "backward", "optimizer"} <= set(lines[0]["phases"])
-    assert [line["arm"] for line in lines if line["pair"] == 0] == ["a", "slow", "slow", "a"]
-    assert [line["arm"] for line in lines if line["pair"] == 1] == ["slow", "a", "a", "slow"]
+    assert {"forward", "backward", "optimizer"} <= set(lines[0]["outcome"]["phases"])
+    assert [line["variant"] for line in lines if line["pair"] == 0] == ["a", "slow", "slow", "a"]
+    assert [line["variant"] for line in lines if line["pair"] == 1] == ["slow", "a", "a", "slow"]
 
 
 def test_at_equal_tokens_with_itself_nothing_is_gained(call, tmp_path, specs):
@@ -87,7 +87,7 @@ def test_at_equal_tokens_with_itself_nothing_is_gained(call, tmp_path, specs):
     assert err.startswith("note: a-2 is the same as a: what they differ by is noise\n")
     tree = json.loads(text)
     assert tree == json.loads((out / "result.json").read_text())
-    first, second = tree["arms"]
+    first, second = tree["variants"]
     assert (first["name"], second["name"]) == ("a", "a-2")
     assert second["gained"] == {"estimate": 0.0, "low": 0.0, "high": 0.0, "n": 2}
     assert tree["goal"]["budget"] == pytest.approx(20 * 2 * 16)
@@ -110,7 +110,7 @@ def test_it_goes_on_where_it_was_and_refuses_another_plan(call, tmp_path, specs)
     code, _, err = call(*arguments, "--resume", "--set", "model.width=16")
     assert code == 2
     start = f"{tmp_path / 'out'}: the comparison has changed since it began: "
-    assert f"{start}arms.a.spec.model.width: 8 -> 16\n" in err
+    assert f"{start}variants.a.spec.model.width: 8 -> 16\n" in err
     assert call(*arguments, "--resume", "--budget", "5000")[0] == 2
     code, _, err = call("compare", a, b, "--equal", "tokens", "--out", tmp_path / "none", "--resume")
     assert (code, "no comparison to resume" in err) == (2, True)
@@ -127,7 +127,12 @@ def test_a_dry_run_says_the_plan_and_writes_nothing(call, tmp_path, specs, monke
     code, out, _ = call("ablate", specs[1], *MUON, "--equal", "flops", "--dry-run", "--json")
     tree = json.loads(out)
     assert code == 0
-    assert [arm["arm"] for arm in tree["arms"]] == ["base", "only embedding", "only optimizer", "all"]
+    assert [variant["variant"] for variant in tree["variants"]] == [
+        "base",
+        "only embedding",
+        "only optimizer",
+        "all",
+    ]
     assert tree["seconds"] > 0
     assert sorted(tmp_path.iterdir()) == before
 
@@ -136,7 +141,7 @@ def test_ablate_prints_a_row_a_factor(call, tmp_path, specs):
     out = tmp_path / "out"
     code, text, _ = call("ablate", specs[1], *MUON, "--equal", "tokens", "--out", out, *QUICK)
     assert code == 0
-    for word in ("only embedding", "less loss", "alone", "in company", "verdict", "adamw -> muon"):
+    for word in ("only embedding", "less loss", "alone", "in combination", "verdict", "adamw -> muon"):
         assert word in text
     found = read_result(out)
     assert [factor.name for factor in found.factors] == ["embedding", "optimizer"]
@@ -154,10 +159,10 @@ def test_ablate_against_another_spec(call, tmp_path, specs):
     assert code == 0
     tree = json.loads(text)
     assert [factor["what"] for factor in tree["factors"]] == ["table -> ngram-hash"]
-    assert [arm["name"] for arm in tree["comparison"]["arms"]] == ["base", "all"]
+    assert [variant["name"] for variant in tree["comparison"]["variants"]] == ["base", "all"]
 
 
-def test_one_arm_has_settings_of_its_own_and_its_source_is_told_apart(call, tmp_path, specs):
+def test_one_variant_has_settings_of_its_own_and_its_parent_run_is_told_apart(call, tmp_path, specs):
     a, _ = specs
     for name, steps in (("one", 2), ("two", 3)):
         assert call("train", a, "--set", f"train.steps={steps}", "--out", tmp_path / name)[0] == 0
@@ -167,12 +172,12 @@ def test_one_arm_has_settings_of_its_own_and_its_source_is_told_apart(call, tmp_
     out, own = tmp_path / "out", ("--set-in", "all", f"train.start.path={tmp_path / 'two'}")
     code, text, _ = call(*arguments, *own, "--out", out)
     assert code == 0
-    assert "not in the budget: what the sources of all cost" in text
+    assert "not in the budget: the cost of the parent runs of all" in text
     assert "--set-in all train.start.path=" in read_result(out).comparison.command
-    spent = {trial["arm"]: trial["source"].get("tokens") for trial in trials(out)}
+    spent = {trial["variant"]: trial["outcome"]["parents_cost"].get("tokens") for trial in trials(out)}
     assert spent == {"base": None, "all": 3 * 2 * 16}
     code, _, err = call(*arguments, "--set-in", "al", "train.batch=2", "--out", tmp_path / "none")
-    assert (code, err) == (2, "--set-in: there is no arm 'al'; did you mean 'all'?\n")
+    assert (code, err) == (2, "--set-in: there is no variant 'al'; did you mean 'all'?\n")
     assert not (tmp_path / "none").exists()
 
 

@@ -118,7 +118,7 @@ def test_an_interrupt_keeps_what_was_trained_and_no_empty_folder(call, tmp_path,
 
 def test_an_error_of_ours_keeps_what_was_trained(call, tmp_path, specs, monkeypatch):
     def broken(session):
-        session.aim.search("a", lambda steps: session._get("search", "a", -1, steps))
+        session.policy.search("a", lambda steps: session._get("search", "a", -1, steps))
         raise ZeroDivisionError
 
     monkeypatch.setattr(Session, "run", broken)

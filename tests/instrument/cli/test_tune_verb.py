@@ -9,7 +9,7 @@ import pytest
 import tiny
 
 from resnetbk.registry.lookup import Registry
-from resnetbk_instrument.tuning.ranges import Arm, arms
+from resnetbk_instrument.tuning.ranges import SearchSpace, search_spaces
 
 pytest.importorskip("optuna", minversion="4")
 
@@ -49,7 +49,7 @@ def test_an_arm_that_always_diverges_ends_with_its_own_code(call, specs, tmp_pat
         "--trials", 2, "--set", "train.steps=6", "--out", out,
     )  # fmt: skip
     assert code == 3
-    assert err.endswith(f"tiny: none of 2 trials came to a loss; see {out}/trials.jsonl\n")
+    assert err.endswith(f"tiny: none of 2 trials gave a loss; see {out}/trials.jsonl\n")
     assert (out / "attn-tuned.toml").exists()
     assert not (out / "tiny-tuned.toml").exists()
     assert "attn: its best settings" in said
@@ -67,4 +67,4 @@ def test_mistakes_are_said_before_anything_runs(call, specs, tmp_path):
     assert code == 2
     assert err == "--range train.optimizer.l=1:2: train.optimizer: unknown key 'l'; did you mean 'lr'?\n"
     assert not (tmp_path / "out").exists()
-    assert isinstance(arms(specs, [RATE], Registry.discover())[0], Arm)
+    assert isinstance(search_spaces(specs, [RATE], Registry.discover())[0], SearchSpace)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from resnetbk_instrument.pages.explain import explain_page
 from resnetbk_instrument.pages.text import glyphs
-from resnetbk_instrument.profile.explain import Explained, LayerRows, Strip
+from resnetbk_instrument.profile.explain import Explanation, LayerRows, Strip
 
 ALPHABET = "abcdefghij\n"
 WINDOW, DEPTH = 16, 4
@@ -59,7 +59,7 @@ class Page(HTMLParser):
         return " ".join("".join(self.words).replace("\N{NO-BREAK SPACE}", " ").split())
 
 
-def explained(text: bytes, **changes) -> Explained:
+def explained(text: bytes, **changes) -> Explanation:
     """Of a byte a token, whose layers go from 0 to 4 and begin again."""
     layers = np.arange(len(text)) % 5.0
     strips = tuple(Strip(np.arange(len(text)), layers > number, layers > number) for number in range(DEPTH))
@@ -70,7 +70,7 @@ def explained(text: bytes, **changes) -> Explained:
         "losses": np.array([math.nan, *np.linspace(0.5, 2.5, len(text) - 1)]),
         "strips": strips, "span": len(text), "window": 256,
     }  # fmt: skip
-    return Explained(**{**given, **changes})
+    return Explanation(**{**given, **changes})
 
 
 def test_every_token_has_its_colour_and_says_its_numbers():
@@ -79,7 +79,7 @@ def test_every_token_has_its_colour_and_says_its_numbers():
     assert [kind for kind, _, _ in page.spans] == [f"r{2 * (i % 5)}" for i in range(11)]
     assert page.spans[0][1] == "0 of 4 layers, the first token, which nothing predicts"
     assert page.spans[1][1] == "1 of 4 layers, 0.50 nats"
-    for word in ("a <run>", "it & more.txt", "1.500 nats a token", "b'h'"[1:], "All 11 tokens"):
+    for word in ("a <run>", "it & more.txt", "1.500 nats/token", "b'h'"[1:], "All 11 tokens"):
         assert word in page.text, word
 
 

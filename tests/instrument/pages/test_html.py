@@ -1,47 +1,66 @@
-"""Numbers and pictures of a page: rounded as is honest, and readable."""
+"""Templates escape what is put into them, are installed, and are read when a page is written alone."""
 
 from __future__ import annotations
 
-import itertools
-import math
+import configparser
+import subprocess
+import sys
+from fnmatch import fnmatch
+from pathlib import Path
 
+import jinja2
 import pytest
 
-from resnetbk_instrument.pages import html as report_page
-from resnetbk_instrument.pages import svg as report_svg
-from resnetbk_instrument.results.comparison import Interval
+from resnetbk_instrument import pages
+from resnetbk_instrument.pages.html import Cell, Table, _environment, render
+
+ROOT = Path(__file__).parents[3]
 
 
-def test_digits_keep_three_that_count():
-    shown = {0.0: "0", 0.00123: "0.00123", 12.34: "12.3", 9.996: "10.0", 123456.0: "123,000", -2.5: "−2.50"}
-    assert {value: report_page.digits(value) for value in shown} == shown
-    assert report_page.digits(3.4e12) == "3.40e+12"
-    assert report_page.digits(math.inf) == report_page.NOTHING
+@pytest.mark.parametrize(
+    "cell",
+    ["<i>", Cell("<i>"), Cell("<i>", strong=True), Cell("<i>", hue=1), Cell("x", "<i>")],
+)
+def test_what_a_table_holds_is_escaped(cell):
+    parts = _environment().get_template("parts.html.j2").module
+    for table in (Table(["key", "it"], [["a", cell]]), Table(["<i>"], [["a"]])):
+        text = parts.table(table)
+        assert "<i>" not in text.replace('<i style="', "")
+    assert "&lt;i&gt;" in text
 
 
-def test_ends_of_intervals_are_rounded_outwards():
-    assert report_page.ends(Interval(5.9, 5.2199, 6.6001, 5), report_page.digits) == "5.21 to 6.61"
-    assert report_page.ends(Interval(0.0, -0.01249, 0.0121, 5), report_page.change) == "−0.013 to +0.013"
-    assert report_page.digits(1.13, math.floor) == "1.13"
+def test_bars_are_in_percent_and_the_last_rows_of_less_weight():
+    parts = _environment().get_template("parts.html.j2").module
+    rows = [["a", Cell(meter=(40.0, 20.0)), "1"], ["b", Cell(meter=(100.0, 0.0)), "2"]]
+    text = parts.table(Table(["", "", "n"], rows, words=2, quiet=1))
+    assert '<i style="width: 40.0%"></i><i style="width: 20.0%"></i></div>' in text
+    assert '<i style="width: 100.0%"></i></div>' in text
+    assert text.count('class="number"') == 3
+    assert text.index('<tr class="quiet">') > text.index(">1</td>")
 
 
-def test_units_leave_no_value_below_one():
-    assert report_page.amount("seconds", 90.0) == "1.50 min"
-    assert report_page.Unit.of("seconds", [14.0, 7000.0]).name == "s"
-    assert report_page.amount("flops", 3.1e13) == "31.0 TFLOP"
-    assert report_page.amount("bytes", 300 * 2**20) == "300 MiB"
+def test_a_template_that_is_not_given_all_it_asks_for_makes_no_page():
+    with pytest.raises(jinja2.UndefinedError, match="headline"):
+        render("run", title="x", kind="run")
 
 
-def test_words_that_would_meet_move_apart_and_keep_their_order():
-    assert report_svg.spread([1.0, 5.0], 2.0) == [1.0, 5.0]
-    places = report_svg.spread([3.0, 1.0, 1.1, 1.2], 1.0)
-    assert places[1] < places[2] < places[3] < places[0]
-    gaps = sorted(places)
-    assert all(b - a >= 1.0 - 1e-9 for a, b in itertools.pairwise(gaps))
+def test_what_pages_are_made_of_is_installed():
+    setup = ROOT / "setup.cfg"
+    if not setup.is_file():
+        pytest.skip("not in a checkout")
+    config = configparser.ConfigParser()
+    config.read(setup)
+    patterns = config["options.package_data"][pages.__name__].split(", ")
+    (folder,) = map(Path, pages.__path__)
+    others = {path.name for path in folder.iterdir() if path.is_file() and path.suffix != ".py"}
+    assert {"report.css", "layout.html.j2"} <= others
+    assert [name for name in others if not any(fnmatch(name, pattern) for pattern in patterns)] == []
 
 
-@pytest.mark.parametrize(("low", "high"), [(0.9, 1.1), (1.0, 12.0), (3.0, 4.0), (1e-3, 1e7)])
-def test_ticks_are_few_and_inside(low, high):
-    ticks = report_svg.log_ticks(low, high)
-    assert 2 <= len(ticks) <= 9
-    assert all(low <= tick <= high for tick in ticks)
+def test_neither_jinja_nor_matplotlib_is_imported_before_a_page_is_written():
+    code = (
+        "import sys\nimport resnetbk_instrument.pages.write, resnetbk_instrument.pages.ablation\n"
+        "import resnetbk_instrument.pages.run, resnetbk_instrument.cli.tables\n"
+        "assert not {'jinja2', 'matplotlib', 'torch'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)

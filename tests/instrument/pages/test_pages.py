@@ -13,7 +13,7 @@ import pytest
 from resnetbk.errors import StorageError, UserError
 from resnetbk_instrument.pages import svg as report_svg
 from resnetbk_instrument.pages.write import write_report
-from resnetbk_instrument.results.comparison import Interval
+from resnetbk_instrument.results.comparison import FAILED, Interval
 
 pytest.importorskip("matplotlib", reason="reports need matplotlib, the extra `plots`")
 
@@ -110,12 +110,12 @@ def test_every_number_is_on_the_page(target):
     found = measured.comparison(1.0, 5.9)
     for value in ("12.5", "2.12", "23.8", "4.03", "375", "63.6", "64.0", "12,345", "300", "1.879", "5.90"):
         assert value in text, value
-    for nats in found.floors.values():
+    for nats in found.ngram_baseline.values():
         assert f"{nats:.3f}" in text
     for words in (*found.machine.values(), found.command, "forward", "backward", "model.mixer.use"):
         assert words in text, words
     for trial in found.trials:
-        assert f"{trial.loss:.3f}" in text
+        assert f"{trial.outcome.loss:.3f}" in text
 
 
 def test_the_headline_claims_the_sure_end_of_the_interval(target):
@@ -125,7 +125,7 @@ def test_the_headline_claims_the_sure_end_of_the_interval(target):
     )
 
 
-def test_the_headline_of_a_slower_arm(tmp_path):
+def test_the_headline_of_a_slower_variant(tmp_path):
     said = lead(written(measured.comparison(1.0, 0.5), tmp_path))
     assert said.startswith("beta takes at least 1.87× more time than alpha to reach 1.88 nats (2.00×")
 
@@ -145,7 +145,7 @@ def test_the_headline_of_one_pair_claims_no_interval(tmp_path):
     assert "inf" not in Page(text).text.split()
 
 
-def test_the_headline_at_equal_budgets_is_the_best_arm(tmp_path):
+def test_the_headline_at_equal_budgets_is_the_best_variant(tmp_path):
     text = written(measured.comparison(1.0, 2.0, 3.0, equal=True), tmp_path)
     assert lead(text) == (
         "gamma is at least 0.016 nats better than alpha (+0.020, 95 % interval +0.016 to +0.024, 5 pairs) "
@@ -154,32 +154,32 @@ def test_the_headline_at_equal_budgets_is_the_best_arm(tmp_path):
     assert "beta is at least 0.006 nats better" in Page(text).text
 
 
-def test_a_refused_arm_is_said_to_be_refused_and_has_no_ratio(tmp_path):
+def test_a_refused_variant_is_said_to_be_refused_and_has_no_ratio(tmp_path):
     found = measured.comparison(1.0, 5.9, 3.0)
     why = "1.88 was not reached at 8 times its 100 steps; its best is 1.931"
-    refused = attrs.evolve(found.arms[1], saved={}, reached={}, refused=why)
-    text = written(attrs.evolve(found, arms=(found.arms[0], refused, found.arms[2])), tmp_path)
+    refused = attrs.evolve(found.variants[1], saved={}, reached={}, refused=why)
+    text = written(attrs.evolve(found, variants=(found.variants[0], refused, found.variants[2])), tmp_path)
     assert lead(text).startswith("gamma reaches 1.88 nats in at least")
     assert f"beta is refused: {why}." in Page(text).text
     assert "5.90" not in Page(text).text
 
 
-def test_where_the_first_arm_is_refused_nothing_is_claimed(tmp_path):
+def test_where_the_first_variant_is_refused_nothing_is_claimed(tmp_path):
     found = measured.comparison(1.0, 5.9)
-    arms = (
-        attrs.evolve(found.arms[0], reached={}, refused="it never got there"),
-        attrs.evolve(found.arms[1], saved={}),
+    variants = (
+        attrs.evolve(found.variants[0], reached={}, refused="it never got there"),
+        attrs.evolve(found.variants[1], saved={}),
     )
-    said = lead(written(attrs.evolve(found, arms=arms), tmp_path))
+    said = lead(written(attrs.evolve(found, variants=variants), tmp_path))
     assert said.startswith("alpha is refused: it never got there; ")
 
 
 def test_losses_in_bits_are_called_so(tmp_path):
     found = measured.comparison(1.0, 5.9)
     goal = attrs.evolve(found.goal, loss=2.71, unit="bits/byte")
-    text = written(attrs.evolve(found, goal=goal, floors={}), tmp_path)
-    assert lead(text).startswith("beta reaches 2.71 bits a byte in at least")
-    assert "Held-out loss, bits a byte" in Page(text).text
+    text = written(attrs.evolve(found, goal=goal, ngram_baseline={}), tmp_path)
+    assert lead(text).startswith("beta reaches 2.71 bits/byte in at least")
+    assert "Held-out loss, bits/byte" in Page(text).text
 
 
 def test_the_same_numbers_give_the_same_bytes(target, tmp_path):
@@ -192,13 +192,13 @@ def test_the_same_numbers_give_the_same_bytes(target, tmp_path):
 def test_what_is_not_finite_is_a_dash_and_breaks_nothing(tmp_path):
     found = measured.comparison(1.0, 5.9)
     trials = [
-        attrs.evolve(found.trials[0], loss=math.nan, bits_per_byte=math.nan, flops=math.inf),
-        attrs.evolve(found.trials[1], loss=math.nan, seconds=0.0, failed="the loss is nan"),
+        attrs.evolve(found.trials[0], outcome=attrs.evolve(FAILED, costs={"flops": math.inf})),
+        attrs.evolve(found.trials[1], outcome=FAILED, failed="the loss is nan"),
         *found.trials[2:],
     ]
     broken = Interval(math.nan, math.nan, math.nan, 5)
-    arms = (found.arms[0], attrs.evolve(found.arms[1], loss=broken, saved={"seconds": broken}))
-    text = Page(written(attrs.evolve(found, trials=tuple(trials), arms=arms), tmp_path)).text
+    variants = (found.variants[0], attrs.evolve(found.variants[1], loss=broken, saved={"seconds": broken}))
+    text = Page(written(attrs.evolve(found, trials=tuple(trials), variants=variants), tmp_path)).text
     assert "nan" not in text.replace("the loss is nan", "").split()
     assert "failed: the loss is nan" in text
 
@@ -220,7 +220,7 @@ def test_names_are_escaped_everywhere(tmp_path):
         name=nasty,
         command="compare <a> && <b>",
         machine={"<u>": "</dd><script>"},
-        arms=(attrs.evolve(found.arms[0], spec=spec, refused="<s>"), found.arms[1]),
+        variants=(attrs.evolve(found.variants[0], spec=spec, refused="<s>"), found.variants[1]),
     )
     page = Page(written(found, tmp_path))
     assert not {"script", "i>", "u", "s"} & set(page.tags)
@@ -228,10 +228,10 @@ def test_names_are_escaped_everywhere(tmp_path):
     assert "compare <a> && <b>" in page.text
 
 
-def test_a_comparison_of_one_arm_and_no_trials_still_makes_a_page(tmp_path):
-    found = attrs.evolve(measured.comparison(1.0), trials=(), floors={}, machine={}, command="")
+def test_a_comparison_of_one_variant_and_no_trials_still_makes_a_page(tmp_path):
+    found = attrs.evolve(measured.comparison(1.0), trials=(), ngram_baseline={}, machine={}, command="")
     text = written(found, tmp_path)
-    assert lead(text) == "alpha ends at 1.879 nats a token."
+    assert lead(text) == "alpha ends at 1.879 nats/token."
     assert "<svg" not in text
 
 
@@ -244,8 +244,8 @@ def test_an_ablation_says_each_worth_and_the_measured_whole(tmp_path):
         "The spec with all factors reaches 1.88 nats in at least 2.81× less time than the one without any"
     )
     words = Page(text).text
-    assert "in company" in words
-    shared = ("mixer, 3 targets", "2.20", "1.70", "0.770", "what the sources cost is shared")
+    assert "in combination" in words
+    shared = ("mixer, 3 targets", "2.20", "1.70", "0.770", "the cost of parent runs is shared")
     for said in ("keep mixer; drop halting", "plain -> quick", "2.00", "1.50", "0.750", "0.800", *shared):
         assert said in words, said
     assert "only halting: 1.88 was not reached" in words

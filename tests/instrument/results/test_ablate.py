@@ -1,4 +1,4 @@
-"""Worths of factors, alone and in company, are what was planted."""
+"""Worths of factors, alone and in combination, are what was planted."""
 
 from __future__ import annotations
 
@@ -12,25 +12,25 @@ from resnetbk.spec.read import read
 from resnetbk_instrument.results.ablate import ablation, judged
 from resnetbk_instrument.results.comparison import Goal, Interval, Worth
 from resnetbk_instrument.results.conclude import conclude
-from resnetbk_instrument.results.factors import design
+from resnetbk_instrument.results.factors import design_ablation
 
 
 def ablated(made, curves, goal=TO_LOSS, **more):
-    compared, _ = session(made.arms, curves, goal, pairs=3, **more)
+    compared, _ = session(made.variants, curves, goal, pairs=3, **more)
     compared.run()
     found = conclude(compared.plan, compared.journal, compared.refused)
-    return ablation(found, made, compared.journal.trials)
+    return ablation(found, made)
 
 
 @pytest.fixture
 def three(variant, registry):
-    return design(variant("train.precision=bf16", embedding=tiny.HASHED), None, registry)
+    return design_ablation(variant("train.precision=bf16", embedding=tiny.HASHED), None, registry)
 
 
 def curves(made, quick, together=1.0, **more):
-    """Factors make an arm so many times quicker; all three by `together` more."""
+    """Factors make a variant so many times quicker; all three by `together` more."""
     found = {}
-    for held, name in made.holds.items():
+    for held, name in made.name_of.items():
         speed = together if len(held) == 3 else 1.0
         for factor in held:
             speed *= quick[factor]
@@ -52,17 +52,17 @@ def test_worths_alone_in_company_and_their_interaction_are_found(three):
         "optimizer": "keep",
         "precision": "drop",
     }
-    (whole,) = (arm for arm in found.comparison.arms if arm.name == found.whole == "all")
+    (whole,) = (variant for variant in found.comparison.variants if variant.name == found.whole == "all")
     assert whole.saved["seconds"].estimate == pytest.approx(2.0 * 1.5 * 0.8 * 0.7, rel=0.02)
 
 
-def test_a_source_is_charged_in_full_and_shared_among_targets(three):
+def test_parent_runs_are_charged_in_full_and_shared_among_targets(three):
     planted = curves(three, {"embedding": 2.0, "optimizer": 1.0, "precision": 1.0})
     for name, curve in planted.items():
         if name in ("only embedding", "all", "all but optimizer", "all but precision"):
-            planted[name] = attrs.evolve(curve, source=9.0)
+            planted[name] = attrs.evolve(curve, parents=9.0)
     found = ablated(three, planted, **QUIET)
-    seconds = {arm.name: arm.reached["seconds"].estimate for arm in found.comparison.arms}
+    seconds = {variant.name: variant.reached["seconds"].estimate for variant in found.comparison.variants}
     embedding, optimizer, _ = found.factors
     for targets, worth in {1: embedding.worth, **embedding.amortised}.items():
         shared = {n: seconds[n] - 9.0 + 9.0 / targets for n in ("only embedding", "all")}
@@ -112,7 +112,7 @@ def test_a_factor_without_which_the_loss_is_not_reached_is_kept(three):
 
 
 def test_one_factor_has_no_interaction(variant, registry):
-    made = design(variant(), None, registry)
+    made = design_ablation(variant(), None, registry)
     planted = {"base": Curve(), "all": Curve(quick=2.0)}
     (factor,) = ablated(made, planted, **QUIET).factors
     assert factor.worth.alone == factor.worth.company
@@ -156,15 +156,15 @@ def test_what_components_refuse_is_left_out_with_the_reason(fake_plugin, tmp_pat
     for optimizer, left_out in cases.items():
         changes = {"embedding": f'{tiny.HASHED}\ngate = "needy"', "optimizer": optimizer}
         path = tiny.write_spec(tmp_path, steps="steps = 400", **changes)
-        made = design(read(path, registry), None, registry)
+        made = design_ablation(read(path, registry), None, registry)
         reason = "model.gate: needs the embedding ngram-hash"
         assert dict(made.left_out) == dict.fromkeys(left_out, reason)
-        assert set(made.arms).isdisjoint(left_out)
-    planted = {name: Curve(quick=2.0 ** len(held)) for held, name in made.holds.items()}
+        assert set(made.variants).isdisjoint(left_out)
+    planted = {name: Curve(quick=2.0 ** len(held)) for held, name in made.name_of.items()}
     found = ablated(made, planted, **QUIET)
     worths = {factor.name: factor for factor in found.factors}
     assert worths["gate"].worth.alone is None
     assert worths["gate"].worth.company.estimate == pytest.approx(2.0, rel=0.02)
-    assert worths["gate"].note == f"only gate cannot be made: {reason}"
+    assert worths["gate"].note == f"only gate cannot be built: {reason}"
     assert worths["embedding"].verdict == "undecided"
-    assert worths["embedding"].note == f"all but embedding cannot be made: {reason}"
+    assert worths["embedding"].note == f"all but embedding cannot be built: {reason}"

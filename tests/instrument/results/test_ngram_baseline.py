@@ -1,4 +1,4 @@
-"""The counting floor: against a model written with dictionaries, as a distribution, and its cache."""
+"""The n-gram baseline: against a model written with dictionaries, as a distribution, and its cache."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 from resnetbk.errors import UserError
 from resnetbk_instrument.results.ngram_baseline import (
     cache_folder,
-    floors,
     kneser_ney,
     nats_per_token,
+    ngram_baseline,
     probabilities,
 )
 
@@ -169,30 +169,30 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_a_result_is_remembered_with_what_it_cost(cache: Path) -> None:
-    first = floors(TRAIN, VALID, 3)
-    again = floors(TRAIN, VALID, 3)
+    first = ngram_baseline(TRAIN, VALID, 3)
+    again = ngram_baseline(TRAIN, VALID, 3)
     assert not first.cached
     assert again.cached
     assert first.nats == again.nats == nats_per_token(TRAIN, VALID, 3)
     assert again.counted_seconds == first.counted_seconds > 0
-    assert [path.suffix for path in (cache / "floor").iterdir()] == [".json"]
+    assert [path.suffix for path in (cache / "ngram-baseline").iterdir()] == [".json"]
 
 
 def test_a_text_that_may_not_fit_into_memory_is_not_counted(cache: Path, monkeypatch) -> None:
     monkeypatch.setattr("resnetbk_instrument.results.ngram_baseline.LARGEST", len(TRAIN) + len(VALID))
-    assert floors(TRAIN, VALID, 3).nats
+    assert ngram_baseline(TRAIN, VALID, 3).nats
     monkeypatch.setattr("resnetbk_instrument.results.ngram_baseline.LARGEST", len(TRAIN) + len(VALID) - 1)
-    assert floors(TRAIN, VALID, 3).nats == {}
+    assert ngram_baseline(TRAIN, VALID, 3).nats == {}
 
 
 def test_whatever_the_result_depends_on_is_in_the_key(cache: Path) -> None:
-    floors(TRAIN, VALID, 3)
-    assert not floors(TRAIN[1:], VALID, 3).cached
-    assert not floors(TRAIN, VALID[1:], 3).cached
-    assert not floors(TRAIN, VALID, 4).cached
-    assert not floors(TRAIN, VALID, 3, (1, 2)).cached
+    ngram_baseline(TRAIN, VALID, 3)
+    assert not ngram_baseline(TRAIN[1:], VALID, 3).cached
+    assert not ngram_baseline(TRAIN, VALID[1:], 3).cached
+    assert not ngram_baseline(TRAIN, VALID, 4).cached
+    assert not ngram_baseline(TRAIN, VALID, 3, (1, 2)).cached
     joined = np.concatenate([TRAIN, VALID])
-    assert not floors(joined[:-4], joined[-4:], 3).cached
+    assert not ngram_baseline(joined[:-4], joined[-4:], 3).cached
 
 
 @pytest.mark.parametrize(
@@ -201,13 +201,13 @@ def test_whatever_the_result_depends_on_is_in_the_key(cache: Path) -> None:
      b'{"nats": {"1": NaN, "2": 1.0, "7": 1.0}, "seconds": 1.0}',
      b'{"nats": {"1": "x", "2": 1.0, "7": 1.0}, "seconds": 1.0}'],
 )  # fmt: skip
-def test_a_damaged_entry_is_counted_again_and_mended(cache: Path, damage: bytes) -> None:
-    first = floors(TRAIN, VALID, 3)
-    (entry,) = (cache / "floor").iterdir()
+def test_a_damaged_entry_is_counted_again(cache: Path, damage: bytes) -> None:
+    first = ngram_baseline(TRAIN, VALID, 3)
+    (entry,) = (cache / "ngram-baseline").iterdir()
     entry.write_bytes(damage)
-    mended = floors(TRAIN, VALID, 3)
-    assert not mended.cached
-    assert mended.nats == first.nats
+    again = ngram_baseline(TRAIN, VALID, 3)
+    assert not again.cached
+    assert again.nats == first.nats
     assert set(json.loads(entry.read_bytes())["nats"]) == {"1", "2", "7"}
 
 
@@ -218,14 +218,14 @@ def test_a_cache_that_cannot_be_used_never_breaks_a_run(
     occupied.write_text("not a folder")
     for place in (str(occupied), "~no-such-user-at-all/cache"):
         monkeypatch.setenv("RESNETBK_CACHE", place)
-        assert floors(TRAIN, VALID, 3).nats == nats_per_token(TRAIN, VALID, 3)
+        assert ngram_baseline(TRAIN, VALID, 3).nats == nats_per_token(TRAIN, VALID, 3)
     monkeypatch.setenv("RESNETBK_CACHE", str(tmp_path))
-    floors(TRAIN, VALID, 3)
-    (entry,) = (tmp_path / "floor").iterdir()
+    ngram_baseline(TRAIN, VALID, 3)
+    (entry,) = (tmp_path / "ngram-baseline").iterdir()
     entry.unlink()
     entry.mkdir()  # neither readable nor replaceable
-    assert not floors(TRAIN, VALID, 3).cached
-    assert list((tmp_path / "floor").iterdir()) == [entry]
+    assert not ngram_baseline(TRAIN, VALID, 3).cached
+    assert list((tmp_path / "ngram-baseline").iterdir()) == [entry]
 
 
 def test_where_the_cache_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

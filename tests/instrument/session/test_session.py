@@ -30,9 +30,9 @@ def holds(interval, truth):
 
 
 def ratios(spec, b: Curve, seeds: int):
-    """The second arm's ratio of seconds at 1.95 nats, for each simulated machine."""
+    """The second variant's ratio of seconds at 1.95 nats, for each simulated machine."""
     found = (compared(spec, {"A": Curve(), "B": b}, seed=seed) for seed in range(seeds))
-    return [comparison.arms[1].saved["seconds"] for comparison in found]
+    return [comparison.variants[1].saved["seconds"] for comparison in found]
 
 
 @pytest.mark.parametrize(
@@ -59,7 +59,7 @@ def test_intervals_hold_the_truth_as_often_as_they_say_and_are_of_use(spec, b, t
 def test_a_planted_quality_loss_is_refused_as_unequal(spec):
     for seed in range(20):
         found = compared(spec, {"A": Curve(), "B": Curve(floor=1.75)}, seed=seed)
-        a, b = found.arms
+        a, b = found.variants
         assert b.refused.startswith("does not reach 1.95 nats/token: its best is 2.")
         assert b.refused.endswith("within 3,200 steps")
         assert (b.saved, b.reached, b.gained) == ({}, {}, None)
@@ -72,42 +72,42 @@ def test_at_equal_cost_the_loss_gained_is_found(spec, cost):
     steps = 400 if cost == "tokens" else round(400 / 1.3)
     truth = Curve().loss(400) - b.loss(steps)
     found = [
-        compared(spec, {"A": Curve(), "B": b}, Goal(equal=cost), seed=seed, loss_noise=0.02).arms[1]
+        compared(spec, {"A": Curve(), "B": b}, Goal(equal=cost), seed=seed, loss_noise=0.02).variants[1]
         for seed in range(60)
     ]
-    assert sum(holds(arm.gained, truth) for arm in found) >= 53
-    assert all(not arm.saved and not arm.reached and not arm.refused for arm in found)
+    assert sum(holds(variant.gained, truth) for variant in found) >= 53
+    assert all(not variant.saved and not variant.reached and not variant.refused for variant in found)
 
 
 # ---------------------------------------------------------------- who trains when
 
 
-def test_arms_take_turns_with_paired_seeds_and_the_order_turns_round(spec):
+def test_variants_take_turns_with_paired_seeds_and_the_order_turns_round(spec):
     made, machine = session(spec, {"A": Curve(), "B": Curve(), "C": Curve()}, pairs=2, **QUIET)
     made.run()
     assert [name for name, _, steps in machine.trained[:3]] == ["A", "B", "C"]
     assert {steps for _, _, steps in machine.trained[:3]} == {WARM_UP}
-    rounds = [[t.arm for t in made.journal.kept(pair)] for pair in (0, 1)]
+    rounds = [[t.variant for t in made.journal.of_round(pair)] for pair in (0, 1)]
     assert rounds == [["A", "B", "C", "C", "B", "A"], ["C", "B", "A", "A", "B", "C"]]
     for pair in (0, 1):
-        assert {trial.seed for trial in made.journal.kept(pair)} == {spec.seed + pair}
-    assert {trial.seed for trial in made.journal.kept(-1)}.isdisjoint({spec.seed, spec.seed + 1})
+        assert {trial.seed for trial in made.journal.of_round(pair)} == {spec.seed + pair}
+    assert {trial.seed for trial in made.journal.of_round(-1)}.isdisjoint({spec.seed, spec.seed + 1})
 
 
 def test_two_budgets_stand_around_the_one_that_reaches_the_loss(spec):
     made, _ = session(spec, {"A": Curve(), "B": Curve(quick=3.0)}, **QUIET)
     made.run()
-    for arm, curve in (("A", Curve()), ("B", Curve(quick=3.0))):
-        low, high = (trial.steps for trial in made.journal.of(arm, 0))
+    for variant, curve in (("A", Curve()), ("B", Curve(quick=3.0))):
+        low, high = (trial.steps for trial in made.journal.of(variant, 0))
         assert low < curve.steps(1.95) < high
         assert high / low == pytest.approx(math.sqrt(2), rel=0.05)
     found = conclude(made.plan, made.journal, made.refused)
-    assert found.arms[1].saved["seconds"].estimate == pytest.approx(3.0, rel=0.01)
-    assert found.arms[0].reached["tokens"].estimate == pytest.approx(128 * Curve().steps(1.95), rel=0.01)
-    assert found.arms[1].loss.n == 5
+    assert found.variants[1].saved["seconds"].estimate == pytest.approx(3.0, rel=0.01)
+    assert found.variants[0].reached["tokens"].estimate == pytest.approx(128 * Curve().steps(1.95), rel=0.01)
+    assert found.variants[1].loss.n == 5
 
 
-def test_a_search_that_was_unlucky_is_mended_by_budgets_further_out(spec):
+def test_a_search_that_was_unlucky_is_corrected_by_budgets_further_out(spec):
     journal = Journal()
     made, machine = session(spec, {"A": Curve(), "B": Curve()}, journal=journal, pairs=2, **QUIET)
     train = machine.train
@@ -120,29 +120,29 @@ def test_a_search_that_was_unlucky_is_mended_by_budgets_further_out(spec):
     made.run()
     assert all(len(journal.of("A", pair)) > 2 for pair in (0, 1))
     found = conclude(made.plan, journal, made.refused)
-    assert found.arms[0].reached["tokens"].estimate == pytest.approx(128 * Curve().steps(1.95), rel=0.05)
+    assert found.variants[0].reached["tokens"].estimate == pytest.approx(128 * Curve().steps(1.95), rel=0.05)
 
 
 def test_set_up_is_charged(spec):
     found = compared(spec, {"A": Curve(), "B": Curve(set_up=40.0)}, **QUIET)
     needs = 0.1 * Curve().steps(1.95)
-    assert found.arms[1].saved["seconds"].estimate == pytest.approx(needs / (needs + 40.0), rel=0.01)
-    assert found.arms[1].saved["tokens"].estimate == pytest.approx(1.0, rel=0.01)
+    assert found.variants[1].saved["seconds"].estimate == pytest.approx(needs / (needs + 40.0), rel=0.01)
+    assert found.variants[1].saved["tokens"].estimate == pytest.approx(1.0, rel=0.01)
 
 
-def test_a_source_is_charged_in_full_and_shared_among_targets(spec):
-    found = compared(spec, {"A": Curve(), "B": Curve(quick=4.0, source=30.0)}, **QUIET)
-    needs, arm = 0.1 * Curve().steps(1.95), found.arms[1]
-    for targets, saved in {1: arm.saved, **arm.amortised}.items():
+def test_parent_runs_are_charged_in_full_and_shared_among_targets(spec):
+    found = compared(spec, {"A": Curve(), "B": Curve(quick=4.0, parents=30.0)}, **QUIET)
+    needs, variant = 0.1 * Curve().steps(1.95), found.variants[1]
+    for targets, saved in {1: variant.saved, **variant.amortised}.items():
         worth = needs / (needs / 4 + 30.0 / targets)
         assert saved["seconds"].estimate == pytest.approx(worth, rel=0.01)
         assert saved["tokens"].estimate == pytest.approx(4.0, rel=0.01)  # its tokens are not told
-    assert sorted(arm.amortised) == [3, 10]
-    assert found.arms[0].amortised == {}
+    assert sorted(variant.amortised) == [3, 10]
+    assert found.variants[0].amortised == {}
     page = comparison_page(found)
-    assert "targets of its source" in page
+    assert "targets of its parent runs" in page
     assert "shared among several targets" in page
-    assert "targets of its source" not in comparison_page(
+    assert "targets of its parent runs" not in comparison_page(
         compared(spec, {"A": Curve(), "B": Curve()}, **QUIET)
     )
 
@@ -155,8 +155,8 @@ def test_a_target_that_everything_reaches_is_the_users_mistake(spec):
 def test_bits_per_byte_are_the_goal_where_tokenizers_differ(spec):
     goal = Goal(loss=1.95 / math.log(2), unit="bits/byte")
     found = compared(spec, {"A": Curve(), "B": Curve(quick=2.0)}, goal, **QUIET)
-    assert found.arms[1].saved["flops"].estimate == pytest.approx(2.0, rel=0.01)
-    assert found.arms[0].loss.estimate == pytest.approx(1.95 / math.log(2), rel=0.1)
+    assert found.variants[1].saved["flops"].estimate == pytest.approx(2.0, rel=0.01)
+    assert found.variants[0].loss.estimate == pytest.approx(1.95 / math.log(2), rel=0.1)
 
 
 # ---------------------------------------------------------------- budgets
@@ -165,25 +165,28 @@ def test_bits_per_byte_are_the_goal_where_tokenizers_differ(spec):
 def test_a_budget_is_kept_to(spec):
     goal = Goal(equal="flops", budget=3e10)
     found = compared(spec, {"A": Curve(), "B": Curve(seconds=0.25)}, goal, pairs=3, **QUIET)
-    assert [arm.spent["flops"].estimate for arm in found.arms] == [pytest.approx(3e10, rel=0.01)] * 2
+    assert [variant.spent["flops"].estimate for variant in found.variants] == [
+        pytest.approx(3e10, rel=0.01)
+    ] * 2
     assert found.goal.budget == 3e10
     assert {trial.steps for trial in found.trials if trial.pair == 0} == {300, 120}
 
 
-def test_steps_that_turn_out_dearer_than_short_trainings_said_are_corrected(spec):
+def test_steps_that_turn_out_more_expensive_than_short_trainings_said_are_corrected(spec):
     made, machine = session(spec, {"A": Curve(), "B": Curve()}, Goal(equal="seconds"), pairs=3, **QUIET)
     train = machine.train
 
-    def dearer(spec, seed, steps):
+    def slower(spec, seed, steps):
         outcome = train(spec, seed, steps)
-        dear = spec.name == "B" and steps > 100
-        return attrs.evolve(outcome, seconds=outcome.seconds * 1.5) if dear else outcome
+        slow = spec.name == "B" and steps > 100
+        costs = {**outcome.costs, "seconds": outcome.costs["seconds"] * 1.5}
+        return attrs.evolve(outcome, costs=costs) if slow else outcome
 
-    made.train = dearer
+    made.train = slower
     made.run()
     found = conclude(made.plan, made.journal, made.refused)
     assert found.thrown_out == 1
-    spent = [arm.spent["seconds"].estimate for arm in found.arms]
+    spent = [variant.spent["seconds"].estimate for variant in found.variants]
     assert spent[1] == pytest.approx(spent[0], rel=0.01)
     assert found.goal.budget == pytest.approx(40.0)
 
@@ -196,31 +199,31 @@ def test_a_budget_of_nothing_is_the_users_mistake(spec):
 # ---------------------------------------------------------------- what goes wrong
 
 
-def test_an_arm_that_diverges_is_refused_and_not_averaged(spec):
+def test_a_variant_that_diverges_is_refused_and_not_averaged(spec):
     found = compared(spec, {"A": Curve(), "B": Curve(breaks=150), "C": Curve(quick=2.0)}, **QUIET)
-    b, c = found.arms[1:]
+    b, c = found.variants[1:]
     assert b.refused.startswith("diverges at seed ")
     assert "the loss is nan" in b.refused
     assert (b.saved, b.reached) == ({}, {})
     assert c.saved["seconds"].estimate == pytest.approx(2.0, rel=0.01)
     (failed,) = (trial for trial in found.trials if trial.failed)
-    assert failed.arm == "B"
-    assert math.isnan(failed.loss)
+    assert failed.variant == "B"
+    assert math.isnan(failed.outcome.loss)
 
 
-def test_when_the_first_arm_is_refused_there_are_no_ratios(spec):
+def test_when_the_first_variant_is_refused_there_are_no_ratios(spec):
     found = compared(spec, {"A": Curve(floor=1.9), "B": Curve()}, **QUIET)
-    assert found.arms[0].refused
-    assert found.arms[1].reached
-    assert found.arms[1].saved == {}
-    with pytest.raises(UserError, match=r"A: diverges .* nothing to hold the other arms against"):
+    assert found.variants[0].refused
+    assert found.variants[1].reached
+    assert found.variants[1].saved == {}
+    with pytest.raises(UserError, match=r"A: diverges .* no baseline for the other variants"):
         compared(spec, {"A": Curve(breaks=20), "B": Curve()}, Goal(equal="tokens"), **QUIET)
 
 
 def test_rounds_in_which_the_machine_moved_are_repeated_and_stay_in_the_journal(spec):
     made, _ = session(spec, {"A": Curve(), "B": Curve()}, pairs=3, **QUIET)
-    looks = iter([0.2] * 14 + [0.3] * 3 + [0.2] * 1000)
-    made.calibrate = lambda: next(looks)
+    speeds = iter([0.2] * 14 + [0.3] * 3 + [0.2] * 1000)
+    made.calibrate = lambda: next(speeds)
     said = []
     made.say = said.append
     made.run()
@@ -228,13 +231,13 @@ def test_rounds_in_which_the_machine_moved_are_repeated_and_stay_in_the_journal(
     assert found.thrown_out == 1
     assert said == ["round 2 is thrown out: the machine's speed changed by 50%"]
     assert len([trial for trial in found.trials if not trial.kept]) == 4
-    assert found.arms[1].saved["seconds"].n == 3
+    assert found.variants[1].saved["seconds"].n == 3
 
 
-def test_a_single_look_that_is_off_throws_no_round_out(spec):
+def test_a_single_calibration_that_is_off_throws_no_round_out(spec):
     made, _ = session(spec, {"A": Curve(), "B": Curve()}, pairs=3, **QUIET)
-    looks = iter(([0.2] * 5 + [0.3]) * 1000)
-    made.calibrate = lambda: next(looks)
+    speeds = iter(([0.2] * 5 + [0.3]) * 1000)
+    made.calibrate = lambda: next(speeds)
     made.run()
     assert thrown_out(made.journal.trials) == 0
     assert {speed for trial in made.journal.trials for speed in trial.speed} == {0.2}
@@ -242,8 +245,8 @@ def test_a_single_look_that_is_off_throws_no_round_out(spec):
 
 def test_a_machine_that_never_holds_still_ends_after_as_many_repeats_as_pairs(spec):
     made, _ = session(spec, {"A": Curve(), "B": Curve()}, pairs=3, **QUIET)
-    looks = iter(range(1, 1000))
-    made.calibrate = lambda: float(2 ** (next(looks) % 2))
+    speeds = iter(range(1, 1000))
+    made.calibrate = lambda: float(2 ** (next(speeds) % 2))
     with pytest.raises(UserError, match=r"no round counts; .* speed changed by 100%: .* --tolerance"):
         made.run()
     assert thrown_out(made.journal.trials) <= 2 * 3
@@ -251,19 +254,19 @@ def test_a_machine_that_never_holds_still_ends_after_as_many_repeats_as_pairs(sp
 
 def test_one_pair_gives_estimates_without_intervals(spec):
     found = compared(spec, {"A": Curve(), "B": Curve(quick=2.0)}, pairs=1, **QUIET)
-    saved = found.arms[1].saved["seconds"]
+    saved = found.variants[1].saved["seconds"]
     assert (saved.n, saved.low, saved.high) == (1, 0.0, math.inf)
     assert saved.estimate == pytest.approx(2.0, rel=0.01)
 
 
-def test_a_source_that_was_trained_anew_ends_a_comparison(spec):
-    made, machine = session(spec, {"A": Curve(), "B": Curve(source=9.0)}, **QUIET)
+def test_a_parent_that_was_trained_anew_ends_a_comparison(spec):
+    made, machine = session(spec, {"A": Curve(), "B": Curve(parents=9.0)}, **QUIET)
     train = machine.train
 
     def changing(spec, seed, steps):
-        machine.curves["B"].source += 1.0
+        machine.curves["B"].parents += 1.0
         return train(spec, seed, steps)
 
     made.train = changing
-    with pytest.raises(UserError, match=r"B: a run that it starts from .* has been trained anew"):
+    with pytest.raises(UserError, match="B: its parent run has been trained anew"):
         made.run()

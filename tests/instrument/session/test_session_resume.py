@@ -36,7 +36,9 @@ def test_an_interrupted_comparison_goes_on_as_if_it_had_not_been(spec, tmp_path,
         again, machine = session(spec, curves, goal, pairs=2, journal=Journal(folder), **QUIET)
         again.run()
         found = conclude(again.plan, again.journal, again.refused)
-        assert [attrs.astuple(arm) for arm in found.arms] == [attrs.astuple(arm) for arm in expected.arms]
+        assert [attrs.astuple(variant) for variant in found.variants] == [
+            attrs.astuple(variant) for variant in expected.variants
+        ]
         known = len([trial for trial in again.journal.trials if trial.kept])
         assert len(Journal(folder).trials) == len(again.journal.trials) >= before
         # nothing but a round that was under way is trained again
@@ -63,7 +65,7 @@ def test_fewer_pairs_leave_out_a_round_that_was_interrupted(spec, tmp_path):
     fewer, _ = session(spec, curves, pairs=2, journal=made.journal, **QUIET)
     fewer.run()
     found = conclude(fewer.plan, fewer.journal, fewer.refused)
-    assert (whole.arms[1].saved["flops"].n, found.arms[1].saved["flops"].n) == (3, 2)
+    assert (whole.variants[1].saved["flops"].n, found.variants[1].saved["flops"].n) == (3, 2)
     assert {trial.pair for trial in found.trials} == {-1, 0, 1}
 
 
@@ -73,5 +75,5 @@ def test_more_pairs_are_added_to_a_finished_comparison(spec, tmp_path):
     made.run()
     more, machine = session(spec, curves, pairs=4, journal=Journal(tmp_path), **QUIET)
     more.run()
-    assert len(machine.trained) == 2 + 2 * 4  # warm-up, and two rounds of two budgets and two arms
-    assert conclude(more.plan, more.journal, more.refused).arms[1].saved["flops"].n == 4
+    assert len(machine.trained) == 2 + 2 * 4  # warm-up, and two rounds of two budgets and two variants
+    assert conclude(more.plan, more.journal, more.refused).variants[1].saved["flops"].n == 4

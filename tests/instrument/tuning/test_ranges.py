@@ -9,7 +9,7 @@ import tiny
 
 from resnetbk.errors import UserError
 from resnetbk.registry.lookup import Registry
-from resnetbk_instrument.tuning.ranges import Choices, Span, arms
+from resnetbk_instrument.tuning.ranges import Choices, Span, search_spaces
 
 
 @pytest.fixture(scope="module")
@@ -46,8 +46,8 @@ def specs(tmp_path: Path) -> tuple[str, str]:
     ],
 )
 def test_a_range_is_typed_as_its_key_is(text, expected, specs, registry):
-    (arm,) = arms(specs[:1], [text], registry)
-    ((key, span),) = arm.ranges.items()
+    (space,) = search_spaces(specs[:1], [text], registry)
+    ((key, span),) = space.ranges.items()
     assert key == text.partition("=")[0].strip()
     assert span == (expected or Choices(('{ use = "muon", lr = 0.1 }', '"adamw"')))
     if isinstance(span, Span):
@@ -87,7 +87,7 @@ def test_a_range_is_typed_as_its_key_is(text, expected, specs, registry):
 )
 def test_a_mistake_in_a_range_is_placed(text, message, specs, registry):
     with pytest.raises(UserError) as caught:
-        arms(specs[:1], [text], registry)
+        search_spaces(specs[:1], [text], registry)
     (mistake,) = caught.value.mistakes
     assert mistake.place == f"--range {text}"
     assert message in mistake.message
@@ -95,18 +95,20 @@ def test_a_mistake_in_a_range_is_placed(text, message, specs, registry):
 
 def test_all_mistakes_are_said_at_once(specs, registry):
     with pytest.raises(UserError) as caught:
-        arms(specs, ["model.width=0:4", "model.depth=1:2", "model.depth=1:3", "nothing=1:2"], registry)
+        search_spaces(
+            specs, ["model.width=0:4", "model.depth=1:2", "model.depth=1:3", "nothing=1:2"], registry
+        )
     said = [str(mistake) for mistake in caught.value.mistakes]
     assert [line.partition(": ")[0] for line in said] == [
         "--range model.width=0:4", "--range model.depth=1:3", "--range nothing=1:2",
     ]  # fmt: skip
     assert "has a range already: model.depth=1:2" in said[1]
     with pytest.raises(UserError, match=r"--set model\.wid=3: model: unknown key"):
-        arms(specs, ["model.depth=1:2"], registry, ["model.wid=3"])
+        search_spaces(specs, ["model.depth=1:2"], registry, ["model.wid=3"])
 
 
-def test_ranges_go_to_the_arms_that_have_the_key(specs, registry):
-    first, second = arms(
+def test_ranges_go_to_the_specs_that_have_the_key(specs, registry):
+    first, second = search_spaces(
         specs,
         ["model.mixer.chains=4:8", "model.depth=1:2", f"{specs[1]}:model.depth=1:3", "tiny:seed=1,2",
          "model.mixer.heads=2,4"],
@@ -120,17 +122,17 @@ def test_ranges_go_to_the_arms_that_have_the_key(specs, registry):
     }  # fmt: skip
 
 
-def test_an_arm_without_a_range_and_two_of_one_name_are_refused(specs, registry):
+def test_a_spec_without_a_range_and_two_of_one_name_are_refused(specs, registry):
     with pytest.raises(UserError) as caught:
-        arms(specs, ["model.mixer.chains=4:8"], registry)
+        search_spaces(specs, ["model.mixer.chains=4:8"], registry)
     assert str(caught.value) == f"{specs[1]}: no --range is about it"
     with pytest.raises(UserError, match=r"has the name of .*tiny\.toml, 'tiny'; give it another"):
-        arms([specs[0], specs[0]], ["model.depth=1:2"], registry)
+        search_spaces([specs[0], specs[0]], ["model.depth=1:2"], registry)
 
 
 def test_own_values_are_those_within_the_range(specs, registry):
     texts = ["model.mixer.chains=4:8", "model.depth=3:4", "train.optimizer=adamw,muon", "train.seconds=1:2"]
-    (arm,) = arms(specs[:1], texts, registry)
-    assert arm.own() == {"model.mixer.chains": 8, "train.optimizer": '"muon"'}
-    spec = arm.at({"model.mixer.chains": 5, "train.optimizer": '"adamw"'}, registry)
+    (space,) = search_spaces(specs[:1], texts, registry)
+    assert space.own() == {"model.mixer.chains": 8, "train.optimizer": '"muon"'}
+    spec = space.at({"model.mixer.chains": 5, "train.optimizer": '"adamw"'}, registry)
     assert (spec.model.mixer.component.chains, spec.train.optimizer.name) == (5, "adamw")

@@ -1,4 +1,4 @@
-"""The search: equal trials for every arm, resumed and shared, and specs that say what it found."""
+"""The search: equal trials for every spec, resumed and shared, and specs that say what it found."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from resnetbk.registry.lookup import Registry
 from resnetbk.spec.read import read
 from resnetbk.training.experiment import Experiment
 from resnetbk.training.signals import Interrupted
-from resnetbk_instrument.tuning.ranges import arms
+from resnetbk_instrument.tuning.ranges import search_spaces
 
 optuna = pytest.importorskip("optuna", minversion="4")
 
 from resnetbk_instrument.tuning import studies  # noqa: E402
 from resnetbk_instrument.tuning.tune import Search, tune  # noqa: E402
-from resnetbk_instrument.tuning.tuned import Tuned  # noqa: E402
+from resnetbk_instrument.tuning.tuned import SearchResult  # noqa: E402
 
 RATE = "train.optimizer.lr=1e-3:1e-1:log"
 
@@ -44,20 +44,26 @@ def records(folder: Path) -> list[dict]:
     return [json.loads(line) for line in (folder / "trials.jsonl").read_text().splitlines()]
 
 
-def searched(specs: list[str], ranges: list[str], registry: Registry, out: Path, **search) -> list[Tuned]:
-    return tune(arms(specs, ranges, registry), Search(**search), registry, out)
+def searched(
+    specs: list[str], ranges: list[str], registry: Registry, out: Path, **search
+) -> list[SearchResult]:
+    return tune(search_spaces(specs, ranges, registry), Search(**search), registry, out)
 
 
-def test_every_arm_gets_the_same_trials_and_its_best_as_a_spec(specs, registry, tmp_path):
+def test_every_spec_gets_the_same_trials_and_its_best_as_a_spec(specs, registry, tmp_path):
     out, said = tmp_path / "out", []
-    found = arms(specs, [RATE, "model.mixer.chains=2:8", "model.norm=rms,layer"], registry, ["seed=3"])
+    found = search_spaces(
+        specs, [RATE, "model.mixer.chains=2:8", "model.norm=rms,layer"], registry, ["seed=3"]
+    )
     results = tune(found, Search(trials=3), registry, out, command="resnetbk tune x", say=said.append)
     trials = records(out)
     assert len(said) == 6
-    assert [arm for line in said for arm in [line.partition(":")[0]]] == ["tiny", "attn"] * 3  # in turns
-    assert [(t["arm"], t["trial"]) for t in trials] == [(a, n) for a in ("tiny", "attn") for n in (1, 2, 3)]
+    assert [space for line in said for space in [line.partition(":")[0]]] == ["tiny", "attn"] * 3  # in turns
+    assert [(t["variant"], t["trial"]) for t in trials] == [
+        (a, n) for a in ("tiny", "attn") for n in (1, 2, 3)
+    ]
     for result, spec in zip(results, specs, strict=True):
-        mine = [t for t in trials if t["arm"] == result.name]
+        mine = [t for t in trials if t["variant"] == result.name]
         best = min(mine, key=lambda t: t["loss"])
         assert (result.loss, result.values) == (best["loss"], best["values"])
         assert (result.trials, result.failed, result.elsewhere) == (3, 0, 0)
@@ -77,7 +83,7 @@ def test_every_arm_gets_the_same_trials_and_its_best_as_a_spec(specs, registry, 
         assert tuned.train.optimizer.component.lr == result.values["train.optimizer.lr"]
         assert tuned.train.observe == own.train.observe
         text = result.tuned.read_text()
-        assert f"# held-out loss {result.loss:.4f} nats a token, the best of 3 trials (0 failed)" in text
+        assert f"# held-out loss {result.loss:.4f} nats/token, the best of 3 trials (0 failed)" in text
         assert "# resnetbk tune x\n" in text
     # what was tuned trains to the loss that was said
     run = Experiment(read(results[1].tuned, registry), registry).train(tmp_path / "run")
@@ -159,7 +165,7 @@ def test_what_diverges_or_cannot_be_counts_and_does_not_stop_the_search(specs, r
     path.write_text(text.replace("steps = 2", "steps = 6"))
     ranges = ["model.mixer.heads=2,3,16", "model.width=16,24", "train.optimizer.lr=0.02,1e38"]
     with pytest.raises(UserError, match="heads"):  # 3 heads never go into the width of the spec
-        arms(specs[1:], ranges, registry)
+        search_spaces(specs[1:], ranges, registry)
     ranges[0] = "model.mixer.heads=2,16"
     (result,) = searched(specs[1:], ranges, registry, tmp_path / "out", trials=10)
     trials = records(tmp_path / "out")
@@ -191,7 +197,7 @@ def test_an_interrupted_trial_is_done_again_and_the_others_are_kept(specs, regis
     ) as caught:
         searched(specs, [RATE], registry, out, trials=2)
     assert caught.value.exit_code == 143
-    assert [(t["arm"], t["trial"]) for t in records(out)] == [("tiny", 1), ("attn", 1)]
+    assert [(t["variant"], t["trial"]) for t in records(out)] == [("tiny", 1), ("attn", 1)]
     results = searched(specs, [RATE], registry, out, trials=2)
     assert calls == ["tiny", "attn", "tiny", "tiny", "attn"]
     assert [result.trials for result in results] == [2, 2]
@@ -230,9 +236,11 @@ def test_processes_share_a_search(specs, tmp_path):
     said = [process.communicate() for process in both]
     assert [process.returncode for process in both] == [0, 0], said
     trials = records(out)
-    assert [(t["arm"], t["trial"]) for t in trials] == [(a, n) for a in ("tiny", "attn") for n in (1, 2, 3)]
+    assert [(t["variant"], t["trial"]) for t in trials] == [
+        (a, n) for a in ("tiny", "attn") for n in (1, 2, 3)
+    ]
     assert sum(err.count(": trial ") for _, err in said) == 6
-    assert len({t["values"]["train.optimizer.lr"] for t in trials if t["arm"] == "tiny"}) == 3
+    assert len({t["values"]["train.optimizer.lr"] for t in trials if t["variant"] == "tiny"}) == 3
 
 
 def test_a_trial_may_be_several_seeds(specs, registry, tmp_path):
@@ -251,7 +259,7 @@ def test_a_folder_of_something_else_and_a_bad_database_are_refused(specs, regist
         searched(specs[:1], [RATE], registry, tmp_path, trials=1)
     with pytest.raises(UserError, match="is, or lies under, a file"):
         searched(specs[:1], [RATE], registry, Path(specs[0]), trials=1)
-    found = arms(specs[:1], [RATE], registry)
+    found = search_spaces(specs[:1], [RATE], registry)
     for url in ("no-url", "nosuch://x/y"):
         with pytest.raises(UserError, match="--storage: ") as caught:
             tune(found, Search(trials=1), registry, tmp_path / "out", storage=url)
@@ -262,7 +270,7 @@ def test_a_folder_of_something_else_and_a_bad_database_are_refused(specs, regist
 
 
 def test_a_database_may_be_elsewhere(specs, registry, tmp_path):
-    found, url = arms(specs[:1], [RATE], registry), f"sqlite:///{tmp_path}/shared.db"
+    found, url = search_spaces(specs[:1], [RATE], registry), f"sqlite:///{tmp_path}/shared.db"
     for number, out in enumerate(("one", "two"), 1):
         tune(found, Search(trials=number), registry, tmp_path / out, storage=url)
         assert len(records(tmp_path / out)) == number
@@ -272,8 +280,8 @@ def test_a_database_may_be_elsewhere(specs, registry, tmp_path):
 def test_where_the_best_lies_is_said(registry, specs):
     from resnetbk_instrument.tuning.tuned import _at_edge, _quarter
 
-    (arm,) = arms(specs[:1], [RATE, "model.depth=1:9", "model.norm=rms,layer"], registry)
-    rate, depth, norm = arm.ranges.values()
+    (space,) = search_spaces(specs[:1], [RATE, "model.depth=1:9", "model.norm=rms,layer"], registry)
+    rate, depth, norm = space.ranges.values()
     assert [_at_edge(rate, x) for x in (0.001, 0.0012, 0.01, 0.095)] == [True, False, False, True]
     assert [_at_edge(depth, x) for x in (1, 2, 9)] == [True, False, True]
     assert not _at_edge(norm, "rms")
@@ -281,7 +289,7 @@ def test_where_the_best_lies_is_said(registry, specs):
         {"values": {"train.optimizer.lr": lr, "model.depth": 2, "model.norm": norm}}
         for lr, norm in [(0.03, "rms"), (0.01, "layer"), (0.02, "rms"), (0.5, "rms"), (0.6, "rms")] * 2
     ]
-    assert _quarter(arm, good) == {
+    assert _quarter(space, good) == {
         "train.optimizer.lr": (0.01, 0.03), "model.depth": (2,), "model.norm": ("rms", "layer"),
     }  # fmt: skip
-    assert _quarter(arm, []) == {}
+    assert _quarter(space, []) == {}
