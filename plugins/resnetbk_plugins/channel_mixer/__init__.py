@@ -1,1 +1,1 @@
-"""What happens within a row: one file a component, its torch module beside it."""
+"""Channel mixers: the half of a layer that works on each row alone."""

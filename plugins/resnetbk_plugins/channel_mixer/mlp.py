@@ -25,7 +25,7 @@ def known_activation(component: object, attribute: attrs.Attribute[str], value: 
 class MLP:
     """width -> expansion * width -> width.
 
-    expansion   hidden units for each unit of width
+    expansion   hidden units, as a multiple of the width
     activation  `relu2` is max(x, 0)^2 (So et al., 2021, Primer), `gelu`, or `silu`
     bias        add a bias to both projections
     """

@@ -15,16 +15,16 @@ if TYPE_CHECKING:
 
 @attrs.frozen(kw_only=True)
 class MoE:
-    """A router sends each row to its `top_k` most probable experts; only those compute, on that row alone.
+    """A router sends each row to its `top_k` most probable experts; the others do not compute it.
 
-    No capacity limit: no row is dropped, and none depends on where the others went, but for rounding: how
-    many rows share an expert can change the last bits of a matrix product.
+    There is no capacity limit: no row is dropped, and no row depends on where others are routed, except for
+    rounding (the number of rows at an expert can change the last bits of a matrix product).
 
-    experts     how many MLPs there are
-    top_k       how many of them each row visits
-    expansion   hidden units of one expert for each unit of width
+    experts     number of experts, each an MLP
+    top_k       experts per row
+    expansion   hidden units of an expert, as a multiple of the width
     activation  `relu2`, `gelu` or `silu`
-    balance     weight of the penalty that keeps the experts evenly used
+    balance     weight of the load-balancing penalty
     """
 
     experts: int = attrs.field(default=4, validator=ge(1))
@@ -34,7 +34,7 @@ class MoE:
     balance: float = attrs.field(default=0.01, validator=ge(0.0))
 
     @top_k.validator
-    def _chosen(self, attribute: attrs.Attribute[int], value: int) -> None:
+    def _at_most_experts(self, attribute: attrs.Attribute[int], value: int) -> None:
         if value > self.experts:
             raise ValueError(f"top_k must be at most experts = {self.experts}, not {value}")
 
