@@ -1,8 +1,8 @@
 """A data set read by Hugging Face `datasets` (extra `hf`): from files of your own, or from the hub.
 
-Its rows' text is written once into the cache and learned from there, so that later runs need neither the
-network nor the library. The copy is found again by the keys and, for local files, by their sizes and times
-of change; `revision` and `sha256` pin what may change elsewhere.
+The text of its rows is written into the cache once and read from there, so that later runs need neither the
+network nor the library. The cached copy is identified by the keys and, for local files, by their sizes and
+modification times; `revision` and `sha256` pin what may change elsewhere.
 """
 
 from __future__ import annotations
@@ -35,16 +35,16 @@ def _check_files(_owner: Any, _attribute: Any, value: Any) -> None:
 
 @attrs.frozen(kw_only=True)
 class HuggingFace:
-    """The text of a data set's rows, each with a separator after it, as one; its end is held out.
+    """The text of a data set's rows, joined, with a separator after each; the end is held out.
 
     path       a data set on the hub, a local folder of one, or csv, json, parquet or text
     files      what to read, where `path` is such a format: a file or pattern, or a list of them
     config     which of a data set's configurations, where it has several
     split      a data set's split, such as `train`, also a part of it (`train[:10%]`) when not streaming
     field      the column that holds the text; rows where it is null are left out
-    separator  comes after each row's text
-    streaming  read row by row, as far as `limit`; else the library first gets and prepares all of it
-    limit      bytes of text to take, 0 for all; the last row may be cut
+    separator  added after the text of each row
+    streaming  read row by row, up to `limit`; otherwise the library first downloads and prepares all of it
+    limit      bytes of text to read, 0 for all; the last row may be cut
     revision   of a data set on the hub: a commit, tag or branch
     held_out   the share of bytes held out
     sha256     of the whole text; if given, any other text is refused
@@ -69,7 +69,7 @@ class HuggingFace:
             )
 
     def build(self) -> Text:
-        """Raises UserError for data sets and columns that are not there, and without the extra where it is
+        """Raises UserError for data sets and columns that do not exist, and without the extra where it is
         needed; StorageError when something cannot be read or written."""
         keys = {k: v for k, v in attrs.asdict(self).items() if k not in ("held_out", "sha256")}
         depends = [keys, [_state(file) for file in self._local()]]
@@ -77,11 +77,11 @@ class HuggingFace:
         return split("hf", [kept(f"texts/hf-{key}", self._write)], self.held_out, self.sha256)
 
     def _local(self) -> list[str]:
-        """The local files that the text comes from, as far as they show in the keys."""
-        place = os.path.expanduser(self.path)
-        under = [f"{glob.escape(place)}/**"] if os.path.isdir(place) else []
-        found = {f for name in [*self._files(), *under] for f in (name, *glob.glob(name, recursive=True))}
-        return sorted(filter(os.path.isfile, found))
+        """The local files that the text is read from, as far as the keys name them."""
+        folder = os.path.expanduser(self.path)
+        below = [f"{glob.escape(folder)}/**"] if os.path.isdir(folder) else []
+        paths = {f for name in [*self._files(), *below] for f in (name, *glob.glob(name, recursive=True))}
+        return sorted(filter(os.path.isfile, paths))
 
     def _files(self) -> list[str]:
         names = [self.files] if isinstance(self.files, str) else self.files
@@ -121,7 +121,7 @@ class HuggingFace:
                     raise UserError(f"hf: column {self.field!r} of {self.path!r} holds {kind}, not text")
         except UserError:
             raise
-        except Exception as error:  # what the library and its formats raise has no common base
+        except Exception as error:  # the library and its formats raise errors without a common base
             cause = one_line(error)
             missing = isinstance(error, FileNotFoundError) or not isinstance(error, OSError)
             refused = UserError if missing else StorageError
@@ -129,6 +129,6 @@ class HuggingFace:
 
 
 def _state(file: str) -> list[str | int]:
-    """What tells whether a file was changed."""
+    """Path, size and modification time: whether a file was changed."""
     status = Path(file).stat()
     return [os.path.abspath(file), status.st_size, status.st_mtime_ns]

