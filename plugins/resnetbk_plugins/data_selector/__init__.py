@@ -1,1 +1,1 @@
-"""Data selectors: which windows come next."""
+"""Data selectors: which windows the next step trains on."""

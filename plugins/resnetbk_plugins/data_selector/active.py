@@ -1,4 +1,4 @@
-"""Data selector `active`: the windows that the model is least sure of (uncertainty sampling)."""
+"""Data selector `active`: the windows that the model is least certain of (uncertainty sampling)."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from attrs.validators import and_, ge, in_, le, lt
 
 from resnetbk.kinds import SelectionContext, Windows
 from resnetbk_plugins.data_selector.layout import APART, generator
-from resnetbk_plugins.data_selector.mixing import uniform_windows
 from resnetbk_plugins.data_selector.shuffle import Shuffle, ShuffleSelector
+from resnetbk_plugins.data_selector.uniform import uniform_windows
 
 if TYPE_CHECKING:
     from resnetbk.kinds import Array
@@ -22,21 +22,21 @@ MEASURES = ("loss", "entropy", "margin")
 
 @attrs.frozen(kw_only=True)
 class Active:
-    """Every few steps the model scores candidates, and is trained next on those it is least sure of (Settles,
-    "Active learning literature survey", 2009; in batches: Kirsch et al. 2019, arXiv:1906.08158), mixed with
-    windows that are not chosen.
+    """Every few steps the model scores candidates; the next steps train on those it is least certain of
+    (Settles, "Active learning literature survey", 2009; in batches: Kirsch et al. 2019, arXiv:1906.08158),
+    mixed with uniformly drawn windows.
 
     Every score costs a forward pass over its window, about a third of training on it: a step costs
-    (1 - uniform) pool / 3 more. Text that cannot be learned stays uncertain for good, above all by its loss:
-    where there is much of it, this trains on noise, and `excess-loss` does not.
+    (1 - uniform) pool / 3 more. Text that cannot be learned stays uncertain, above all by its loss: where
+    there is much of it, this selector trains on noise; `excess-loss` does not.
 
-    measure  of uncertainty, a mean over the window: "loss", "entropy" of the predictions, or "margin", how
-             little the likeliest token is ahead of the next one
-    pool     candidates for every window that is chosen; in exact epochs
-    refresh  steps for which one scoring chooses
-    uniform  share of each batch that is not chosen, but goes on with the warm-up's epochs: rounded to
-             windows, and at least one, so that all windows get seen
-    warmup   share of the run that is as `shuffle` has it, while scores mean nothing
+    measure  of uncertainty, a mean over the window: "loss", "entropy" of the predictions, or "margin", the
+             difference between the probabilities of the two most probable tokens (small is uncertain)
+    pool     candidates per selected window; drawn in exact epochs
+    refresh  steps for which one scoring selects windows
+    uniform  share of each batch that is drawn uniformly, continuing the epochs of the warmup: rounded to
+             windows, and at least one, so that all windows are seen
+    warmup   share of the run in which all windows are as in `shuffle`, before scores mean anything
     """
 
     measure: str = attrs.field(default="entropy", validator=in_(MEASURES))
@@ -65,11 +65,11 @@ class Active:
 class ActiveSelector:
     """The uniform windows of a batch come first.
 
-    uniform  how many they are
+    uniform  number of uniform windows in a batch
     queue    (chosen,) int64 starts for `refresh` steps, or (0,) before the first scoring
-    place    the step within the queue that comes next
+    place    the next step within the queue
     scoring  the number of scorings so far
-    taken    windows that were not chosen, so far: all of the warm-up, then the uniform ones
+    taken    the number of windows drawn uniformly so far: all of the warmup, then the uniform ones
     """
 
     def __init__(
@@ -92,22 +92,22 @@ class ActiveSelector:
     def select(self, context: SelectionContext) -> Windows:
         """starts (batch,) int64."""
         if context.progress < self.keys.warmup or not self.chosen:
-            return Windows(starts=self._unchosen(self.shuffle.batch), length=self.shuffle.window)
+            return Windows(starts=self._draw_uniform(self.shuffle.batch), length=self.shuffle.window)
         if self.place == 0:
             self.queue = self._choose(context)
-        each = self.chosen // self.keys.refresh
-        chosen = self.queue[self.place * each : (self.place + 1) * each]
+        per_step = self.chosen // self.keys.refresh
+        chosen = self.queue[self.place * per_step : (self.place + 1) * per_step]
         self.place = (self.place + 1) % self.keys.refresh
-        starts = np.concatenate([self._unchosen(self.uniform), chosen])
+        starts = np.concatenate([self._draw_uniform(self.uniform), chosen])
         return Windows(starts=starts, length=self.shuffle.window)
 
-    def _unchosen(self, count: int) -> Array:
-        """(count,) starts, in exact epochs of all that is taken so."""
+    def _draw_uniform(self, count: int) -> Array:
+        """(count,) starts, in exact epochs over all calls."""
         self.taken += count
         return self.shuffle.starts(self.taken - count, count)
 
     def _choose(self, context: SelectionContext) -> Array:
-        """(chosen,) starts of the candidates that the model is least sure of, in random order."""
+        """(chosen,) starts of the candidates that the model is least certain of, in random order."""
         candidates = self.candidates.select(attrs.evolve(context, step=self.scoring)).starts
         self.scoring += 1
         scores = np.concatenate(
@@ -123,7 +123,7 @@ class ActiveSelector:
         return draw.permutation(candidates[ranks[: self.chosen]])
 
     def observe(self, context: SelectionContext, windows: Windows, losses: Array) -> None:
-        """Losses of training change nothing here: they are of what has been trained on already."""
+        """Training losses change nothing here: they are of windows already trained on."""
 
     def state(self) -> dict[str, Array]:
         return {"queue": self.queue.copy(), "counts": np.array([self.place, self.scoring, self.taken])}

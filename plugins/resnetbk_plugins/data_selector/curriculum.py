@@ -19,31 +19,31 @@ if TYPE_CHECKING:
     from resnetbk.kinds import Array, ParentCosts
 
 STALLED = 0.01
-"""An improvement of the probe's loss by a smaller part of it is none."""
+"""The probe's loss has stalled when it improved by less than this share of itself."""
 
 JUMP = 0.1
-"""The part of the way, from `start` to all windows, that a stall skips."""
+"""How far a stall advances the pacing, as a share of the way from `start` to all windows."""
 
 PROBE_SHARE = 0.1
-"""Of all windows, what the probe is at most."""
+"""The largest share of all windows that the probe may be."""
 
 
 @attrs.frozen(kw_only=True)
 class Curriculum:
-    """The easiest windows first, more of them as the run goes on, then all of them as `shuffle` has them.
+    """The easiest windows first, more of them as the run proceeds, then all of them as in `shuffle`.
 
-    measure    of difficulty, taken once before training: "ngram", nats a token under n-grams that left the
-               token out; "rarity", the same of its frequency alone; "compressibility", bytes a token after
-               zlib; "loss", under the run in the folder `reference`
+    measure    of difficulty, computed once before training: "ngram", leave-one-out nats/token under n-grams;
+               "rarity", the same under unigrams; "compressibility", bytes per token after zlib; "loss", under
+               the run in the folder `reference`
     pacing     how the share of windows in use grows: "linear", "root" or "step" (see `pacing.share`)
     start      that share at the beginning
     until      the share of the run at which all windows are in use
-    probe      windows, a tenth of all at most, that are kept out as long as not all are in use: their loss is
-               looked at every `every` steps, and where it has improved by less than 1 % between two looks,
-               the pacing jumps ahead by a tenth of the whole way. 0 leaves pacing to progress alone
-    every      steps between two looks
-    reference  the folder of a run that was trained on the same corpus and tokenizer. What it cost stands
-               beside this run's own cost, and a comparison charges it
+    probe      number of windows, at most a tenth of all, that are not trained on until all others are in use:
+               they are evaluated every `every` steps, and when their loss improved by less than 1 % since the
+               last evaluation, the pacing advances by a tenth of the whole way. 0 paces by progress alone
+    every      steps between two evaluations of the probe
+    reference  the folder of a run that was trained on the same corpus and tokenizer, a parent run: its cost
+               is recorded beside this run's own, and a comparison charges it
     """
 
     measure: str = attrs.field(default="ngram", validator=in_(MEASURES))
@@ -57,7 +57,7 @@ class Curriculum:
     @reference.validator
     def _is_for_losses(self, field: attrs.Attribute[Any], value: str) -> None:
         if (self.measure == "loss") != bool(value):
-            wrong = "is read with measure = 'loss' alone" if value else "must name a run for measure = 'loss'"
+            wrong = "is used with measure = 'loss' only" if value else "must name a run for measure = 'loss'"
             raise ValueError(wrong)
 
     def build(self, *, tokens: Array, window: int, batch: int, seed: int) -> PacedSelector:
@@ -67,16 +67,16 @@ class Curriculum:
 
 
 class PacedSelector:
-    """Batches from the first windows of an order; how many they are is a matter of pacing.
+    """Batches from the first windows of an order; the pacing decides how many windows are in use.
 
-    A pass is over when every window in use has been chosen once; none is chosen again before. Windows that
-    come into use belong to the pass under way. When all are in use, batches are those that `shuffle` would
-    give at the same steps, and the windows move with every epoch, as they do there.
+    A pass ends when every window in use has been chosen once; none is chosen twice in a pass. Windows that
+    come into use join the current pass. When all are in use, batches are those that `shuffle` would give at
+    the same steps, and windows start at other offsets in every epoch, as there.
 
-    order   (P,) numbers of the windows without the probe's
-    used    (P,) bool: what has been chosen in this pass
-    lead    what stalls have added to the way
-    sources what the reference cost to train, by its folder, where there is one
+    order    (P,) numbers of the windows without the probe's
+    used     (P,) bool: the windows chosen in this pass
+    lead     what stalls have added to the pacing
+    parents  what the reference run cost to train, by its folder, if there is one
     """
 
     def __init__(
@@ -85,13 +85,13 @@ class PacedSelector:
         shuffle: ShuffleSelector,
         layout: Layout,
         ranked: Array,
-        sources: ParentCosts,
+        parents: ParentCosts,
     ) -> None:
-        self.parents = sources
+        self.parents = parents
         self.keys = keys
         self.shuffle = shuffle
         self.layout = layout
-        # the probe has every difficulty: the middle of each of as many equal parts of the ranks
+        # the probe has all difficulties: the ranks are cut into `size` equal parts, of each the middle
         size = min(keys.probe, int(PROBE_SHARE * layout.count))
         middles = ((np.arange(size) + 0.5) * layout.count / max(size, 1)).astype(np.int64)
         self.probe = layout.windows(ranked[middles])
@@ -107,14 +107,14 @@ class PacedSelector:
         """In the order of `keys.measure`, rising unless `descending`."""
         shuffle = Shuffle().build(tokens=tokens, window=window, batch=batch, seed=seed)
         layout = Layout.like(shuffle)
-        hard, sources = difficulty(tokens, layout, keys.measure, keys.reference)
+        hard, parents = difficulty(tokens, layout, keys.measure, keys.reference)
         ranked = np.argsort(-hard if descending else hard, kind="stable")
-        return cls(keys, shuffle, layout, ranked.astype(np.min_scalar_type(layout.count)), sources)
+        return cls(keys, shuffle, layout, ranked.astype(np.min_scalar_type(layout.count)), parents)
 
     def select(self, context: SelectionContext) -> Windows:
         """starts (batch,) int64."""
         if self._share(context) < 1.0:
-            self._look(context)
+            self._evaluate_probe(context)
         now = self._share(context)
         if now >= 1.0:
             return self.shuffle.select(context)
@@ -123,8 +123,8 @@ class PacedSelector:
     def _share(self, context: SelectionContext) -> float:
         return share(self.keys.pacing, self.keys.start, context.progress / self.keys.until + self.lead)
 
-    def _look(self, context: SelectionContext) -> None:
-        """Scores the probe when it is time, and jumps when that is no better than last time."""
+    def _evaluate_probe(self, context: SelectionContext) -> None:
+        """Every `every` steps: scores the probe, and advances the pacing if its loss has stalled."""
         if context.step == 0 or context.step % self.keys.every or not len(self.probe.starts):
             return
         loss = float(context.score(self.probe).mean(dtype=np.float64))
@@ -133,7 +133,7 @@ class PacedSelector:
         self.last = loss
 
     def _draw(self, step: int, pool: int) -> Array:
-        """(batch,) ranks below `pool`. Fewer windows than a batch take several passes."""
+        """(batch,) ranks below `pool`. A batch larger than `pool` takes several passes."""
         draw, drawn = generator(self.shuffle.seed, 1 + step), []
         missing = self.shuffle.batch
         while missing:
@@ -147,10 +147,10 @@ class PacedSelector:
         return np.concatenate(drawn)
 
     def observe(self, context: SelectionContext, windows: Windows, losses: Array) -> None:
-        """Losses of training change nothing here."""
+        """Training losses change nothing here."""
 
     def state(self) -> dict[str, Array]:
-        """The order too: a reference may have changed by the time that a run goes on."""
+        """The order too: a reference run may have changed by the time a run is resumed."""
         return {
             "order": self.order.copy(),
             "probe": self.probe.starts.copy(),

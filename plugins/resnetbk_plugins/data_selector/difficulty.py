@@ -1,4 +1,4 @@
-"""How hard windows are, by a named measure. All of it is work of the set-up, done once."""
+"""How hard windows are, by a named measure, computed once before training."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ MEASURES = ("ngram", "rarity", "compressibility", "loss")
 
 ORDER = 5
 """Of the n-grams of "ngram" and of the irreducible part of a loss. On tiny Shakespeare's bytes orders 3 to 7
-give 1.92, 1.57, 1.44, 1.43 and 1.45 nats a token; the counting floor is 1.52, on text held out."""
+give 1.92, 1.57, 1.44, 1.43 and 1.45 nats/token; the n-gram baseline on held-out text is 1.52."""
 
 
 def difficulty(tokens: Array, layout: Layout, measure: str, reference: str) -> tuple[Array, ParentCosts]:
-    """(count,) float32 for each window of the layout, larger when harder; see `Curriculum` for the measures.
-    And what the reference cost to train, by its folder, where there is one.
+    """(count,) float32 for each window of the layout, larger when harder (see `Curriculum` for the measures),
+    and what the reference run cost to train, by its folder, if there is one.
 
     Raises what `reference_losses` does.
     """
@@ -38,7 +38,7 @@ def difficulty(tokens: Array, layout: Layout, measure: str, reference: str) -> t
 
 
 def window_nats(tokens: Array, layout: Layout, order: int = ORDER) -> Array:
-    """(count,) float32: what n-grams make of each window; see `ngram_nats`."""
+    """(count,) float32: the n-gram loss of each window; see `ngram_nats`."""
     return ngram_nats(tokens, offset=layout.offset, window=layout.window, count=layout.count, order=order)
 
 

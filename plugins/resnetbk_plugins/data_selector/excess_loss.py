@@ -1,4 +1,4 @@
-"""Data selector `excess-loss`: the windows whose loss has most left to lose."""
+"""Data selector `excess-loss`: the windows with the largest reducible loss."""
 
 from __future__ import annotations
 
@@ -12,32 +12,31 @@ from attrs.validators import and_, ge, gt, le
 from resnetbk.kinds import SelectionContext, Windows
 from resnetbk_plugins.data_selector.difficulty import window_nats
 from resnetbk_plugins.data_selector.layout import APART, Layout
-from resnetbk_plugins.data_selector.mixing import uniform_windows
 from resnetbk_plugins.data_selector.shuffle import Shuffle, ShuffleSelector
+from resnetbk_plugins.data_selector.uniform import uniform_windows
 
 if TYPE_CHECKING:
     from resnetbk.kinds import Array
 
-KEPT = 0.8
-"""Of what earlier steps say of excess losses today, with each step."""
+MEMORY = 0.8
+"""Weight, at each step, of all earlier steps' sums against the new batch's."""
 
 
 @attrs.frozen(kw_only=True)
 class ExcessLoss:
     """Of random candidates, those with the largest reducible loss (RHO-LOSS: Mindermann et al. 2022,
-    arXiv:2206.07137): the model's loss less what cannot be learned, for which stands the loss of n-grams that
-    left each token out. Noise is as hard for those; it is passed over.
+    arXiv:2206.07137): the model's loss minus the irreducible loss, estimated by n-grams that leave each token
+    out of their counts. Noise is hard for n-grams too, so it is not selected.
 
-    No window is ever scored: losses are those met in training, and n-grams are counted once before it. As all
-    losses fall with time, what is kept of a window is by how much its excess was above the mean excess of
-    its day. A window that has not been met yet, as most in the first epoch, is taken for what windows that
-    are as hard for n-grams turned out to be: a line through the excess losses of late. Windows keep their
-    place for the whole run.
+    There are no extra forward passes: losses are those of training, and n-grams are counted once before it.
+    As all losses fall with time, a window's excess is stored relative to the mean excess of its batch. A
+    window not trained on yet, as most in the first epoch, is predicted from its n-gram loss, by a regression
+    line through recent excess losses. Windows stay at the same place in the text for the whole run.
 
-    pool     candidates for every window that is chosen; in exact epochs
-    uniform  share of each batch that is not chosen: rounded to windows, and at least one, in exact epochs, so
-             that all windows get seen. The mean and the line are theirs
-    rate     the weight of the latest loss in a window's exponential average, which begins on the line
+    pool     candidates per selected window; drawn in exact epochs
+    uniform  share of each batch that is drawn uniformly: rounded to windows, and at least one, in exact
+             epochs, so that all windows are seen. The mean and the line are computed over these
+    rate     weight of the latest loss in a window's exponential moving average, which starts on the line
     """
 
     pool: float = attrs.field(default=4.0, validator=ge(1.0))
@@ -51,7 +50,7 @@ class ExcessLoss:
         chosen = batch - uniform
 
         def numbers(size: int, seed: int) -> ShuffleSelector:
-            # windows of one token in as many tokens as there are windows, and one to predict: their numbers
+            # draws window numbers: windows of one token in a text of as many tokens as there are windows
             return ShuffleSelector(total=layout.count + 1, window=1, batch=size, seed=seed)
 
         return ExcessLossSelector(
@@ -67,10 +66,10 @@ class ExcessLoss:
 class ExcessLossSelector:
     """The uniform windows of a batch come first.
 
-    excess  (count,) float32: of each window, how much more of it is left to learn than of the mean; not a
-            number before it was met
-    sums    (5,) float64, over the windows of late: of 1, x, y, xx and xy, where n-grams lose x nats a token,
-            and the model y more
+    excess  (count,) float32: the excess loss of each window relative to the mean; NaN before the window was
+            trained on
+    sums    (5,) float64, decaying sums over windows of 1, x, y, xx and xy, where x is the n-gram loss in
+            nats/token and y the model's excess over it
     """
 
     def __init__(
@@ -93,28 +92,28 @@ class ExcessLossSelector:
         self.sums = np.zeros(5)
 
     def select(self, context: SelectionContext) -> Windows:
-        """starts (batch,) int64. Among equals, as all are before the first losses, candidates come in their
-        random order."""
+        """starts (batch,) int64. Ties, as of all windows before the first losses, keep the candidates' random
+        order."""
         candidates = self.candidates.select(context).starts
-        ranks = np.argsort(-self._known(candidates), kind="stable")[: self.chosen]
+        ranks = np.argsort(-self._relative_excess(candidates), kind="stable")[: self.chosen]
         return self.layout.windows(np.concatenate([self.uniform.select(context).starts, candidates[ranks]]))
 
     def observe(self, context: SelectionContext, windows: Windows, losses: Array) -> None:
         numbers = self.layout.numbers(windows)
         x = self.irreducible[numbers].astype(np.float64)
         y = losses - x
-        fair = np.s_[: self.uniform.batch or None]
-        today = np.stack([np.ones_like(x), x, y, x * x, x * y])[:, fair].sum(1)
-        self.sums = KEPT * self.sums + today
-        # a window that is twice in the batch learns from its last loss
-        known = self._known(numbers)
-        self.excess[numbers] = known + self.rate * (y - self.sums[2] / self.sums[0] - known)
+        uniform = np.s_[: self.uniform.batch or None]
+        batch = np.stack([np.ones_like(x), x, y, x * x, x * y])[:, uniform].sum(1)
+        self.sums = MEMORY * self.sums + batch
+        # of a window that is twice in the batch, the last loss counts
+        before = self._relative_excess(numbers)
+        self.excess[numbers] = before + self.rate * (y - self.sums[2] / self.sums[0] - before)
 
-    def _known(self, numbers: Array) -> Array:
-        """How far the excess of some windows lies above the mean: as met, or else as on the line."""
+    def _relative_excess(self, numbers: Array) -> Array:
+        """The excess of some windows relative to the mean: stored, or predicted by the line."""
         n, x, y, xx, xy = self.sums
         spread = n * xx - x * x
-        # windows that n-grams find all alike tell of no slope
+        # windows of equal n-gram loss give no slope
         slope = (n * xy - x * y) / spread if spread > 1e-6 * n * xx else 0.0
         line = slope * (self.irreducible[numbers] - (x / n if n else 0.0))
         return np.where(np.isnan(self.excess[numbers]), line, self.excess[numbers])

@@ -19,10 +19,10 @@ if TYPE_CHECKING:
 @attrs.frozen(kw_only=True)
 class Grow:
     """Windows that double in length until they are data.window (sequence length warmup: Li et al. 2021,
-    arXiv:2108.06084; in two stages: Press et al. 2020, arXiv:2012.15832). Early on, what can be learned
-    lies within a few tokens, which short windows teach at less cost wherever cost rises with length.
+    arXiv:2108.06084; in two stages: Press et al. 2020, arXiv:2012.15832). Early in training a model learns
+    from the last few tokens, for which short windows suffice; they cost less where cost grows with length.
 
-    start  tokens in the first windows, at least: data.window halved as often as that leaves so many
+    start  least number of tokens in the first windows: data.window is halved as often as that allows
     until  share of the run after which windows are whole; each shorter length takes an equal part of it
     """
 
@@ -40,9 +40,9 @@ class Grow:
 
 
 class GrowSelector:
-    """Cuts the whole windows that `shuffle` would choose into 2^n equal pieces, so that every step learns
-    from the same tokens as it would there: all but up to 2^n - 1 at the end of each whole window, where 2^n
-    does not divide it. A pure function of seed, step and progress."""
+    """Cuts the whole windows that `shuffle` would choose into 2^n equal pieces, so that every step trains on
+    the same tokens as there, except up to 2^n - 1 at the end of each whole window that 2^n does not divide.
+    A pure function of seed, step and progress."""
 
     def __init__(self, whole: ShuffleSelector, *, start: int, until: float) -> None:
         self.whole = whole

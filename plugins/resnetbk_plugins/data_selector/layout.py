@@ -1,4 +1,4 @@
-"""Windows that keep their place for a whole run, so that something can be known of each of them."""
+"""Windows at fixed places for a whole run, so that something can be stored about each of them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from resnetbk.kinds import Array
 
 APART = 2**63
-"""Added to a seed gives one that no spec has, for draws beside those of `shuffle`."""
+"""Added to a seed it gives one that no spec has, for draws independent of those of `shuffle`."""
 
 
 @attrs.frozen
@@ -27,16 +27,16 @@ class Layout:
 
     @classmethod
     def like(cls, shuffle: ShuffleSelector) -> Layout:
-        """As many windows as an epoch of `shuffle` has, begun at an offset that its seed decides."""
+        """As many windows as an epoch of `shuffle` has, from an offset that its seed decides."""
         offset = generator(shuffle.seed, 0).integers(shuffle.slack + 1)
         return cls(offset=int(offset), window=shuffle.window, count=shuffle.count)
 
     def windows(self, numbers: Array) -> Windows:
-        """Those of some numbers, (batch,) of any integer type below `count`."""
+        """numbers (batch,), of any integer type, below `count`."""
         return Windows(starts=self.offset + self.window * numbers.astype(np.int64), length=self.window)
 
     def numbers(self, windows: Windows) -> Array:
-        """(batch,) int64 of windows that `windows` gave."""
+        """(batch,) int64: the inverse of `windows`."""
         numbers: Array = (windows.starts - self.offset) // self.window
         return numbers
 

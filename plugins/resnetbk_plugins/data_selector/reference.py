@@ -1,4 +1,4 @@
-"""The losses of windows under a model that was trained before."""
+"""The losses of windows under a trained run."""
 
 from __future__ import annotations
 
@@ -14,17 +14,16 @@ if TYPE_CHECKING:
     from resnetbk.kinds import Array, ParentCosts
 
 PIECE = 2**24
-"""Tokens that are compared at a time."""
+"""Tokens compared at a time."""
 
 
 def reference_losses(tokens: Array, layout: Layout, path: str) -> tuple[Array, ParentCosts]:
-    """(count,) float32: the mean loss of each window, in nats a token, under the run in folder `path`; and
-    what that run cost to train, by its folder.
+    """(count,) float32: the mean loss of each window, in nats/token, under the run in folder `path`; and what
+    that run cost to train, by its folder.
 
-    The run is only read. Its components must be installed, or named by --registry or RESNETBK_REGISTRY. It
-    must have been trained on these very tokens, which its corpus and tokenizer, read once more, show: a token
-    would mean something else to it otherwise. Raises UserError when it was not, StorageError for a run that
-    is missing, damaged, or none.
+    The run is only read. Its components must be installed, or named by --registry or RESNETBK_REGISTRY. Its
+    corpus and tokenizer, read again, must give these very tokens: otherwise a token would mean something else
+    to it. Raises UserError when they do not, StorageError for a run that is missing, damaged, or not a run.
     """
     import torch
 
@@ -47,17 +46,17 @@ def reference_losses(tokens: Array, layout: Layout, path: str) -> tuple[Array, P
         device = find_device()
         model = run.model.to(device)
         losses = np.empty(layout.count, np.float32)
-        per = max(1, TOKENS_PER_PASS // layout.window)
-        for first in range(0, layout.count, per):
-            last = min(first + per, layout.count)
+        at_once = max(1, TOKENS_PER_PASS // layout.window)
+        for first in range(0, layout.count, at_once):
+            last = min(first + at_once, layout.count)
             windows: Windows = layout.windows(np.arange(first, last))
             result, _ = objective(model, data.batch(windows, device), run.spec.train.precision)
             losses[first:last] = result.window_losses.float().cpu().numpy()
     return losses, {identity(path): dict(run.cost)}
 
 
-def _equal(one: Array, other: Array) -> bool:
-    """Whether two rows of tokens, which may be mapped from files, are the same."""
-    return len(one) == len(other) and all(
-        np.array_equal(one[at : at + PIECE], other[at : at + PIECE]) for at in range(0, len(one), PIECE)
+def _equal(a: Array, b: Array) -> bool:
+    """Whether two token arrays, which may be mapped from files, are the same."""
+    return len(a) == len(b) and all(
+        np.array_equal(a[at : at + PIECE], b[at : at + PIECE]) for at in range(0, len(a), PIECE)
     )

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 
 @attrs.frozen(kw_only=True)
 class Reverse(Curriculum):
-    """The hardest windows first. All else, and every key, is as in `curriculum`: what a curriculum gains over
-    `shuffle` and this one does not is due to the order; what both gain is due to something else."""
+    """The hardest windows first; everything else, and every key, is as in `curriculum`. A gain over `shuffle`
+    that `curriculum` has and `reverse` has not is due to the order; a gain of both is not."""
 
     def build(self, *, tokens: Array, window: int, batch: int, seed: int) -> PacedSelector:
         """As `Curriculum.build`."""

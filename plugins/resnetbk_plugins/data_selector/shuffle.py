@@ -1,10 +1,10 @@
 """Data selector `shuffle`: exact epochs of windows that do not overlap. The identity of its kind.
 
-One epoch cuts the T training tokens into `count` windows laid end to end, begun at an offset drawn
-for that epoch, and visits each once, in an order drawn for that epoch. The offset lets cuts fall
-elsewhere every time, so no pair of neighbouring tokens is parted for good, and every token has its
-turn. Both draws come from a Philox stream keyed by (seed, epoch), so that batch number `step` is a
-pure function of (seed, step): there is nothing to save, and resuming costs one permutation.
+One epoch cuts the T training tokens into `count` windows laid end to end, from an offset drawn for that
+epoch, and goes through them in an order drawn for that epoch. Because of the offset the cuts are elsewhere
+in every epoch, so no pair of neighbouring tokens is always separated, and every token is trained on. Both
+draws come from a Philox stream keyed by (seed, epoch), so that batch number `step` is a pure function of
+(seed, step): there is nothing to save, and resuming costs one permutation.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class Shuffle:
 
 
 class ShuffleSelector:
-    """Batches run on across the border of two epochs; `count` is the number of windows in each epoch."""
+    """A batch may span two epochs; `count` is the number of windows in an epoch."""
 
     def __init__(self, *, total: int, window: int, batch: int, seed: int) -> None:
         self.window = window
@@ -53,7 +53,7 @@ class ShuffleSelector:
         return Windows(starts=self.starts(context.step * self.batch, self.batch), length=self.window)
 
     def starts(self, first: int, count: int) -> Array:
-        """(count,) int64: the windows from number `first` on, counted through all epochs."""
+        """(count,) int64: the windows from number `first` on, counted over all epochs."""
         epochs, places = np.divmod(first + np.arange(count, dtype=np.int64), self.count)
         starts = np.empty(count, np.int64)
         for epoch in np.unique(epochs):
@@ -62,7 +62,7 @@ class ShuffleSelector:
         return starts
 
     def _order(self, epoch: int) -> Array:
-        """The starts (count,) of one epoch in the order they are visited; the latest epoch is kept."""
+        """The starts (count,) of one epoch in their order; the latest epoch is cached."""
         if epoch != self._epoch:
             draw = np.random.Generator(np.random.Philox(np.random.SeedSequence((self.seed, epoch))))
             offset = draw.integers(self.slack + 1)

@@ -125,7 +125,7 @@ def test_looks_cost_the_probe_and_end_when_all_windows_are_in_use() -> None:
         ({"until": 1.5}, "until"),
         ({"every": 0}, "every"),
         ({"measure": "loss"}, "must name a run"),
-        ({"reference": "runs/x"}, "measure = 'loss' alone"),
+        ({"reference": "runs/x"}, "measure = 'loss' only"),
     ],
 )
 @pytest.mark.parametrize("use", [Curriculum, Reverse])

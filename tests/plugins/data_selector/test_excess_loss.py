@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from resnetbk.kinds import SelectionContext, Windows
 from resnetbk.training.learner import Learner
 from resnetbk_plugins.data_selector.excess_loss import ExcessLoss, ExcessLossSelector
-from resnetbk_plugins.data_selector.mixing import uniform_windows
+from resnetbk_plugins.data_selector.uniform import uniform_windows
 
 WINDOW, BATCH, STEPS = 32, 8, 80
 
@@ -79,7 +79,7 @@ def test_what_was_not_met_is_taken_for_what_is_as_hard_for_n_grams() -> None:
     selector.observe(context, selector.layout.windows(numbers), x + 3 - 0.5 * x)
     others = np.setdiff1d(np.arange(selector.layout.count), numbers)
     expected = -0.5 * (selector.irreducible[others] - x.mean())
-    np.testing.assert_allclose(selector._known(others), expected, atol=1e-5)
+    np.testing.assert_allclose(selector._relative_excess(others), expected, atol=1e-5)
 
 
 def test_in_the_first_epoch_too_it_chooses_what_can_be_learned() -> None:
