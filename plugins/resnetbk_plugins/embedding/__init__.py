@@ -1,1 +1,1 @@
-"""Tokens to rows: one file a component, its torch module beside it."""
+"""Embeddings: tokens to rows."""

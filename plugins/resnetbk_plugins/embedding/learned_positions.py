@@ -1,4 +1,4 @@
-"""Token embeddings plus a learned row for each absolute position."""
+"""Token embeddings plus a learned embedding of each absolute position."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ if TYPE_CHECKING:
 
 @attrs.frozen(kw_only=True)
 class LearnedPositions:
-    """A table of tokens plus a table of positions; it has no row past `length`.
+    """A table of tokens plus a table of positions, which has no row past `length`.
 
-    length  how many positions there are: the longest sequence, in tokens
+    length  number of positions: the longest sequence, in tokens
     std     both tables are drawn from N(0, std^2)
     """
 

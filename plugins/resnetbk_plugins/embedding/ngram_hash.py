@@ -15,11 +15,11 @@ if TYPE_CHECKING:
 class NgramHash:
     """A table of tokens plus, for each n from 2 to `order`, a table of hashed n-grams ending at the token.
 
-    Sparse in use: a token touches order - 1 hashed rows, and their gradient is a sparse tensor, so the
-    cost does not grow with `rows`. N-grams that share a row share its embedding.
+    A token reads order - 1 hashed rows, and their gradient is a sparse tensor, so the cost does not grow with
+    `rows`. N-grams that hash to the same row share its embedding.
 
     order  the longest n-gram
-    rows   of each hashed table; they start at zero, so at first this is a plain table
+    rows   of each hashed table; they start at zero, so that this starts as a plain table
     std    the token table is drawn from N(0, std^2)
     """
 

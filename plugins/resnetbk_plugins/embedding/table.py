@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 @attrs.frozen(kw_only=True)
 class Table:
-    """One learned row a token, drawn from N(0, std^2)."""
+    """One learned row per token, drawn from N(0, std^2)."""
 
     std: float = attrs.field(default=1.0, validator=gt(0.0))
 
