@@ -1,1 +1,1 @@
-"""Gradient strategies: how a step's gradients come about."""
+"""Gradient strategies: how a step's gradients are computed."""

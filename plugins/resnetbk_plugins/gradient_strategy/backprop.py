@@ -14,13 +14,13 @@ from resnetbk.kinds import GradientStrategy, Weight
 class Backprop:
     """Back-propagation through the batch, in `accumulate` micro-batches one after the other.
 
-    Micro-batches hold the activations of a part of the batch at a time and give the gradient of the
-    whole: each is weighted by its share of the windows. Exact for the cross-entropy and for every
-    penalty that is a mean over windows; one that is not linear in the batch (the load balance of
-    experts) becomes the mean of its values on the micro-batches.
+    Only the activations of one micro-batch are in memory at a time; the gradients add up to that of the
+    batch, each weighted by its share of the windows. Exact for the cross-entropy and for every penalty that
+    is a mean over windows; a penalty that is not linear in the batch (load balancing of experts) becomes
+    the mean of its values on the micro-batches.
 
-    A batch that does not fit in memory is worked on in twice as many micro-batches, and again, down to
-    one window; what was found to fit is kept (see `Pieces`).
+    If a batch does not fit in memory, the number of micro-batches is doubled, down to one window each, and
+    stays so (see `MicroBatches`).
     """
 
     accumulate: int = attrs.field(default=1, validator=ge(1))

@@ -6,27 +6,27 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from resnetbk.kinds import Batch, BatchLoss, Weight
-from resnetbk_plugins.gradient_strategy.pieces import Pieces, differentiated
+from resnetbk_plugins.gradient_strategy.micro_batches import MicroBatches, differentiated
 
 
 class BackpropGradients:
-    """Keeps nothing from step to step but the number of pieces that fit in memory."""
+    """Its only state is the number of micro-batches that fit in memory."""
 
     def __init__(self, weights: Sequence[Weight], accumulate: int) -> None:
         self.parameters = tuple(weight.parameter for weight in weights)
-        self.pieces = Pieces(accumulate)
+        self.micro_batches = MicroBatches(accumulate)
 
     def gradients(self, step: int, batch: Batch, objective: Callable[[Batch], BatchLoss]) -> BatchLoss:
         """See `differentiated`."""
-        return self.pieces.run(
+        return self.micro_batches.run(
             batch.inputs.device,
             len(batch.inputs),
-            lambda pieces: differentiated(self.parameters, batch, objective, pieces),
+            lambda count: differentiated(self.parameters, batch, objective, count),
         )
 
     def state(self) -> dict[str, Any]:
-        return {"pieces": self.pieces.count}
+        return {"pieces": self.micro_batches.count}
 
     def restore(self, state: dict[str, Any]) -> None:
-        """A state without pieces leaves them as the spec says."""
-        self.pieces.count = state.get("pieces", self.pieces.count)
+        """A state without `pieces`, the number of micro-batches, leaves it as the spec says."""
+        self.micro_batches.count = state.get("pieces", self.micro_batches.count)

@@ -1,4 +1,4 @@
-"""Gradient strategy `cached`: the gradient of a similar batch, not long ago, in place of a fresh one."""
+"""Gradient strategy `cached`: the gradient of a similar recent batch in place of a fresh one."""
 
 from __future__ import annotations
 
@@ -23,26 +23,26 @@ def _cosine(component: object, attribute: attrs.Attribute[Any], value: float) ->
 
 @attrs.frozen(kw_only=True)
 class Cached:
-    """Reuse of gradients: a batch similar to a recent one takes over that one's gradient.
+    """Reuse of gradients: a batch similar to a recent batch is given that batch's gradient.
 
-    Batches are compared by the bigrams they hold: a histogram over 4096 hashed buckets, of which the mean
-    over all batches so far is taken off, so that what all text has in common makes no two batches alike. The
-    similarity is the cosine between two such histograms. It needs no pass of the model and does not age as
-    the weights change; windows of one shuffled corpus are hardly ever similar by it (about 0), so a
-    `similarity` of 0.9 reuses little unless windows come back. At -1 any recent gradient is reused.
+    Batches are compared by their bigrams: a histogram over 4096 hashed buckets, minus the mean over all
+    batches so far, so that what all text has in common does not make batches similar. The similarity is the
+    cosine between two such histograms. It needs no forward pass and does not change with the weights. Windows
+    of one shuffled corpus are hardly ever similar by it (about 0), so a `similarity` of 0.9 reuses little
+    unless windows recur. At -1 any recent gradient is reused.
 
-    A hit still runs the forward pass, without a graph and metered, so the losses reported and learnt from by
-    a data selector are the batch's own; what is saved is the backward pass, about 2/3 of the step.
+    A hit still runs the forward pass, without a graph and metered, so the losses that are reported and given
+    to a data selector are the batch's own; what is saved is the backward pass, about 2/3 of the step.
 
-    On a sample of the hits, at even distances from the first one on, the fresh gradient is computed all the
-    same, and used; its cosine with the cached one enters a running mean (of all, then of about the last ten).
-    When that falls below `cosine` after three samples, reuse ends for the rest of the run; the log says so.
+    On a sample of the hits, evenly spaced and starting with the first, the fresh gradient is computed too,
+    and used; its cosine with the cached gradient enters a running mean (of all, then of about the last ten).
+    If this falls below `cosine` after three samples, reuse ends for the rest of the run; the log says so.
 
-    Memory: as many whole gradients as steps in `age`, at most. Gradients are kept as they came, not clipped.
+    Memory: at most as many whole gradients as steps in `age`. Gradients are stored before clipping.
 
     similarity  least cosine between two batches for a hit
     age         steps for which a gradient may be reused
-    count       times that it may be reused
+    count       how often a gradient may be reused
     sample      share of the hits that are measured; with 0 reuse never ends by itself
     cosine      mean cosine between cached and fresh gradients below which reuse ends
     accumulate  micro-batches, as in `backprop`

@@ -17,12 +17,12 @@ from resnetbk_plugins.gradient_strategy.gradient_vectors import (
     Gradients,
     cosine,
     dot,
-    given,
     packed,
-    taken,
+    read_gradients,
+    set_gradients,
     unpacked,
 )
-from resnetbk_plugins.gradient_strategy.pieces import looked_at
+from resnetbk_plugins.gradient_strategy.micro_batches import evaluated
 
 if TYPE_CHECKING:
     from resnetbk.kinds import Array
@@ -32,15 +32,15 @@ GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 """2^64 divided by the golden ratio, for multiplicative hashing."""
 
 MEASURED = 3
-"""Samples before a mean of cosines is believed."""
+"""Least number of samples for a decision by the mean of cosines."""
 
 RECENT = 10
-"""Samples that the running mean of cosines goes back, about."""
+"""Samples that the running mean of cosines covers, about."""
 
 
 @attrs.define(eq=False)
 class Entry:
-    """A gradient (of `step`), the batch it came from, and how often it was reused."""
+    """The gradient of a step, the histogram of its batch, and how often it was reused."""
 
     histogram: Array
     gradients: Gradients
@@ -52,7 +52,7 @@ class CachedGradients(BackpropGradients):
     """Whether a step reuses is a function of its batch and of `state()`.
 
     mean, batches   of the histograms of all batches so far
-    hits, measured  batches that found a gradient to reuse, and those of them that were measured
+    hits, measured  batches with a cached gradient to reuse, and those of them that were measured
     agreement       the running mean of measured cosines
     off             whether reuse has ended
     """
@@ -77,33 +77,33 @@ class CachedGradients(BackpropGradients):
         self.entries: list[Entry] = []
 
     def gradients(self, step: int, batch: Batch, objective: Callable[[Batch], BatchLoss]) -> BatchLoss:
-        """The objective of this batch; its gradient, or that of a similar one."""
+        """The objective of this batch; its gradient, or that of a similar batch."""
         if self.off:
             return super().gradients(step, batch, objective)
         histogram = bigrams(batch.inputs)
         self.batches += 1
         self.mean += (histogram - self.mean) / self.batches
         self.entries = [e for e in self.entries if step - e.step <= self.age]
-        found = self._similar(histogram)
-        if found is None:
+        cached = self._similar(histogram)
+        if cached is None:
             return self._fresh(step, batch, objective, histogram)
         number, sample = self.hits, self.sample
         self.hits += 1
         if math.ceil(number * sample) < math.ceil((number + 1) * sample):
-            result = self._fresh(step, batch, objective, histogram, found)
+            result = self._fresh(step, batch, objective, histogram, cached)
         else:
-            result = self.pieces.run(
+            result = self.micro_batches.run(
                 batch.inputs.device,
                 len(batch.inputs),
-                lambda pieces: looked_at(batch, objective, pieces),
+                lambda count: evaluated(batch, objective, count),
             )
-            given(self.parameters, found.gradients)
-            found.uses += 1
+            set_gradients(self.parameters, cached.gradients)
+            cached.uses += 1
         self.entries = [e for e in self.entries if e.uses < self.count]
         return result
 
     def _similar(self, histogram: Array) -> Entry | None:
-        """The entry most like it, the newest of equals, if it is like enough."""
+        """The most similar entry, the newest among equals, if it is similar enough."""
         best, most = None, self.similarity
         for entry in self.entries:
             similarity = _cosine(histogram - self.mean, entry.histogram - self.mean)
@@ -119,10 +119,12 @@ class CachedGradients(BackpropGradients):
         histogram: Array,
         cached: Entry | None = None,
     ) -> BatchLoss:
-        """Differentiates and keeps the gradient; measures one that would have been reused in its place."""
+        """Differentiates and stores the gradient; measures `cached`, which would have been reused instead."""
         result = super().gradients(step, batch, objective)
-        gradients = taken(self.parameters)
-        if math.isfinite(dot(gradients, gradients)):  # a step that is refused is not to be repeated
+        gradients = read_gradients(self.parameters)
+        if math.isfinite(
+            dot(gradients, gradients)
+        ):  # the trainer refuses such a step: it is not to be reused
             if cached is not None:
                 self.entries.remove(cached)
                 self._measure(cosine(cached.gradients, gradients))
@@ -137,7 +139,7 @@ class CachedGradients(BackpropGradients):
         if self.measured >= MEASURED and self.agreement < self.cosine:
             self.off = True
             logging.getLogger("resnetbk").warning(
-                "cached gradients agree with fresh ones by a cosine of %.2f only; no more are reused "
+                "cached gradients have a mean cosine of only %.2f with fresh gradients; no more are reused "
                 "(%d were, in %d steps)",
                 self.agreement,
                 self.hits - self.measured,
@@ -168,7 +170,7 @@ STATE = ("mean", "batches", "hits", "measured", "agreement", "off")
 
 
 def bigrams(inputs: Tensor) -> Array:
-    """(B, N) tokens -> (BUCKETS,): the share of each hashed pair of neighbours; of tokens, where N is 1."""
+    """(B, N) tokens -> (BUCKETS,): the share of each hashed bigram; of each token, where N is 1."""
     tokens = inputs.cpu().numpy().astype(np.uint64)
     pairs = tokens[:, :-1] * np.uint64(1 << 32) + tokens[:, 1:] if tokens.shape[1] > 1 else tokens
     buckets = (pairs * GOLDEN >> np.uint64(64 - 12)).astype(np.int64)
@@ -176,6 +178,6 @@ def bigrams(inputs: Tensor) -> Array:
 
 
 def _cosine(a: Array, b: Array) -> float:
-    """0 when one of them is zero."""
+    """0 when a or b is zero."""
     scale = float(np.linalg.norm(a) * np.linalg.norm(b))
     return max(-1.0, min(1.0, float(a @ b) / scale)) if scale else 0.0

@@ -19,19 +19,19 @@ def _names(component: object, attribute: attrs.Attribute[list[str]], value: list
 
 @attrs.frozen(kw_only=True)
 class EveryK:
-    """Back-propagation in which the `slow` weights take part in steps 0, k, 2k, ... alone.
+    """Back-propagation in which the `slow` weights take part only in steps 0, k, 2k, ...
 
-    In the other steps their gradients are not computed. Where the slow weights are all that lies at the
-    input's end of the network (`["embedding", "trunk.layers.0"]`), the backward pass ends above them: with s
-    of L layers slow that spares about s / L of it. Elsewhere only the weights' own products, half of a
-    layer's backward pass, are spared.
+    In the other steps their gradients are not computed. If the slow weights are those at the input of the
+    network (`["embedding", "trunk.layers.0"]`), the backward pass ends above them: with s of L layers slow
+    that saves about s / L of it. Elsewhere only the weights' own products, half of a layer's backward pass,
+    are saved.
 
     The gradient of a slow weight is that of its own step's batch, not a sum over the steps between, which
-    would cost what is to be saved. Optimizers leave a weight without a gradient alone: its moments, its
-    weight decay and its count of steps stand still, so it takes 1/k of the updates, at the same rate.
+    would cost what is to be saved. Optimizers leave a weight without a gradient alone, with its moments,
+    weight decay and step count, so it takes 1/k of the updates, at the same learning rate.
 
     every       k
-    slow        names of parts of the model, "embedding" or "trunk.layers.0" or a single weight's
+    slow        names of parts of the model, such as "embedding" or "trunk.layers.0", or of single weights
     accumulate  micro-batches, as in `backprop`
     """
 

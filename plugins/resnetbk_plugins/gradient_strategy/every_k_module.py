@@ -19,7 +19,7 @@ class EveryKGradients(BackpropGradients):
         self.every = every
 
     def gradients(self, step: int, batch: Batch, objective: Callable[[Batch], BatchLoss]) -> BatchLoss:
-        """As `backprop`; slow parameters are left with None unless `every` divides the step."""
+        """As `backprop`; the gradients of slow parameters are None unless `every` divides the step."""
         if step % self.every == 0:
             return super().gradients(step, batch, objective)
         for parameter in self.slow:

@@ -10,16 +10,16 @@ import torch
 from torch import Tensor, nn
 
 Gradients = tuple[Tensor | None, ...]
-"""One a parameter; sparse ones coalesced. None stands for zero."""
+"""A gradient per parameter; sparse gradients are coalesced, None stands for zero."""
 
 
-def taken(parameters: Sequence[nn.Parameter]) -> Gradients:
-    """A copy of what stands in `.grad`."""
+def read_gradients(parameters: Sequence[nn.Parameter]) -> Gradients:
+    """Copies of `.grad`."""
     return tuple(_copy(parameter.grad) for parameter in parameters)
 
 
-def given(parameters: Sequence[nn.Parameter], gradients: Gradients) -> None:
-    """Puts copies into `.grad`, which whoever clips or applies them may change."""
+def set_gradients(parameters: Sequence[nn.Parameter], gradients: Gradients) -> None:
+    """Sets `.grad` to copies, since clipping and optimizers change them in place."""
     for parameter, gradient in zip(parameters, gradients, strict=True):
         parameter.grad = _copy(gradient)
 
@@ -30,19 +30,19 @@ def _copy(gradient: Tensor | None) -> Tensor | None:
     return gradient.coalesce().clone() if gradient.is_sparse else gradient.detach().clone()
 
 
-def cosine(one: Gradients, other: Gradients) -> float:
-    """Between the whole vectors, in float64; 0 when one of them is zero."""
-    scale = math.sqrt(dot(one, one)) * math.sqrt(dot(other, other))
-    return dot(one, other) / scale if scale else 0.0
+def cosine(a: Gradients, b: Gradients) -> float:
+    """Between the whole vectors, in float64; 0 when a or b is zero."""
+    scale = math.sqrt(dot(a, a)) * math.sqrt(dot(b, b))
+    return dot(a, b) / scale if scale else 0.0
 
 
-def dot(one: Gradients, other: Gradients) -> float:
-    """The inner product. It is not finite when an element of either is not, save by chance of two sparse
-    parts that share no row."""
+def dot(a: Gradients, b: Gradients) -> float:
+    """The inner product. Not finite when an element of a or b is not, except in rows of a sparse gradient
+    that the other one does not have."""
     total = 0.0
-    for a, b in zip(one, other, strict=True):
-        if a is not None and b is not None:
-            total += _dot(a, b)
+    for x, y in zip(a, b, strict=True):
+        if x is not None and y is not None:
+            total += _dot(x, y)
     return total
 
 
@@ -60,7 +60,7 @@ def _dot(a: Tensor, b: Tensor) -> float:
 
 
 def packed(gradients: Gradients) -> list[Any]:
-    """What a checkpoint can hold: a tensor, None, or indices and values of a sparse one."""
+    """In a form that a checkpoint can store: a tensor, None, or indices and values of a sparse tensor."""
     return [
         {"indices": gradient.indices(), "values": gradient.values()}
         if gradient is not None and gradient.is_sparse
@@ -70,7 +70,7 @@ def packed(gradients: Gradients) -> list[Any]:
 
 
 def unpacked(saved: Sequence[Any], parameters: Sequence[nn.Parameter]) -> Gradients:
-    """What `packed` was given, on the parameters' devices."""
+    """The inverse of `packed`, on the parameters' devices."""
     return tuple(_unpacked(item, parameter) for item, parameter in zip(saved, parameters, strict=True))
 
 

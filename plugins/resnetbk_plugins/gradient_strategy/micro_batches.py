@@ -1,4 +1,4 @@
-"""A batch in pieces: as many as memory asks for, and what the pieces come to together."""
+"""A batch in micro-batches: as many as memory requires, and their combined loss."""
 
 from __future__ import annotations
 
@@ -18,79 +18,79 @@ Work = TypeVar("Work")
 
 
 @attrs.define
-class Pieces:
-    """How many pieces a batch is worked on in: twice as many whenever memory runs out, and never fewer again.
+class MicroBatches:
+    """The number of micro-batches, doubled whenever memory runs out and never reduced again.
 
-    An operating system that promises more memory than it has (Linux does, to processes on the CPU) may end
-    the process instead of telling it; there `accumulate` has to be chosen by hand.
+    An operating system that overcommits memory (Linux does, on the CPU) may kill the process instead of
+    raising an error; there `accumulate` has to be chosen by hand.
     """
 
     count: int
     split: bool = False
-    """Whether memory ran out in this process."""
+    """Whether memory has run out in this process."""
 
     def run(self, device: torch.device, size: int, work: Callable[[int], Work]) -> Work:
-        """work(pieces), on a batch of `size` windows.
+        """work(count), on a batch of `size` windows.
 
-        It is begun anew after a failure, from the same state of torch's generators, so that what succeeds is
-        what would have been without the failure; only buffers that a model changes in its forward pass have
-        seen more. Raises UserError when one window does not fit.
+        It is restarted when memory runs out, from the same state of torch's generators, so the result is that
+        of a run without the failure; only buffers that a model changes in its forward pass have been updated
+        more often. Raises UserError when one window does not fit.
         """
-        pieces = min(self.count, size)
+        count = min(self.count, size)
         before = _generators(device)
         while True:
             try:
-                return work(pieces)
+                return work(count)
             except (RuntimeError, MemoryError) as error:  # torch.OutOfMemoryError is a RuntimeError
                 if not exhausted(error):
                     raise
-            # here, where the error is gone, and with it the frames that held on to the graph
-            if pieces >= size:
+            # outside of the except block: the error's frames, which hold the graph, are freed
+            if count >= size:
                 raise UserError(
                     "train.gradient: memory does not suffice for one window; "
                     "make data.window or the model smaller"
                 )
-            pieces = min(2 * pieces, size)
+            count = min(2 * count, size)
             if not self.split:
                 logging.getLogger("resnetbk").warning(
-                    "memory ran out; batches are split until they fit, and keep to that"
+                    "out of memory: batches are split into more micro-batches, for the rest of the run"
                 )
-            self.count, self.split = pieces, True
+            self.count, self.split = count, True
             _restore(device, before)
 
 
 def differentiated(
-    parameters: Sequence[nn.Parameter], batch: Batch, objective: Callable[[Batch], BatchLoss], pieces: int
+    parameters: Sequence[nn.Parameter], batch: Batch, objective: Callable[[Batch], BatchLoss], count: int
 ) -> BatchLoss:
-    """The objective over all B windows, detached; its gradient in `.grad`, and none left from before.
+    """The objective over all B windows, detached; its gradient replaces `.grad`.
 
-    Parameters that the loss does not touch are left with None. B windows that `pieces` does not divide are
-    cut as evenly as can be.
+    Parameters that the loss does not depend on have None. `count` micro-batches are as equal in size as
+    possible.
     """
     for parameter in parameters:
         parameter.grad = None
     parts: list[tuple[float, BatchLoss]] = []
-    for piece, share in _cut(batch, pieces):
-        part = objective(piece)
+    for micro_batch, share in _cut(batch, count):
+        part = objective(micro_batch)
         (part.loss * share).backward()
         parts.append((share, _detached(part)))
     return _joined(parts)
 
 
 @torch.no_grad()
-def looked_at(batch: Batch, objective: Callable[[Batch], BatchLoss], pieces: int) -> BatchLoss:
-    """The objective over all B windows, by forward passes alone."""
-    return _joined([(share, objective(piece)) for piece, share in _cut(batch, pieces)])
+def evaluated(batch: Batch, objective: Callable[[Batch], BatchLoss], count: int) -> BatchLoss:
+    """The objective over all B windows, without gradients."""
+    return _joined([(share, objective(micro_batch)) for micro_batch, share in _cut(batch, count)])
 
 
-def _cut(batch: Batch, pieces: int) -> list[tuple[Batch, float]]:
-    """The pieces with their shares of the windows."""
-    cuts = zip(batch.inputs.tensor_split(pieces), batch.targets.tensor_split(pieces), strict=True)
+def _cut(batch: Batch, count: int) -> list[tuple[Batch, float]]:
+    """Micro-batches with their shares of the windows."""
+    cuts = zip(batch.inputs.tensor_split(count), batch.targets.tensor_split(count), strict=True)
     return [(Batch(inputs, targets), len(inputs) / len(batch.inputs)) for inputs, targets in cuts]
 
 
 def _detached(part: BatchLoss) -> BatchLoss:
-    """Without its graph, so that the graph of one micro-batch is gone when the next one grows."""
+    """Without its graph, so that the graph of a micro-batch is freed before the next forward pass."""
     return BatchLoss(
         loss=part.loss.detach(),
         cross_entropy=part.cross_entropy.detach(),
@@ -103,7 +103,7 @@ def _joined(parts: Sequence[tuple[float, BatchLoss]]) -> BatchLoss:
     def mean(shares: Sequence[tuple[float, Tensor]]) -> Tensor:
         return torch.stack([share * value for share, value in shares]).sum()
 
-    # A layer that computed no row of a micro-batch names no penalty there: it counts as zero.
+    # A layer that computed no row of a micro-batch has no penalty there, which counts as zero.
     names = dict.fromkeys(name for _, part in parts for name in part.penalties)
     return BatchLoss(
         loss=mean([(share, part.loss) for share, part in parts]),

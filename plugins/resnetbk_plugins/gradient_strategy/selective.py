@@ -1,4 +1,4 @@
-"""Gradient strategy `selective`: only the windows with the larger losses are differentiated."""
+"""Gradient strategy `selective`: only the windows with the largest losses are differentiated."""
 
 from __future__ import annotations
 
@@ -21,13 +21,14 @@ class Selective:
     """Selective back-propagation (Jiang et al., 2019, arXiv:1910.00762), in the ordered form of Kawaguchi &
     Lu (2019, arXiv:1907.04371): of the B windows of a batch the ceil(keep B) with the largest losses.
 
-    Every window goes forward once without a graph, which says its loss; those kept go forward again and
-    backward. With a backward pass worth two forward passes that costs (1 + 3 keep) / 3 of a plain step:
-    5/6 at keep = 1/2, nothing saved above keep = 2/3. All of it is metered.
+    All windows go through a forward pass without a graph, which gives their losses; the selected windows go
+    through a second forward pass and the backward pass. As a backward pass costs two forward passes, this
+    costs (1 + 3 keep) / 3 of a plain step: 5/6 at keep = 1/2, no saving above keep = 2/3. All of it is
+    metered.
 
-    The gradient is the mean over the windows kept, so it is biased: it descends the mean of the largest
-    losses, an upper bound of the mean loss, and text that cannot be predicted (noise, rare names) is trained
-    on most. At keep = 1 it is `backprop`, without the first look.
+    The gradient is the mean over the selected windows, so it is biased: it descends the mean of the largest
+    losses, an upper bound of the mean loss, and trains most on text that cannot be predicted (noise, rare
+    names). At keep = 1 it is `backprop`, without the first forward pass.
 
     keep        the share of windows that is differentiated
     accumulate  micro-batches, as in `backprop`
