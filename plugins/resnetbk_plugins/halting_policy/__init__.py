@@ -1,1 +1,1 @@
-"""Halting policies: which rows go on after each layer."""
+"""Halting policies: which rows continue after each layer."""

@@ -16,15 +16,15 @@ if TYPE_CHECKING:
 
 @attrs.frozen(kw_only=True)
 class ACT:
-    """After each layer a unit gives each row a halting probability; a row halts when their sum reaches
-    `threshold`, and leaves as the mean of its states weighted by them, the remainder going to the last layer
-    that it ran. Graves 2016, arXiv:1603.08983; for layers: Dehghani et al. 2018, arXiv:1807.03819.
+    """After each layer a unit gives each row a halting probability. A row halts when their sum reaches
+    `threshold`; its output is the mean of its states weighted by these probabilities, the last layer's weight
+    being the remainder. Graves 2016, arXiv:1603.08983; over layers: Dehghani et al. 2018, arXiv:1807.03819.
 
-    Rows halt in training as they do later, and layers after that are not computed for them.
+    Rows halt in training as in inference, and later layers are not computed for them.
 
     threshold  1 - epsilon of the paper
-    ponder     weight of the mean of layers run plus remainder, N + R, in the loss (tau of the paper)
-    bias       of the units at the start, before their sigmoid: below zero, so that at first all layers run
+    ponder     weight in the loss of the mean ponder cost N + R, layers run plus remainder (tau of the paper)
+    bias       initial bias of the units, before the sigmoid: below zero, so that at first all layers run
     """
 
     threshold: float = attrs.field(default=0.99, validator=and_(gt(0.0), le(1.0)))

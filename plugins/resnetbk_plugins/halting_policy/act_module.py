@@ -8,11 +8,12 @@ import torch
 from torch import Tensor, nn
 
 from resnetbk.kinds import Finished, Rows, Stack
-from resnetbk_plugins.halting_policy.halting_unit import Live, units
+from resnetbk_plugins.halting_policy.halting_unit import halting_units
+from resnetbk_plugins.halting_policy.live_rows import LiveRows
 
 
 class ACTHalting(nn.Module):
-    """A halting unit D -> D/2 -> 1 for each layer but the last one of each stack, where all rows halt."""
+    """A halting unit D -> D/2 -> 1 for each layer except the last of each stack, where all rows halt."""
 
     def __init__(
         self, width: int, stacks: Sequence[Stack], threshold: float, ponder: float, bias: float
@@ -20,7 +21,7 @@ class ACTHalting(nn.Module):
         super().__init__()
         self.threshold = threshold
         self.ponder = ponder
-        self.units = units(stacks, width, width // 2, bias)
+        self.units = halting_units(stacks, width, width // 2, bias)
 
     def begin(self, stack: int, rows: Rows) -> ACTPass:
         return ACTPass(self, rows)
@@ -33,19 +34,19 @@ class ACTHalting(nn.Module):
 
 
 class ACTPass:
-    """h_n the halting probability after layer n, N the first n with h_1 + ... + h_n >= threshold, or the last
-    layer. R = 1 - (h_1 + ... + h_{N-1}). The row leaves as h_1 x_1 + ... + h_{N-1} x_{N-1} + R x_N and
-    costs N + R, through whose R the units learn to halt sooner.
+    """With h_n the halting probability after layer n, and N the first n with h_1 + ... + h_n >= threshold, or
+    the last layer: the remainder is R = 1 - (h_1 + ... + h_{N-1}), the row's output is
+    h_1 x_1 + ... + h_{N-1} x_{N-1} + R x_N, and its cost N + R; through R the units learn to halt sooner.
 
-    Of the R rows that run: `_total` (R,) h so far, `_mixed` (R, D) their sum weighted by h. Those that halt
-    are set aside and put in their places at the end.
+    Of the rows still running: `_total` (R,) the sum of h so far, `_mixed` (R, D) that of h x. Outputs of
+    halted rows are collected and put in their places at the end.
     """
 
     def __init__(self, policy: ACTHalting, rows: Rows) -> None:
         wide = torch.promote_types(rows.x.dtype, torch.float32)
         self._policy = policy
         self._x = rows.x
-        self._live = Live(rows)
+        self._live = LiveRows(rows)
         self._layers = 0
         self._total = rows.x.new_zeros(self._live.real, dtype=wide)
         self._mixed = rows.x.new_zeros(self._live.real, 1, dtype=wide)

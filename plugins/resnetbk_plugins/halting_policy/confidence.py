@@ -1,4 +1,4 @@
-"""Halting policy `confidence`: early exit where the last layer is expected to say the same."""
+"""Halting policy `confidence`: early exit where the last layer is expected to predict the same token."""
 
 from __future__ import annotations
 
@@ -16,15 +16,16 @@ if TYPE_CHECKING:
 
 @attrs.frozen(kw_only=True)
 class Confidence:
-    """Training runs all layers and learns to answer after each; a unit there learns to foretell whether the
-    likeliest token will be that of the last layer. Later a row halts where that is probable enough.
+    """Training runs all layers and learns to predict the next token after each; a unit at each layer learns
+    the probability that its most probable token is that of the last layer. In inference a row halts where
+    this probability reaches `agree`.
     Schuster et al. 2022, arXiv:2207.07061; Elhoushi et al. 2024, arXiv:2404.16710.
 
     agree   probability of agreement with the last layer at which a row halts
-    weight  of the cross-entropy after each inner layer, where that after the last one weighs 1; together they
-            are scaled to 1
-    drop    share of the rows that leave early in training, after a layer drawn evenly from the inner ones, so
-            that mixers learn to do without rows that have halted
+    weight  of the cross-entropy after each layer but the last, relative to that after the last; the weights
+            are scaled to a sum of 1
+    drop    share of the rows that exit early in training, after a layer drawn uniformly from all but the
+            last, so that mixers learn to work without rows that have halted
     """
 
     agree: float = attrs.field(default=0.9, validator=and_(gt(0.0), le(1.0)))

@@ -8,30 +8,31 @@ import torch
 from torch import Tensor, nn
 
 from resnetbk.kinds import Exit, Finished, Rows, Stack
-from resnetbk_plugins.halting_policy.halting_unit import Live, only, units
+from resnetbk_plugins.halting_policy.halting_unit import halting_units, single_stack
+from resnetbk_plugins.halting_policy.live_rows import LiveRows
 
 
 class ConfidenceHalting(nn.Module):
-    """A unit D -> D/4 -> 1 for each layer but the last, which starts without an opinion."""
+    """A unit D -> D/4 -> 1 for each layer except the last, with an initial bias of zero."""
 
     def __init__(self, width: int, stacks: Sequence[Stack], agree: float, weight: float, drop: float) -> None:
         super().__init__()
         self.agree = agree
         self.drop = drop
-        self.layers = only(stacks).layers
+        self.layers = single_stack(stacks).layers
         inner = max(0, len(self.layers) - 1)
         self.weights = [share / (weight * inner + 1) for share in (*[weight] * inner, 1.0)]
-        self.units = units(stacks, width, width // 4, 0.0)
+        self.units = halting_units(stacks, width, width // 4, 0.0)
 
-    def begin(self, stack: int, rows: Rows) -> LearningPass | LeavingPass:
-        return LearningPass(self, rows) if self.training else LeavingPass(self, rows)
+    def begin(self, stack: int, rows: Rows) -> TrainingPass | InferencePass:
+        return TrainingPass(self, rows) if self.training else InferencePass(self, rows)
 
 
-class LearningPass:
-    """Each layer is an exit. Rows dropped after a layer count in no deeper one, and teach no unit: what they
-    would agree with is an answer that was not the last layer's.
+class TrainingPass:
+    """Each layer is an exit. Rows dropped after a layer count at no deeper exit, and train no unit: they
+    have no prediction of the last layer to agree with.
 
-    `_depth` (B, M): how many layers a row runs; none if it is padding.
+    `_depth` (B, M): the number of layers that a row runs, 0 for padding.
     """
 
     running: Tensor | None = None
@@ -39,7 +40,7 @@ class LearningPass:
     def __init__(self, policy: ConfidenceHalting, rows: Rows) -> None:
         self._policy = policy
         self._x = rows.x
-        self._live = Live(rows)
+        self._live = LiveRows(rows)
         self._exits: list[Exit] = []
         shape, device, layers = rows.x.shape[:2], rows.x.device, len(policy.layers)
         self._depth = self._live.put(torch.full((self._live.real,), layers, device=device))
@@ -61,17 +62,17 @@ class LearningPass:
             self.running = self._depth > done
 
     def finish(self) -> Finished:
-        """The rows (B, M, D) last seen, and an exit for each layer."""
+        """The rows (B, M, D) after the last layer, and an exit for each layer."""
         return Finished(self._x, {}, tuple(self._exits))
 
 
-class LeavingPass:
-    """A row leaves after the first layer at which the unit foretells agreement with probability `agree`."""
+class InferencePass:
+    """A row halts after the first layer whose unit predicts agreement with probability `agree`."""
 
     def __init__(self, policy: ConfidenceHalting, rows: Rows) -> None:
         self._policy = policy
         self._x = rows.x
-        self._live = Live(rows)
+        self._live = LiveRows(rows)
 
     @property
     def running(self) -> Tensor | None:
@@ -85,5 +86,5 @@ class LeavingPass:
             self._live.halt(torch.sigmoid(logit) >= self._policy.agree)
 
     def finish(self) -> Finished:
-        """The rows (B, M, D) last seen: those that have halted stayed as they were."""
+        """The rows (B, M, D) after the last layer, which leaves halted rows unchanged."""
         return Finished(self._x)

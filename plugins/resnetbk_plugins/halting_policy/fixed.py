@@ -1,4 +1,4 @@
-"""Halting policy `fixed`: the same layers for every row, the control of learned depths."""
+"""Halting policy `fixed`: the same layers for every row, the control for learned depths."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 class Fixed:
     """The first `layers` layers of the model run for every row, in training too; the others never do.
 
-    layers  how many, over all stacks in order
+    layers  number of layers, over all stacks in order
     """
 
     layers: int = attrs.field(validator=ge(1))
@@ -34,7 +34,7 @@ class Fixed:
 
 
 class FixedHalting:
-    """Has no parameters, and looks at no row."""
+    """Without parameters; independent of the rows."""
 
     def __init__(self, stacks: Sequence[Stack], layers: int) -> None:
         self.stacks = stacks
@@ -46,23 +46,23 @@ class FixedHalting:
 
 
 class FixedPass:
-    """One pass over one stack, of which `left` more layers run."""
+    """One pass over one stack, in which `left` more layers run."""
 
     running: Tensor | None = None
 
     def __init__(self, x: Tensor, left: int) -> None:
         self._left = left
-        self._see(x)
+        self._set_rows(x)
 
     def observe(self, layer: int, x: Tensor) -> None:
         self._left -= 1
-        self._see(x)
+        self._set_rows(x)
 
     def finish(self) -> Finished:
-        """The rows (B, M, D) last seen, and no penalties."""
+        """The rows (B, M, D) after the last layer that ran, and no penalties."""
         return Finished(self._x)
 
-    def _see(self, x: Tensor) -> None:
+    def _set_rows(self, x: Tensor) -> None:
         import torch
 
         self._x = x

@@ -15,14 +15,14 @@ if TYPE_CHECKING:
 
 @attrs.frozen(kw_only=True)
 class Never:
-    """No row ever halts; the rows that leave a stack are those its last layer left."""
+    """No row ever halts; the output of a stack is that of its last layer."""
 
     def build(self, *, width: int, stacks: Sequence[Stack]) -> NeverHalting:
         return NeverHalting()
 
 
 class NeverHalting:
-    """Has no parameters and nothing to decide."""
+    """Without parameters."""
 
     def begin(self, stack: int, rows: Rows) -> NeverPass:
         return NeverPass(rows.x)
@@ -40,5 +40,5 @@ class NeverPass:
         self._x = x
 
     def finish(self) -> Finished:
-        """The rows (B, M, D) last seen, and no penalties."""
+        """The rows (B, M, D) after the last layer, and no penalties."""
         return Finished(self._x)

@@ -16,17 +16,18 @@ if TYPE_CHECKING:
 
 @attrs.frozen(kw_only=True)
 class Ponder:
-    """After each layer a unit gives each row the probability to halt there if it has not before. Training
-    runs all layers and minimises the cross-entropy expected over where rows halt; later a row halts where it
-    more likely than not would have. Banino, Balaguer & Blundell 2021, arXiv:2107.05407.
+    """After each layer a unit gives each row the probability to halt there, given that it has not before.
+    Training runs all layers and minimises the cross-entropy in expectation over the halting layer; in
+    inference a row halts where it has more probably halted than not.
+    Banino, Balaguer & Blundell 2021, arXiv:2107.05407.
 
-    prior   each layer's probability to halt, in the geometric distribution, cut off at the depth, that the
-            learned one is held to: 0.2 means 2.2 of 4 layers on average
+    prior   parameter of the geometric distribution, truncated at the depth, that the halting distribution is
+            regularised towards: 0.2 means 2.2 of 4 layers on average
     weight  of the Kullback-Leibler divergence from it in the loss (beta of the paper)
-    halt    the probability to have halted by now at which a row does
-    leave   share of the rows that in training leave for good where they would later, so that mixers learn to
-            do without them; the other rows alone are held to the prior
-    bias    of the units at the start, before their sigmoid
+    halt    cumulative halting probability at which a row halts
+    leave   share of the rows that halt in training as in inference, so that mixers learn to work without
+            them; only the other rows are regularised towards the prior
+    bias    initial bias of the units, before the sigmoid
     """
 
     prior: float = attrs.field(default=0.2, validator=and_(gt(0.0), lt(1.0)))

@@ -10,11 +10,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from resnetbk.kinds import Exit, Finished, Rows, Stack
-from resnetbk_plugins.halting_policy.halting_unit import Live, only, units
+from resnetbk_plugins.halting_policy.halting_unit import halting_units, single_stack
+from resnetbk_plugins.halting_policy.live_rows import LiveRows
 
 
 class PonderHalting(nn.Module):
-    """A halting unit D -> D/2 -> 1 for each layer but the last, where all rows halt."""
+    """A halting unit D -> D/2 -> 1 for each layer except the last, where all rows halt."""
 
     def __init__(
         self,
@@ -30,34 +31,34 @@ class PonderHalting(nn.Module):
         self.weight = weight
         self.halt = halt
         self.leave = leave
-        self.log_prior = log_geometric(prior, len(only(stacks).layers))
-        self.units = units(stacks, width, width // 2, bias)
+        self.log_prior = log_geometric(prior, len(single_stack(stacks).layers))
+        self.units = halting_units(stacks, width, width // 2, bias)
 
-    def begin(self, stack: int, rows: Rows) -> LearningPass | LeavingPass:
-        return LearningPass(self, rows) if self.training else LeavingPass(self, rows)
+    def begin(self, stack: int, rows: Rows) -> TrainingPass | InferencePass:
+        return TrainingPass(self, rows) if self.training else InferencePass(self, rows)
 
     def logit(self, layer: int, rows: Tensor) -> Tensor:
-        """(R, D) -> (R,) of the probability lambda to halt after a layer; infinite after the last."""
+        """(R, D) -> (R,): logit of the probability lambda to halt after a layer; infinite after the last."""
         if str(layer) in self.units:
             logit: Tensor = self.units[str(layer)](rows)
             return logit
         return rows.new_full((len(rows),), math.inf, dtype=torch.promote_types(rows.dtype, torch.float32))
 
 
-class LearningPass:
+class TrainingPass:
     """The probability to halt after layer n is p_n = lambda_n (1 - lambda_1) ... (1 - lambda_{n-1}), which
-    sums to 1 over the layers; each layer is an exit whose answer counts p_n. `_stay` (R,) is the logarithm of
-    the product, for the rows that are real. Those chosen by chance, `_may_leave`, run no more once
-    `LeavingPass` would let them go, and all that is left of their probability counts there.
+    sums to 1 over the layers; each layer is an exit with weight p_n. `_stay` (R,) is the logarithm of the
+    product, for real rows. A random choice of them, `_may_leave`, halts where it would in `InferencePass`,
+    and its remaining probability is the weight of that exit.
 
-    The rows that leave, without gradient, are those at which each row would have left.
+    The output rows, without gradient, are those of the layers at which the rows would halt in inference.
     """
 
     def __init__(self, policy: PonderHalting, rows: Rows) -> None:
         wide = torch.promote_types(rows.x.dtype, torch.float32)
         self.running: Tensor | None = None
         self._policy = policy
-        self._live = Live(rows)
+        self._live = LiveRows(rows)
         self._x = rows.x.detach()
         self._stay = rows.x.new_zeros(self._live.real, dtype=wide)
         chance = torch.rand(rows.x.shape[:2], device=rows.x.device)
@@ -79,25 +80,25 @@ class LearningPass:
             self.running = self._live.put(self._going(self._stay) | ~self._may_leave)
 
     def finish(self) -> Finished:
-        """The penalty `ponder` is KL(p || prior), a mean over the rows that ran every layer."""
+        """The penalty `ponder` is KL(p || prior), a mean over the rows that run every layer."""
         whole = ~self._may_leave
         divergence = (self._divergence * whole).sum() / whole.sum().clamp(min=1)
         penalties = {"ponder": self._policy.weight * divergence}
         return Finished(self._x, penalties, tuple(self._exits))
 
     def _going(self, stay: Tensor) -> Tensor:
-        """(R,) bool: the rows that `LeavingPass` would not have let go so far."""
+        """(R,) bool: the rows that would not have halted so far in `InferencePass`."""
         return halted(stay.detach()) < self._policy.halt
 
 
-class LeavingPass:
-    """A row leaves after the first layer by which it would have halted with probability `halt`."""
+class InferencePass:
+    """A row halts after the first layer at which its cumulative halting probability reaches `halt`."""
 
     def __init__(self, policy: PonderHalting, rows: Rows) -> None:
         wide = torch.promote_types(rows.x.dtype, torch.float32)
         self._policy = policy
         self._x = rows.x
-        self._live = Live(rows)
+        self._live = LiveRows(rows)
         self._stay = rows.x.new_zeros(self._live.real, dtype=wide)
 
     @property
@@ -112,16 +113,16 @@ class LeavingPass:
         self._stay = stay.index_select(0, on)
 
     def finish(self) -> Finished:
-        """The rows (B, M, D) last seen: those that have halted stayed as they were."""
+        """The rows (B, M, D) after the last layer, which leaves halted rows unchanged."""
         return Finished(self._x)
 
 
 def halted(stay: Tensor) -> Tensor:
-    """The probability to have halted, from the logarithm of that to have gone on."""
+    """The probability to have halted, from the logarithm of the probability not to have halted."""
     return -torch.expm1(stay)
 
 
 def log_geometric(rate: float, layers: int) -> list[float]:
-    """log of rate (1 - rate)^(n - 1) for n = 1 to `layers`, so scaled that they are a distribution."""
-    within = math.log1p(-((1 - rate) ** layers)) if layers else 0.0
-    return [math.log(rate) + n * math.log1p(-rate) - within for n in range(layers)]
+    """log of rate (1 - rate)^(n - 1) for n = 1 to `layers`, normalised to a distribution."""
+    total = math.log1p(-((1 - rate) ** layers)) if layers else 0.0
+    return [math.log(rate) + n * math.log1p(-rate) - total for n in range(layers)]

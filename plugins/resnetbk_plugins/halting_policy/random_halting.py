@@ -1,4 +1,4 @@
-"""Halting policy `random`: rows halt by chance, the control of learned decisions at an equal rate."""
+"""Halting policy `random`: rows halt at random, the control for learned decisions at an equal rate."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ if TYPE_CHECKING:
 
 @attrs.frozen(kw_only=True)
 class RandomHalting:
-    """After each layer of a stack each row that still runs halts with one and the same probability q: depths
-    are geometric, cut off at the n layers of the stack. q is such that `layers` of them run on average.
+    """After each layer of a stack each running row halts with the same probability q: depths are geometric,
+    truncated at the n layers of the stack. q is such that `layers` of them run on average.
 
-    In training the chances are drawn anew each time; otherwise they follow from layer, position and `seed`.
+    In training random numbers are drawn in every pass; otherwise they depend on layer, position and `seed`.
 
-    layers  mean of the layers that run for a row in each stack, the first of which always does; where a stack
-            has no more than that, all of them run
-    seed    of the chances outside training
+    layers  mean number of layers that a row runs in each stack, of which the first always runs; in a stack
+            with no more layers than that, all run
+    seed    of the random numbers outside training
     """
 
     layers: float = attrs.field(validator=ge(1.0))
@@ -43,7 +43,7 @@ class RandomHalting:
 def hazard(layers: int, mean: float) -> float:
     """The probability q to halt after each layer with which `mean` of `layers` layers run on average.
 
-    That mean is 1 + (1 - q) + ... + (1 - q)^(layers - 1), which falls as q rises: found by bisection.
+    That mean is 1 + (1 - q) + ... + (1 - q)^(layers - 1), which falls as q rises: solved by bisection.
     """
     low, high = 0.0, 1.0
     while high - low > 1e-12:

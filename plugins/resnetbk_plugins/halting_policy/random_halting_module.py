@@ -11,7 +11,7 @@ from resnetbk_plugins.kernels.noise import drawn, uniform
 
 
 class RandomRows(nn.Module):
-    """Has no parameters. `hazards`: for each stack, the probability to halt after each layer."""
+    """Without parameters. `hazards`: for each stack, the probability to halt after each layer."""
 
     def __init__(self, hazards: Sequence[float], seed: int) -> None:
         super().__init__()
@@ -22,15 +22,15 @@ class RandomRows(nn.Module):
         return RandomPass(self, self.hazards[stack], rows)
 
     def chances(self, layer: int, position: Tensor) -> Tensor:
-        """(B, M) int64 -> (B, M) in (0, 1), one for each layer and position."""
+        """(B, M) int64 -> (B, M) in (0, 1), a random number for each layer and position."""
         if self.training:
             return drawn(position)
-        # lanes below zero, so that they are not those of a gate with the same seed
+        # negative lanes differ from those of a gate with the same seed
         return uniform(self.seed, position.new_full((1, 1), -1 - layer), position)
 
 
 class RandomPass:
-    """One pass over one stack. `running` is None until the first layer is done."""
+    """One pass over one stack. `running` is None until the first layer has run."""
 
     running: Tensor | None = None
 
@@ -45,5 +45,5 @@ class RandomPass:
             self.running = goes_on if self.running is None else self.running & goes_on
 
     def finish(self) -> Finished:
-        """The rows (B, M, D) last seen, and no penalties."""
+        """The rows (B, M, D) after the last layer, and no penalties."""
         return Finished(self._x)
