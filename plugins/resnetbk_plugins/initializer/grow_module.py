@@ -1,4 +1,4 @@
-"""Weights of a smaller model made into those of a deeper and wider one."""
+"""The weights of a deeper and wider model from those of a smaller one."""
 
 from __future__ import annotations
 
@@ -15,30 +15,30 @@ from resnetbk_plugins.initializer.parent import ParentRun
 
 LAYER = re.compile(r"trunk\.layers\.([0-9]+)\.(.+)")
 TOKENS = 32
-"""How long the text is that two models are compared on."""
+"""Length of the text on which two models are compared."""
 
-KEPT = 1e-3
-"""Largest difference between logits, in units of their spread, that counts as rounding."""
+ROUNDING = 1e-3
+"""Largest difference between logits, in standard deviations of the logits, that counts as rounding."""
 
 
 def deepened(weights: Mapping[str, Tensor], before: int, depth: int, order: str) -> dict[str, Tensor]:
-    """The same weights with `depth` layers made of `before`; see `Grow` for the orders."""
+    """The same weights with `depth` layers copied from `before`; see `Grow` for the orders."""
     origin = [i % before if order == "stack" else i * before // depth for i in range(depth)]
     grown = {name: tensor for name, tensor in weights.items() if not LAYER.fullmatch(name)}
-    for layer, source in enumerate(origin):
-        silent = order == "identity" and layer > 0 and origin[layer - 1] == source
+    for layer, original in enumerate(origin):
+        identity = order == "identity" and layer > 0 and origin[layer - 1] == original
         for name, tensor in weights.items():
             match = LAYER.fullmatch(name)
-            if match and int(match[1]) == source:
-                ends = match[2].split(".")[-2:-1] == ["output"]
-                grown[f"trunk.layers.{layer}.{match[2]}"] = tensor * 0 if silent and ends else tensor
+            if match and int(match[1]) == original:
+                is_output = match[2].split(".")[-2:-1] == ["output"]
+                grown[f"trunk.layers.{layer}.{match[2]}"] = tensor * 0 if identity and is_output else tensor
     return grown
 
 
 def widened(weights: Mapping[str, Tensor], model: Any, before: int, width: int) -> dict[str, Tensor]:
-    """The same weights, of `before` features, in the shapes that `model` of `width` features has for them.
+    """The weights of a model of `before` features, in the shapes that `model`, of `width` features, has.
 
-    A tensor that is larger than the model's in some dimension stays as it is.
+    A tensor that is larger than the model's in some dimension is left unchanged.
     """
     if before == width:
         return dict(weights)
@@ -51,7 +51,7 @@ def widened(weights: Mapping[str, Tensor], model: Any, before: int, width: int) 
         for name, tensor in weights.items()
     }
     if model.head is None and "norm.weight" in grown:
-        # the head is the table itself, whose features are copies: they are shared out before they are added
+        # the head is the table itself, whose features are copies: it is divided before they are added up
         gain = grown["norm.weight"]
         grown["norm.weight"] = _shared(gain[None], _copies(before, width, before, width), before)[0]
     return grown
@@ -64,7 +64,7 @@ def _widened(name: str, x: Tensor, shape: torch.Size, before: int, width: int, l
     dims = [d for d in range(x.ndim) if x.shape[d] != shape[d] and not (by_token and d == 0)]
     if any(x.shape[d] > shape[d] for d in dims):
         return x
-    # a bare matrix that grows both ways is one that rows are multiplied by
+    # a matrix outside of a Linear that grows in both dimensions is one that rows are multiplied by
     inputs = x.ndim == 2 and 1 in dims and (linear or (dims == [0, 1] and not by_token))
     for d in dims:
         size = x.shape[d]
@@ -76,7 +76,7 @@ def _widened(name: str, x: Tensor, shape: torch.Size, before: int, width: int, l
 
 
 def _copies(size: int, new: int, before: int, width: int) -> Tensor:
-    """(new,): of which old place each new one is a copy. Of k rows of features end to end, each grows."""
+    """(new,): the old index that each new index copies. Of k rows of features end to end, each is widened."""
     rows = size // before
     if size == rows * before and new == rows * width:
         within = torch.arange(width) % before
@@ -85,8 +85,8 @@ def _copies(size: int, new: int, before: int, width: int) -> Tensor:
 
 
 def _shared(x: Tensor, index: Tensor, size: int) -> Tensor:
-    """(R, n) columns that are copies by `index` (n,) of `size` old ones, scaled so that the copies sum to the
-    old one: in random proportions, of their own for each row."""
+    """(R, n) columns that are copies, by `index` (n,), of `size` old columns, scaled so that the copies add
+    up to the old column, in random proportions that differ for each row."""
     raw = 1.0 - torch.rand(x.shape, dtype=x.dtype)  # never zero
     total = raw.new_zeros(x.shape[0], size).index_add_(1, index, raw)
     return x * (raw / total.index_select(1, index))
@@ -94,7 +94,8 @@ def _shared(x: Tensor, index: Tensor, size: int) -> Tensor:
 
 @torch.no_grad()
 def difference(model: Any, parent: ParentRun) -> str:
-    """Says how far the logits of a model and of its parent run are apart. Leaves torch's generators alone."""
+    """A line about the difference between the logits of a model and of its parent run. Leaves torch's
+    generators alone."""
     with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
         small = assemble(parent.spec.model, vocabulary=parent.tokenizer.vocabulary, seed=0)
         load_weights(small, parent.weights, parent.path)  # type: ignore[arg-type]
@@ -102,6 +103,6 @@ def difference(model: Any, parent: ParentRun) -> str:
         training = model.training
         logits, expected = model.eval()(tokens).logits, small.eval()(tokens).logits
         model.train(training)
-    apart = float((logits - expected).abs().max()) / max(float(expected.std()), 1e-12)
-    verdict = "keeps" if apart <= KEPT else "does not keep"
-    return f"{verdict} the parent run's function: logits differ by up to {apart:.2g} of their spread"
+    largest = float((logits - expected).abs().max()) / max(float(expected.std()), 1e-12)
+    verdict = "keeps" if largest <= ROUNDING else "does not keep"
+    return f"{verdict} the parent run's function: logits differ by up to {largest:.2g} standard deviations"

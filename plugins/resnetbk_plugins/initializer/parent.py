@@ -1,4 +1,4 @@
-"""A parent run, which another one starts from: read whole and checked before any of it is used."""
+"""A parent run, from which another run starts: read completely and checked before any of it is used."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class ParentRun:
     """A trained run at its latest checkpoint.
 
     weights  the model's tensors by name
-    cost     what it took to train it: see `RunState.training_cost`
+    cost     of its training: see `RunState.training_cost`
     """
 
     path: str
@@ -45,18 +45,19 @@ class ParentRun:
         cost = self.cost
         return (
             f"{self.path} at step {self.step}, which cost {cost['seconds']:.3g} s, {cost['flops']:.3g} "
-            f"operations and {cost['tokens']:.3g} tokens to train"
+            f"FLOPs and {cost['tokens']:.3g} tokens to train"
         )
 
 
 def identity(path: str) -> str:
-    """The folder of a run, whatever it is called here."""
+    """The real path of a run's folder."""
     return os.path.realpath(Path(path).expanduser())
 
 
 @contextmanager
 def reading(key: str, path: str) -> Iterator[None]:
-    """Whatever is wrong with the run in a folder, which a spec's `key` names, is one StorageError."""
+    """Raises one StorageError for anything wrong with the run in the folder `path`, which a spec's `key`
+    names."""
     try:
         yield
     except UserError as error:
@@ -72,7 +73,7 @@ def read_parent(path: str) -> ParentRun:
     """The run in the folder `path`; its components must be installed, or named by --registry
     or RESNETBK_REGISTRY.
 
-    Raises StorageError for one that is missing, damaged, or no run.
+    Raises StorageError for one that is missing, damaged, or not a run.
     """
     with reading("train.start", path):
         folder = RunFolder.open(Path(path).expanduser())

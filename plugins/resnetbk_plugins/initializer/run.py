@@ -1,4 +1,4 @@
-"""Initializer `run`: the weights of a run that was trained before."""
+"""Initializer `run`: the weights of a trained run."""
 
 from __future__ import annotations
 
@@ -41,17 +41,18 @@ def not_empty(component: object, attribute: attrs.Attribute[str], value: str) ->
 @attrs.frozen(kw_only=True)
 class Run:
     """Transfer: weights are matched by name and shape, vocabularies by the bytes that a token stands for.
-    What has no match starts as its component built it; the log says what was loaded, what was not and why.
+    Weights without a match start as their component built them; the log says what was loaded and what was
+    not, and why.
 
-    The parent run is read whole and checked before anything is copied; a resumed run reads it again, so it
-    has to stay. What it cost to train, with the runs that it started from itself, stands beside this run's
-    own cost, and a comparison charges it.
+    The parent run is read completely and checked before anything is copied; a resumed run reads it again, so
+    do not delete it. Its training cost, with that of its own parent runs, is recorded beside this run's own
+    cost, and a comparison charges it.
 
     path    the folder of the run, relative to the working directory; `~` is your home
     parts   which of "embedding", "trunk" (with the norm at its end) and "head" are loaded
-    freeze  names of parts of the model that are not trained: "embedding", "trunk.layers.0", a weight's
-    rates   learning rates of parts, as factors: {"trunk.layers.0" = 0.1}; the longest name counts
-            (Howard & Ruder, 2018, arXiv:1801.06146, take 1/2.6 a layer down)
+    freeze  names of parts of the model that are not trained: "embedding", "trunk.layers.0", or of a weight
+    rates   factors on the learning rate of parts: {"trunk.layers.0" = 0.1}; the longest matching name counts
+            (Howard & Ruder, 2018, arXiv:1801.06146, take 1/2.6 per layer towards the input)
     """
 
     path: str = attrs.field(validator=not_empty)
@@ -64,23 +65,23 @@ class Run:
 
 
 class RunInitializer:
-    """`parents`: what it cost to train the parent run, by folder, once it has initialized."""
+    """`parents`: the training cost of the parent run, by folder, after `initialize`."""
 
     def __init__(self, options: Run) -> None:
         self.options = options
         self.parents: ParentCosts = {}
 
     def initialize(self, model: nn.Module, tokenizer: Tokenizer, depth: int) -> list[str]:
-        """Raises StorageError for a parent run that is none, or damaged, or does not fit at all; UserError
-        for names in `freeze` and `rates` that the model does not have. Then no weight has been touched."""
+        """Raises StorageError for a parent run that is missing, damaged, or does not fit at all; UserError
+        for names in `freeze` and `rates` that the model does not have. Then no weight is changed."""
         from resnetbk_plugins.initializer.parent import read_parent
         from resnetbk_plugins.initializer.transfer import transfer
 
         options = self.options
         self._check_names(model)
-        found = read_parent(options.path)
-        self.parents = found.parents
-        lines = [found.line(), *transfer(model, tokenizer, found, found.weights, options.parts)]
+        parent = read_parent(options.path)
+        self.parents = parent.parents
+        lines = [parent.line(), *transfer(model, tokenizer, parent, parent.weights, options.parts)]
         for name, parameter in model.named_parameters():
             parts = parts_of(name)
             if set(parts) & set(options.freeze):

@@ -18,11 +18,11 @@ if TYPE_CHECKING:
 class Scratch:
     """Leaves the weights as the components built them, or redraws them by GPT-2's scheme.
 
-    With `std`, every matrix and table is drawn from N(0, std^2), those that end a residual branch
+    With `std`, every matrix and table is drawn from N(0, std^2), those at the end of a residual branch
     (`...output.weight`) from N(0, std^2 / (2 depth)) so that the sum over the 2 depth branches keeps its
-    scale, and biases are zero (Radford et al., 2019, section 2.3; std 0.02). What a component built
-    constant was meant so and stays: normalisation gains, a halting bias below zero, hashed tables and a
-    head that begin at zero. So do weights that are not matrices, such as convolutions.
+    scale, and biases are zero (Radford et al., 2019, section 2.3; std 0.02). Weights that a component built
+    constant stay: normalisation gains, a halting bias below zero, hashed tables and a head that start at
+    zero. So do weights of other roles, such as convolutions.
     """
 
     std: float | None = attrs.field(default=None, validator=optional(gt(0.0)))
@@ -38,7 +38,7 @@ class ScratchInitializer:
         self.std = std
 
     def initialize(self, model: nn.Module, tokenizer: Tokenizer, depth: int) -> list[str]:
-        """Sets weights in place; one line that says what it did."""
+        """Sets weights in place; returns one line that says what it did."""
         if self.std is None:
             return ["weights as their components built them"]
         from torch import nn

@@ -1,4 +1,4 @@
-"""Weights by name and shape into a model, its vocabulary by what tokens stand for."""
+"""Copies weights into a model by name and shape, and its vocabulary by the bytes of each token."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ from resnetbk.kinds import Tokenizer
 from resnetbk_plugins.initializer.parent import ParentRun
 
 NAMED = 4
-"""Tensors that a line names before it counts the others."""
+"""Number of tensors that a line names; it counts the others."""
 
 PART = {"embedding": "embedding", "head": "head"}
-"""The part that a tensor's first name belongs to; all others are of the trunk, the norm at its end too."""
+"""Part by the first component of a tensor's name; all others, the final norm too, belong to the trunk."""
 
 
 def transfer(
     model: Any, tokenizer: Tokenizer, parent: ParentRun, weights: Mapping[str, Tensor], parts: Collection[str]
 ) -> list[str]:
-    """Copies what fits; says in lines what did, what did not, and why.
+    """Copies what fits; returns lines that say what did, what did not, and why.
 
-    weights  what is to be copied, by the names of `model`; their vocabulary is the parent run's
+    weights  to be copied, by the names of `model`; their vocabulary is the parent run's
     parts    of "embedding", "trunk" and "head"
 
-    A table of tokens, and the head, take the rows of the tokens that both sides know, by their bytes; the
-    rows of others stay as they were built. Whatever else belongs to the embedding counts tokens by number
-    (hashed n-grams) or in its own measure (positions), so it is copied only where all tokens are the same.
+    Token tables, and the head, take the rows of the tokens that both vocabularies contain, by their bytes;
+    other rows stay as they were built. All other weights of the embedding depend on token numbers (hashed
+    n-grams) or on lengths in tokens (positions), so they are copied only if all tokens are the same.
 
     Raises StorageError, with nothing copied, when nothing fits.
     """
@@ -38,36 +38,38 @@ def transfer(
     wanted = [name for name in own if PART.get(name.partition(".")[0], "trunk") in parts]
     pairs = shared_tokens(tokenizer, parent.tokenizer)
     tables = _tables(model, own)
-    account = _Account()
+    report = _Report()
     for name in wanted:
         if name not in weights:
-            account.new.append(name)
+            report.new.append(name)
         elif name in tables and not pairs.same:
-            account.match(name, own[name], pairs.rows(own[name], weights[name]))
+            report.match(name, own[name], pairs.rows(own[name], weights[name]))
         elif name.startswith("embedding.") and name not in tables and not pairs.same:
-            account.tokens.append(name)
+            report.tokens.append(name)
         else:
-            account.match(name, own[name], weights[name])
-    if not account.values:
+            report.match(name, own[name], weights[name])
+    if not report.values:
         raise StorageError(f"train.start: {parent.path}: nothing in it fits this model")
     with torch.no_grad():
-        for name, value in account.values.items():
+        for name, value in report.values.items():
             own[name].copy_(value)
-    lines = account.lines(own)
-    if not pairs.same and any(name in tables for name in account.values):
-        lines.append(f"{pairs.count} of {pairs.total} tokens are known there; the others' rows start fresh")
-    asked_not = len(own) - len(wanted)
-    if asked_not:
-        lines.append(f"not asked for: {asked_not} tensors outside of {', '.join(parts)}")
-    left = [name for name in weights if name not in own]
-    if left:
-        lines.append(f"left behind, not in this model: {_named(left)}")
+    lines = report.lines(own)
+    if not pairs.same and any(name in tables for name in report.values):
+        lines.append(
+            f"{pairs.count} of {pairs.total} tokens are in its vocabulary; the rows of others start fresh"
+        )
+    excluded = len(own) - len(wanted)
+    if excluded:
+        lines.append(f"not loaded, outside of {', '.join(parts)}: {excluded} tensors")
+    unused = [name for name in weights if name not in own]
+    if unused:
+        lines.append(f"not used, since not in this model: {_named(unused)}")
     return lines
 
 
 @attrs.frozen(eq=False)
 class SharedTokens:
-    """Which of `total` tokens are known on the other side: own (K,) and others (K,), rows of a table."""
+    """Which of `total` tokens the other vocabulary contains: `own` (K,) and `others` (K,), table rows."""
 
     own: Tensor
     others: Tensor
@@ -79,8 +81,8 @@ class SharedTokens:
         return len(self.own)
 
     def rows(self, own: Tensor, other: Tensor) -> Tensor:
-        """`own` (V, ...) with the rows of known tokens from `other` (V', ...), which may differ in length
-        alone; else `other` as it is, which will not fit."""
+        """`own` (V, ...) with the rows of shared tokens from `other` (V', ...). If other dimensions differ,
+        `other` unchanged, which will not fit."""
         if own.shape[1:] != other.shape[1:]:
             return other
         mixed = own.detach().clone()
@@ -89,14 +91,14 @@ class SharedTokens:
 
 
 def shared_tokens(tokenizer: Tokenizer, other: Tokenizer) -> SharedTokens:
-    """Tokens are the same when they stand for the same bytes; of several such the first counts."""
-    mine, others = (_bytes(one) for one in (tokenizer, other))
+    """Tokens are the same if they stand for the same bytes; of several such tokens the first counts."""
+    mine, others = _bytes(tokenizer), _bytes(other)
     place: dict[bytes, int] = {}
     for number, text in enumerate(others):
         place.setdefault(text, number)
-    found = [(number, place[text]) for number, text in enumerate(mine) if text in place]
-    own, there = (torch.tensor([pair[i] for pair in found], dtype=torch.long) for i in (0, 1))
-    return SharedTokens(own, there, len(mine), mine == others)
+    pairs = [(number, place[text]) for number, text in enumerate(mine) if text in place]
+    own_rows, other_rows = (torch.tensor([pair[i] for pair in pairs], dtype=torch.long) for i in (0, 1))
+    return SharedTokens(own_rows, other_rows, len(mine), mine == others)
 
 
 def _bytes(tokenizer: Tokenizer) -> list[bytes]:
@@ -114,7 +116,7 @@ def _same_memory(a: Tensor, b: Tensor) -> bool:
 
 
 @attrs.define(eq=False)
-class _Account:
+class _Report:
     values: dict[str, Tensor] = attrs.field(factory=dict)
     new: list[str] = attrs.field(factory=list)
     shapes: list[str] = attrs.field(factory=list)
@@ -124,12 +126,12 @@ class _Account:
         if own.shape == value.shape:
             self.values[name] = value
         else:
-            self.shapes.append(f"{name} {tuple(value.shape)} there, {tuple(own.shape)} here")
+            self.shapes.append(f"{name} {tuple(value.shape)} in the parent run, {tuple(own.shape)} here")
 
     def lines(self, own: Mapping[str, Tensor]) -> list[str]:
-        numbers = sum(own[name].numel() for name in self.values)
+        loaded = sum(own[name].numel() for name in self.values)
         total = sum(tensor.numel() for tensor in own.values())
-        lines = [f"loaded {len(self.values)} of {len(own)} tensors, {numbers / total:.1%} of their numbers"]
+        lines = [f"loaded {len(self.values)} of {len(own)} tensors, {loaded / total:.1%} of the weights"]
         for reason, names in (
             ("not in the parent run", self.new),
             ("of another shape", self.shapes),

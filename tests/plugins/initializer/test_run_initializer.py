@@ -77,7 +77,7 @@ def test_vocabularies_meet_in_what_tokens_stand_for(tmp_path, source, caplog):
             code = character.encode()
             expected = theirs[code[0]] if len(code) == 1 else built[token]
             assert torch.equal(mine[token], expected), character
-    assert f"{len(alphabet) - 1} of {len(alphabet)} tokens are known there" in lines_of(caplog)
+    assert f"{len(alphabet) - 1} of {len(alphabet)} tokens are in its vocabulary" in lines_of(caplog)
 
 
 def test_what_counts_tokens_by_number_needs_the_same_tokens(tmp_path, caplog):
@@ -109,7 +109,7 @@ def test_other_shapes_and_new_parts_start_fresh_and_are_named(tmp_path, source, 
         assert torch.equal(tensor, expected), name
     lines = lines_of(caplog)
     assert "not in the parent run: trunk.layers.2." in lines
-    assert "trunk.layers.0.channel.expand.weight (64, 16) there, (48, 16) here" in lines
+    assert "trunk.layers.0.channel.expand.weight (64, 16) in the parent run, (48, 16) here" in lines
 
 
 def test_parts_load_alone(tmp_path, source):
