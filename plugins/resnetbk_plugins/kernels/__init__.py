@@ -1,9 +1,9 @@
 """The scans of the resolvent of a tridiagonal Hamiltonian, and the convolution, which the mixers share.
 
-`one_sided`, `two_sided`, `resolvent` and `convolution` hold the ops, their formulas and adjoints; `backend`
-picks who runs them: `torch_scans` (every device; `forgetting` proves its chunks), `numba_kernels` or
-`triton_kernels`.
-Importing this imports torch, so only `*_module.py` files do; numba and triton wait for the first call.
+`one_sided`, `two_sided`, `resolvent` and `convolution` have the torch operators, their formulas and adjoints;
+`backend` chooses what runs them: `torch_scans` (every device; `forgetting` proves that its chunks are exact
+to rounding), `numba_kernels` or `triton_kernels`.
+Importing this imports torch, so files of components do not; numba and triton are imported at the first call.
 """
 
 from .convolution import causal_convolution

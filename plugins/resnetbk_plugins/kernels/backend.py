@@ -1,4 +1,4 @@
-"""Which code runs the scans: numba on CPUs, triton on CUDA devices, plain torch where these are missing."""
+"""Which backend runs the scans: numba on CPUs, triton on CUDA devices, plain torch without these."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ _KERNELS = {"cpu": ("numba", ".numba_kernels"), "cuda": ("triton", ".triton_kern
 
 @functools.cache
 def scans_for(device: str) -> Any:
-    """What serves this type of device (the functions of `torch_scans`): chosen at the first call, logged."""
+    """The backend for a device type (functions as in `torch_scans`), chosen and logged at the first call."""
     logger = logging.getLogger("resnetbk")
     if device in _KERNELS:
         name, module = _KERNELS[device]
         try:
             loops = Loops(importlib.import_module(module, __package__))
-            # a first run here, for what only fails then: no C compiler, no threading layer
+            # a trial run: without a C compiler or a threading layer only the first call fails
             loops.one_sided(torch.zeros(1, 1, 1, device=device), torch.ones(1, device=device))
         except ImportError:
             pass
@@ -49,5 +49,5 @@ def check(potential: Tensor, eta: Tensor, **others: Tensor) -> None:
             raise ValueError(f"{name} must be {shape} like potential, not {tuple(x.shape)}")
     for name, x in {"eta": eta, **others}.items():
         if x.dtype != potential.dtype or x.device != potential.device:
-            wanted, found = f"{potential.dtype} on {potential.device}", f"{x.dtype} on {x.device}"
-            raise ValueError(f"{name} must be {wanted} like potential, not {found}")
+            wanted, actual = f"{potential.dtype} on {potential.device}", f"{x.dtype} on {x.device}"
+            raise ValueError(f"{name} must be {wanted} like potential, not {actual}")

@@ -1,12 +1,12 @@
 """The two recurrences over rows, parallel over chunks of rows, in plain torch.
 
-Rows are cut into chunks whose length follows from the run-up alone. All chunks advance together, one row at
-a time, and each first re-runs the rows just before its own: as many as it takes to forget where it started
-(see `forgetting`). Where that does not pay there is one chunk: the plain recurrence. "Up" is from the last
-row to the first.
+Rows are cut into chunks whose length depends on the run-up alone. All chunks advance together, one row at
+a time, and each first recomputes the rows just before its own: as many as it takes to forget the initial
+state (see `forgetting`). Where that does not pay off there is one chunk: the plain recurrence. "Up" is from
+the last row to the first.
 
-Pairs (real part, imaginary part) of (B, N, C) come in and go out. Inside they stand in complex grids
-(B, chunks, rows of a chunk, C), worked on in place: two torch calls serve a row of all chunks.
+Inputs and outputs are pairs (real part, imaginary part) of (B, N, C). Inside they are complex grids
+(B, chunks, rows of a chunk, C), updated in place: two torch calls for a row of all chunks.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 Pair = tuple[Tensor, Tensor]
-# (one row of each grid, the state before it, where the state after it goes), (B, chunks, C) each
+# (a row of each grid, the state before it, the output for the state after it), (B, chunks, C) each
 Step = Callable[[list[Tensor], Tensor, Tensor], None]
 
 
@@ -42,7 +42,7 @@ class Chunks:
         else:
             self.run_up, self.rows = run_up, 2 * run_up
             self.chunks = -(-self.length // self.rows)
-        # rows that are missing in the chunk where the scan ends stand beyond the others
+        # the chunk where the scan ends is padded on its far side
         missing = self.chunks * self.rows - self.length
         self.there = slice(missing, None) if up else slice(self.length)
         self.beyond = slice(missing) if up else slice(self.length, None)
@@ -56,18 +56,18 @@ class Chunks:
         return self._run(_linear, [self._cut(*x), self._cut(*factor)])
 
     def _run(self, step: Step, grids: list[Tensor]) -> Pair:
-        """The states after each row, from state 0; they take the place of the first grid."""
+        """The states after each row, from state 0; they overwrite the first grid."""
         cells = [grid.view(self.batch, self.chunks, self.rows, self.chains).unbind(2) for grid in grids]
         rows = [list(row) for row in zip(*cells, strict=True)]
         if self.up:
             rows.reverse()
         state = grids[0].new_zeros(self.batch, self.chunks, self.chains)
         if self.chunks > 1:
-            # every chunk but the one where the scan starts takes its first state from its neighbour
-            source, target = (slice(1, None), slice(-1)) if self.up else (slice(-1), slice(1, None))
+            # every chunk except the first in the scan gets its initial state from its neighbour
+            neighbour, target = (slice(1, None), slice(-1)) if self.up else (slice(-1), slice(1, None))
             started = state[:, target]
             for row in rows[-self.run_up :]:
-                step([x[:, source] for x in row], started, started)
+                step([x[:, neighbour] for x in row], started, started)
         for row in rows:
             step(row, state, row[0])
             state = row[0]
@@ -77,7 +77,7 @@ class Chunks:
         )
 
     def _cut(self, real: Tensor, imag: Tensor) -> Tensor:
-        """(B, chunks * rows, C) complex; where rows are missing it holds 1, which reaches no result."""
+        """(B, chunks * rows, C) complex; padding is 1, which affects no result."""
         kind = real.dtype.to_complex()
         grid = real.new_empty(self.batch, self.chunks * self.rows, self.chains, dtype=kind)
         grid[:, self.beyond] = 1.0

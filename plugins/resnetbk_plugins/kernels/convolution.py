@@ -4,8 +4,8 @@
 
 Adjoint: dx_i = sum over k of weight_k out_{i+K-1-k},   dweight_k = sum over i of out_i x_{i-K+1+k}.
 
-Written out in torch operations it would pass over memory some twenty times, there and back: more than the
-scan that follows it. On a CPU one loop does it in one pass each way.
+Written with torch operators it would pass over memory some twenty times, forward and backward: more than the
+scan that follows it. On a CPU one loop does it in one pass each.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from .backend import scans_for
 
 
 def _kernels(x: Tensor) -> Any:
-    # On CUDA torch's operations are parallel over rows, which the loops are not.
+    # On CUDA torch's operators are parallel over rows, which the loops are not.
     return scans_for("cpu") if x.is_cpu else torch_scans
 
 

@@ -1,4 +1,4 @@
-"""How fast a resolvent forgets its past, proved: this sets how long a chunk's run-up must be.
+"""How fast a resolvent forgets its past, with proof: this determines how long a chunk's run-up must be.
 
 The ratios g_i = 1 / (a_i - g_{i-1}), a_i = v_i - i eta with eta > 0, stay in the upper half plane. With y =
 Im g,
@@ -12,9 +12,9 @@ y / (y + eta). Two rows together, with s = y + eta and so y_i <= 1 / s, contract
 
     (1 - eta / s) / (1 + eta s) <= exp(-2 t),   t = asinh(eta)     (its maximum, at s = exp(t)),
 
-whatever the potential. (One row alone grants only 1 / (1 + eta^2), hopeless for small eta.)
+whatever the potential. (A single row gives only 1 / (1 + eta^2), useless for small eta.)
 
-**Ratios.** Start a run-up at 0 instead of the true g, y = Im g. After one row both points stand at
+**Ratios.** Start a run-up at 0 instead of the true g, y = Im g. After one row both points are at
 hyperbolic distance d with sinh^2(d / 2) = |g|^2 / (4 eta (eta + y)) <= 1 / (4 eta^2), because |g|^2 <= y /
 eta. So after h rows, h odd, d <= 2 asinh(1 / (2 eta)) exp(-t (h - 1)), and two points at distance d differ
 by 2 sinh(d / 2) sqrt(y y'), about d |g| at most: a *relative* error of d, for every potential.
@@ -25,11 +25,11 @@ upwards):
     prod_{j=i}^{i+n-1} |g_j|^2  =  y_{i+n-1} / (eta + y_{i-1}) * prod_{j=i}^{i+n-2} y_j / (y_j + eta)
                                <=  exp(-t (n - 1)) / eta^2   for odd n, exp(-t (n - 2)) / eta^2 for even n,
 
-so what lies more than h rows off, h odd, adds at most max|x| exp(-t (h - 1)) / (eta^2 (1 - exp(-t))). For
+so rows more than h away, h odd, add at most max|x| exp(-t (h - 1)) / (eta^2 (1 - exp(-t))). For
 |c_i| = |g_i| take square roots: rate t / 2, 1 / eta.
 
-The bounds ask eta alone, and so does the choice of chunks: nothing in a row can reach another row through
-it, neither an earlier one nor one of another batch row.
+The bounds depend on eta alone, and so do the chunks: the content of a row cannot affect another row through
+them, neither an earlier row nor a row of another sequence.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def _rows(factor: float, rate: float, tolerance: float) -> int:
 
 
 def ratio_run_up(eta: float, dtype: torch.dtype) -> int | None:
-    """Rows after which the ratios have forgotten where they started; None where eta promises nothing."""
+    """Rows after which the ratios have forgotten their initial state; None where eta gives no bound."""
     if not 1e-6 < eta < math.inf:
         return None
     return _rows(2 * math.asinh(0.5 / eta), math.asinh(eta), TOLERANCE[dtype])

@@ -1,6 +1,6 @@
-"""Calls of the loop kernels, `numba_kernels` and `triton_kernels`: the same kernels, launched differently.
+"""Calls of the loop kernels in `numba_kernels` and `triton_kernels`, which differ in how they are launched.
 
-Same functions as `torch_scans`, without its chunks: the recurrences run row by row, exactly.
+The functions are those of `torch_scans`, without its chunks: the recurrences run row by row, exactly.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ def _empty(like: Tensor, number: int) -> list[Tensor]:
 
 
 def _per_sequence(like: Tensor) -> Tensor:
-    """Where the gradient of eta is summed over rows: in float64, being one number out of thousands."""
+    """(B, C) zeros for the gradient of eta, in float64, since it is summed over thousands of rows."""
     return torch.zeros(like.shape[0], like.shape[2], dtype=torch.float64, device=like.device)
 
 

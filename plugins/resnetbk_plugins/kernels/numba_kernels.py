@@ -1,13 +1,12 @@
 # mypy: allow-untyped-defs
-"""The scans as numba loops (CPU) over (B, N, C) arrays; `loops` calls them, the ops give the formulas.
+"""The scans as numba loops (CPU) over (B, N, C) arrays; `loops` calls them, the operators have the formulas.
 
-One task is one batch row and one block of at most WIDTH chains: the inner loops run over contiguous memory
-and vectorise (few arrays to a loop: beyond that the compiler gives up proving that they do not overlap), and
-a single sequence of many chains feeds several cores. No fast-math: every row of every chain has the same
-bits whatever the shape, the thread count and the neighbours. `s` holds what a task carries from row to row,
-a line a quantity.
+One task is one sequence and one block of at most WIDTH chains: the inner loops run over contiguous memory and
+vectorise (with few arrays per loop: with more the compiler cannot prove that they do not overlap), and a
+single sequence of many chains uses several cores. No fast-math: every row of every chain has the same bits
+for all shapes, thread counts and neighbours. `s` holds the state of a task between rows, a quantity per line.
 
-Compiled at the first call per dtype, one to three seconds a kernel, then kept in numba's cache.
+Compiled at the first call per dtype, one to three seconds per kernel, then stored in numba's cache.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ from typing import Any
 
 import torch
 
-# threads beyond torch's would never work here, but spin on cores that other processes use: 15 times slower
+# threads beyond torch's would only spin on cores that other processes use: 15 times slower
 os.environ.setdefault("NUMBA_NUM_THREADS", str(torch.get_num_threads()))
 
 import numba
@@ -26,8 +25,8 @@ import numpy as np
 from numba import prange
 from torch import Tensor
 
-WIDTH = 64  # narrower, and the cores would fight over the cache lines of a row
-ROWS = 64  # of a sequence, in one task of a convolution
+WIDTH = 64  # with narrower blocks, cores would share cache lines of a row
+ROWS = 64  # of a sequence, per task of a convolution
 # below this many chain-steps a thread is not worth waking
 _STEPS_PER_THREAD = 16_384
 
@@ -97,7 +96,7 @@ def one_sided_adjoint(g_re, g_im, out_re, out_im, v_grad, eta_grad):
             for c in range(hi - lo):
                 v_i[c] = -s[0, c]
                 s[2, c] += s[1, c]
-            if i % 16 == 0:  # few rows are summed in the type of the rows, the rest in float64
+            if i % 16 == 0:  # sums of 16 rows in the dtype of the rows, their sum in float64
                 for c in range(hi - lo):
                     total[c] += s[2, c]
                     s[2, c] = 0
@@ -161,7 +160,7 @@ def two_sided_adjoint(d_re, d_im, l_re, l_im, r_re, r_im, out_re, out_im, v_grad
                 p, q = re[c] * re[c] - im[c] * im[c], -two * re[c] * im[c]
                 s[0, c] = p * x - q * y
                 s[1, c] = p * y + q * x
-            kept_re[b, i, lo:hi] = s[2, : hi - lo]  # what comes from row i and the rows after it
+            kept_re[b, i, lo:hi] = s[2, : hi - lo]  # contributions of row i and the rows after it
             kept_im[b, i, lo:hi] = s[3, : hi - lo]
         s[:] = 0
         for i in range(length):

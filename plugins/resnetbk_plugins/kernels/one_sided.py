@@ -1,10 +1,11 @@
 """The diagonal of the one-sided resolvent: g_i = [(H_{0..i} - z)^-1]_ii, causal, O(N), one row of state.
 
-H is tridiagonal with hopping 1; a_i = potential_i - i eta is the diagonal of H - z (the energy is in there).
+H is tridiagonal with hopping 1; a_i = potential_i - i eta is the diagonal of H - z (the energy is in the
+potential).
 
     g_i = 1 / (a_i - g_{i-1}),   g_{-1} = 0,   0 < Im g_i,   |g_i| <= 1 / eta
 
-Adjoint: dg_i = -g_i^2 (da_i - dg_{i-1}). With out_i = dL/dRe g_i + i dL/dIm g_i, reading upwards,
+Adjoint: dg_i = -g_i^2 (da_i - dg_{i-1}). With out_i = dL/dRe g_i + i dL/dIm g_i, from the last row up,
 
     k_i = conj(g_i^2) (out_i + k_{i+1}),   dL/dpotential_i = -Re k_i,   dL/deta = sum of Im k_i.
 """
@@ -61,7 +62,7 @@ def _backward(ctx: Any, out_real: Tensor, out_imag: Tensor) -> tuple[Tensor, Ten
 _forward.register_autograd(_backward, setup_context=_keep)
 
 
-# Real operations a row of a chain. Forward: a - g 2, |.|^2 3, reciprocal 1, products 2.
+# Real FLOPs per row of a chain. Forward: a - g 2, |.|^2 3, reciprocal 1, products 2.
 # Adjoint: conj(g^2) 5, out + k 2, their product 6, sum for eta 1.
 @register_flop_formula(torch.ops.resnetbk.one_sided)
 def _forward_flops(potential: torch.Size, *_: Any, **__: Any) -> int:

@@ -5,10 +5,10 @@ sign):
 
     g_i = 1 / (a_i - g_{i-1}),   y_i = g_i (u_i + y_{i-1}),   u real:
 
-a value path whose gates come from the chain. g is what `one_sided` gives and comes back too; one row of both
-is the state.
+a value path whose gates are read from the chain. g is that of `one_sided` and is returned too; one row of
+both is the state.
 
-Adjoint, reading upwards, with out the gradient of y and o that of g (real part + i imaginary part):
+Adjoint, from the last row up, with out the gradient of y and o that of g (real part + i imaginary part):
 
     w_i = conj(g_i) (out_i + w_{i+1}),   k_i = conj(y_i) w_i + conj(g_i^2) (o_i + k_{i+1}),
     dL/du_i = Re w_i,   dL/dpotential_i = -Re k_i,   dL/deta = sum of Im k_i,
@@ -77,7 +77,7 @@ def _backward(ctx: Any, *out: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 _forward.register_autograd(_backward, setup_context=_keep)
 
 
-# Real operations a row of a chain. Forward: g 8 (see one_sided), u + y 1, product 6.
+# Real FLOPs per row of a chain. Forward: g 8 (see one_sided), u + y 1, product 6.
 # Adjoint: w 8, conj(y) w 6, conj(g^2) 5, o + k 2, product 6, sum 2, sum for eta 1.
 @register_flop_formula(torch.ops.resnetbk.resolvent)
 def _forward_flops(potential: torch.Size, *_: Any, **__: Any) -> int:

@@ -1,7 +1,7 @@
 """The scans in plain torch, on any device: real tensors (B, N, C) in and out, eta (C,), no complex numbers.
 
-The recurrences run in chunks of rows (`chunks`), as long as eta asks for (`forgetting`). The adjoints are
-linear scans as well; their formulas stand with the ops (`one_sided`, `two_sided`, `resolvent`).
+The recurrences run in chunks of rows (`chunks`), whose length depends on eta (`forgetting`). The adjoints are
+linear scans too; their formulas are with the operators (`one_sided`, `two_sided`, `resolvent`).
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ def _gradients(carried: Pair) -> Pair:
 
 
 def ratio_step(potential: Tensor, eta: Tensor, g_real: Tensor, g_imag: Tensor) -> Pair:
-    """One row, 1 / (potential - i eta - g): to the bit what the numba loop does."""
+    """One row, 1 / (potential - i eta - g): bitwise equal to the numba loop."""
     across, down = potential - g_real, eta + g_imag
     inverse = (across * across + down * down).reciprocal()
     return across * inverse, down * inverse
@@ -124,7 +124,7 @@ def resolvent_adjoint(
 
 
 def convolution(x: Tensor, weight: Tensor) -> Tensor:
-    """Oldest row first, as the loop and the streaming step sum."""
+    """Sums from the oldest row on, as the numba loop and the streaming step do."""
     size, rows = weight.shape[0], x.shape[1]
     padded = pad(x, (0, 0, size - 1, 0))
     y = padded[:, :rows] * weight[0]

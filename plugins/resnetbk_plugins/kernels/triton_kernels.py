@@ -1,7 +1,8 @@
 # mypy: allow-untyped-defs, allow-incomplete-defs, allow-untyped-decorators
-"""The scans as triton kernels (CUDA) over (B, N, C) tensors; `loops` calls them, the ops give the formulas.
+"""The scans as triton kernels (CUDA) over (B, N, C) tensors; `loops` calls them; formulas are
+in the operators' files.
 
-One program is one batch row and one block of chains, and walks the rows one by one with its state in
+One program is one sequence and one block of chains, and processes the rows one by one with its state in
 registers: every load and store is contiguous.
 """
 
@@ -14,7 +15,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-_BLOCK = 32  # chains a program: one warp, a chain a lane
+_BLOCK = 32  # chains per program: one warp, one chain per lane
 
 
 @triton.jit
@@ -75,7 +76,7 @@ def two_sided(v, eta, d_re, d_im, l_re, l_im, r_re, r_im, length, chains, BLOCK:
         tl.store(l_re + at, re, live)
         tl.store(l_im + at, im, live)
         at += chains
-    # on the way back a program reads only what its own lanes wrote
+    # backwards, a program reads only what its own lanes wrote
     re, im = e * 0, e * 0
     for _ in range(length):
         at -= chains
@@ -101,7 +102,7 @@ def two_sided_adjoint(
     at = b * length * chains + c
     zero = tl.load(d_re + at, live, 0.0) * 0
     re, im, total = zero, zero, zero.to(tl.float64)
-    for _ in range(length):  # downwards: what comes from row i and the rows before it
+    for _ in range(length):  # downwards: contributions of row i and the rows before it
         x, y = tl.load(out_re + at, live, 0.0) + re, tl.load(out_im + at, live, 0.0) + im
         tl.store(from_re + at, x, live)
         tl.store(from_im + at, y, live)

@@ -26,7 +26,7 @@ from .backend import check, scans_for
 Six = tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]
 
 
-# The ratios come back beside the diagonal for the adjoint only.
+# The ratios are returned with the diagonal for the adjoint only.
 @torch.library.custom_op("resnetbk::two_sided", mutates_args=())
 def _forward(potential: Tensor, eta: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
     parts: Six = scans_for(potential.device.type).two_sided(potential, eta)
@@ -78,7 +78,7 @@ def _backward(ctx: Any, out_real: Tensor | None, out_imag: Tensor | None, *_: No
 _forward.register_autograd(_backward, setup_context=_keep)
 
 
-# Real operations a row of a chain. Forward: three reciprocals of 8 (see one_sided).
+# Real FLOPs per row of a chain. Forward: three reciprocals of 8 (see one_sided).
 # Adjoint: two scans of 13, the outer sum 2, conj(G^2) 5, product 6, sum for eta 1.
 @register_flop_formula(torch.ops.resnetbk.two_sided)
 def _forward_flops(potential: torch.Size, *_: Any, **__: Any) -> int:
