@@ -1,1 +1,1 @@
-"""Observers: who is told about a run."""
+"""Observers: receive the events of a run."""

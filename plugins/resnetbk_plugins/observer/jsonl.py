@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @attrs.frozen(kw_only=True)
 class JSONLines:
-    """One JSON object a line: `event` (`step`, `evaluation`, `finished`), `step`, the report's fields, and
+    """A JSON object per line: `event` (`step`, `evaluation`, `finished`), `step`, the report's fields, and
     `layers`."""
 
     def build(self, *, folder: Path, spec: Any) -> MetricsWriter:
@@ -25,7 +25,7 @@ class JSONLines:
 
 
 class MetricsWriter:
-    """Writes each line when it comes, so that a run that ends early has told all it knew."""
+    """Writes each line at once, so that a run that ends early has recorded all its reports."""
 
     def __init__(self, folder: RunFolder) -> None:
         self.folder = folder

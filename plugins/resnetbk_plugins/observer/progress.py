@@ -1,4 +1,4 @@
-"""Observer `progress`: how the run is getting on, on standard error."""
+"""Observer `progress`: the progress of a run, on standard error."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from rich.progress import Progress as Bar
 from resnetbk.hooks import EvaluationReport, RunReport, StepReport, hookimpl
 
 REFRESH = 0.1
-"""Seconds between two drawings of the bar, at least."""
+"""Least number of seconds between two updates of the bar."""
 
 WHY = {"steps": "all steps done", "seconds": "time is up", "target": "target reached"}
-"""What ended a run, by `RunReport.stopped`."""
+"""Why a run ended, by `RunReport.stopped`."""
 
 EVERY = 5.0
-"""Seconds between two lines where there is no terminal, at least."""
+"""Least number of seconds between two lines without a terminal."""
 
 
 @attrs.frozen(kw_only=True)
@@ -39,27 +39,27 @@ class Progress:
 
 
 class Figures:
-    """The reports in words. Remembers bits per byte from one evaluation to the next."""
+    """Reports as text. Remembers bits/byte from one evaluation to the next."""
 
     def __init__(self) -> None:
         self.bits_per_byte: float | None = None
 
     def step(self, report: StepReport) -> str:
-        """`120/600  loss 2.3451  held-out 1.980 bits/byte  35.2k tokens/s  0:01:12 left`, what is known."""
-        words = [
+        """`120/600  loss 2.3451  held-out 1.980 bits/byte  35.2k tokens/s  0:01:12 left`, as far as known."""
+        parts = [
             f"{report.step}/{report.steps}" if report.steps else f"{report.step}",
             f"loss {report.loss:.4f}",
         ]
         if report.layers < len(report.rows):
-            words.append(f"{report.layers:.2f} of {len(report.rows)} layers")
+            parts.append(f"{report.layers:.2f} of {len(report.rows)} layers")
         if self.bits_per_byte is not None:
-            words.append(f"held-out {self.bits_per_byte:.3f} bits/byte")
+            parts.append(f"held-out {self.bits_per_byte:.3f} bits/byte")
         if report.seconds > 0:
-            words.append(f"{short(report.tokens / report.seconds)} tokens/s")
+            parts.append(f"{short(report.tokens / report.seconds)} tokens/s")
         if 0 < report.progress <= 1:
             left = report.seconds * (1 - report.progress) / report.progress
-            words.append(f"{timedelta(seconds=round(left))} left")
-        return "  ".join(words)
+            parts.append(f"{timedelta(seconds=round(left))} left")
+        return "  ".join(parts)
 
     def evaluation(self, report: EvaluationReport) -> str:
         self.bits_per_byte = report.bits_per_byte
@@ -103,7 +103,7 @@ class ProgressLines:
 
 
 class ProgressBar:
-    """A bar that is drawn from within the hooks, so that no thread competes with the training."""
+    """A bar that is updated in the hooks, so that no thread competes with the training."""
 
     def __init__(self, name: str, console: Console, clock: Callable[[], float] = time.monotonic) -> None:
         self.clock = clock
@@ -115,10 +115,10 @@ class ProgressBar:
             TextColumn("{task.fields[figures]}", markup=False),
             console=console,
             auto_refresh=False,
-            redirect_stdout=False,  # what the program prints there stays there
+            redirect_stdout=False,  # what the program prints to stdout stays there
         )
         self.task = self.bar.add_task(name, total=1.0, figures="")
-        # Gives the terminal back even when the run ends without a word.
+        # Restores the terminal even when the run ends without a report.
         self.close = weakref.finalize(self, self.bar.stop)
 
     @hookimpl
