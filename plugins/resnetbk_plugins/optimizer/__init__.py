@@ -1,1 +1,1 @@
-"""Optimizers: the update and its schedule."""
+"""Optimizers: updates of the weights, and their learning rate schedule."""

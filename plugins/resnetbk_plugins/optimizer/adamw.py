@@ -24,14 +24,14 @@ if TYPE_CHECKING:
 
 @attrs.frozen(kw_only=True)
 class AdamW:
-    """AdamW (Loshchilov & Hutter, 2017) for all weights, save tables with sparse gradients.
+    """AdamW (Loshchilov & Hutter, 2017) for all weights except tables with sparse gradients.
 
-    lr            peak rate
-    betas         how much of the two moments is kept at each step
-    eps           added to the root of the second moment
-    weight_decay  times the rate, taken off matrices and tables at each step; no other role decays
-    table_lr      peak rate of Adagrad (Duchi et al., 2011) for tables whose gradients are sparse
-    warmup, decay, decay_share, final  the schedule of all rates: see `Schedule`
+    lr            peak learning rate
+    betas         decay rates of the two moments
+    eps           added to the square root of the second moment
+    weight_decay  times the learning rate, for matrices and tables; no other role decays
+    table_lr      peak learning rate of Adagrad (Duchi et al., 2011) for tables whose gradients are sparse
+    warmup, decay, decay_share, final  schedule of all learning rates: see `Schedule`
     """
 
     lr: float = attrs.field(default=3e-3, validator=rate)

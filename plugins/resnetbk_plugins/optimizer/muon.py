@@ -26,16 +26,16 @@ if TYPE_CHECKING:
 class Muon:
     """Muon (Jordan et al., 2024) for the matrices inside layers, AdamW for all other roles.
 
-    An update of a matrix has singular values near 1 times `lr`, times sqrt(rows / columns) when rows
-    outnumber columns: Jordan's original scaling, under which one `lr` serves all widths.
+    An update of a matrix has singular values near `lr`, times sqrt(rows / columns) if there are more rows
+    than columns: Jordan's original scaling, with which the same `lr` works for all widths.
 
-    lr            peak rate of the matrices, and the rate that is reported
+    lr            peak learning rate of the matrices, and the rate that is reported
     momentum      of the matrices, in Nesterov's form
-    adam_lr       peak rate of AdamW, for tables, vectors, convolutions and scalars
-    betas         of AdamW: how much of the two moments is kept at each step
-    weight_decay  times the rate, taken off matrices and tables at each step; no other role decays
-    table_lr      peak rate of Adagrad (Duchi et al., 2011) for tables whose gradients are sparse
-    warmup, decay, decay_share, final  the schedule of all rates: see `Schedule`
+    adam_lr       peak learning rate of AdamW, for tables, vectors, convolutions and scalars
+    betas         of AdamW: decay rates of the two moments
+    weight_decay  times the learning rate, for matrices and tables; no other role decays
+    table_lr      peak learning rate of Adagrad (Duchi et al., 2011) for tables whose gradients are sparse
+    warmup, decay, decay_share, final  schedule of all learning rates: see `Schedule`
     """
 
     lr: float = attrs.field(default=0.02, validator=rate)

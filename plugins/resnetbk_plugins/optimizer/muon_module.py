@@ -1,7 +1,7 @@
-"""Muon's update: momentum, made orthogonal by a Newton-Schulz iteration.
+"""Muon's update: momentum, orthogonalised by a Newton-Schulz iteration.
 
-Matrices of one shape, turned to lie flat, are iterated on together: for small matrices the cost is that
-of the calls, not of the sums.
+Matrices of one shape, transposed if they have more rows than columns, are processed as a batch: for small
+matrices the cost is that of the calls, not of the arithmetic.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ COEFFICIENTS = (3.4445, -4.7750, 2.0315)
 ITERATIONS = 5
 
 BLOCK = 2**19
-"""Elements iterated on together at most, so that a core's cache holds them with what comes between."""
+"""Largest number of elements in a batch, so that it fits in a core's cache with intermediate results."""
 
 
 class MuonUpdate:
@@ -44,7 +44,7 @@ class MuonUpdate:
                 self._step(pairs[first : first + together], rate)
 
     def _direction(self, weight: Weight) -> Tensor:
-        """Nesterov's momentum of one weight, a running mean."""
+        """Nesterov momentum of one weight, as a running mean."""
         parameter, grad = weight.parameter, weight.parameter.grad
         assert grad is not None
         if weight.name not in self.state:
@@ -68,10 +68,10 @@ class MuonUpdate:
 
 
 def orthogonalized(matrices: Tensor) -> Tensor:
-    """(m, n) or (G, m, n), m <= n, to U V^T of each U S V^T, with singular values of about 0.7 to 1.2.
+    """(m, n) or (G, m, n), m <= n -> U V^T of each U S V^T, with singular values of about 0.7 to 1.2.
 
     Five rounds of x <- a x + b (x x^T) x + c (x x^T)^2 x from x / ||x||_F, in bfloat16 where that is
-    fast. Singular values below a thousandth of the norm are not brought up fully; zero stays zero.
+    fast. Singular values below a thousandth of the norm do not get there; zero stays zero.
     """
     a, b, c = COEFFICIENTS
     norm = torch.linalg.matrix_norm(matrices, keepdim=True).clamp_min(1e-7)

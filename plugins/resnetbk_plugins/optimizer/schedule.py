@@ -1,4 +1,4 @@
-"""The learning rate's course over a run, which the optimizers share."""
+"""The learning rate schedule, which the optimizers share."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ DECAYS = ("linear", "cosine", "constant")
 class Schedule:
     """Warm up, hold, decay.
 
-    warmup       steps in which the rate rises linearly: step s of w runs at (s + 1) / (w + 1)
+    warmup       steps over which the rate rises linearly: step s of w runs at (s + 1) / (w + 1) of the peak
     decay        `linear`, `cosine` (Loshchilov & Hutter, 2016) or `constant`
     decay_share  the share of the run, at its end, over which the rate decays; never during warmup
-    final        what is left of the rate at the end of the run, as a share of its peak
+    final        the rate at the end of the run, as a share of its peak
 
     nanoGPT's recipe is warmup 100, decay "cosine", decay_share 1, final 0.1.
     """
@@ -33,7 +33,7 @@ class Schedule:
         """The share of the peak rate at `step` (from 0), with `progress` of the run done, in [0, 1]."""
         if step < self.warmup:
             return (step + 1) / (self.warmup + 1)
-        # Steps may be the run's budget or not: the share that warmup took is known once it is over.
+        # The run may be limited by seconds: warmup's share of it is known only after warmup.
         warmed = self.warmup * progress / step if step else 0.0
         start = max(1.0 - self.decay_share, warmed)
         if self.decay == "constant" or progress <= start:
@@ -44,7 +44,7 @@ class Schedule:
 
 
 def rate(component: object, attribute: attrs.Attribute[float], value: float) -> None:
-    """A validator. Raises ValueError unless 0 < value <= 1e38: float32 holds little more."""
+    """An attrs validator: in (0, 1e38], about the range of float32."""
     if not 0.0 < value <= 1e38:
         raise ValueError(f"{attribute.name} must be above 0 and at most 1e38, not {value!r}")
 
@@ -68,6 +68,6 @@ def positive_share(component: object, attribute: attrs.Attribute[float], value: 
 
 
 def decay_rates(component: object, attribute: attrs.Attribute[Any], value: Any) -> None:
-    """An attrs validator: one number, or a tuple of them, each in [0, 1)."""
+    """An attrs validator: a number in [0, 1), or a tuple of such numbers."""
     if not all(0.0 <= rate < 1.0 for rate in (value if isinstance(value, tuple) else (value,))):
         raise ValueError(f"{attribute.name} must be at least 0 and below 1, not {value}")

@@ -1,7 +1,7 @@
-"""Updates that optimizers are made of, and the working object that shares the weights out among them.
+"""Update rules, and the optimizer that assigns each weight to one of them.
 
-The steps themselves are torch's, through its functions: they keep no state of their own, so state can
-be kept by weight name and saved exactly, and they need not import torch's compiler as its classes do.
+The steps are torch's functional ones: they have no state of their own, so state can be stored by weight name
+and saved exactly, and unlike torch's classes they do not import its compiler.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from resnetbk.kinds import Weight
 from resnetbk_plugins.optimizer.schedule import Schedule
 
 DECAYED = ("matrix", "table")
-"""Roles of the weights that weight decay is for."""
+"""Roles of the weights that weight decay applies to."""
 
 
 class Update(Protocol):
-    """One rule of update. `state` holds tensors by weight name, from the first gradient of each on."""
+    """An update rule. `state` holds tensors by weight name, from the first gradient of a weight on."""
 
     state: dict[str, dict[str, Tensor]]
 
@@ -33,9 +33,9 @@ class Update(Protocol):
 
 
 class ScheduledUpdates:
-    """An optimizer: each weight goes to the update that `route` names, those of sparse gradients to
-    `adagrad`: the gradient is a sparse tensor, or the parameter's attribute `sparse_gradient` is True. The
-    rate reported is `rate` times the schedule's factor; each weight's is times its own `Weight.rate`.
+    """An optimizer. Each weight is updated by the rule that `route` names, weights with sparse gradients by
+    `adagrad`: those whose gradient is a sparse tensor or whose parameter has `sparse_gradient = True`. The
+    rate reported is `rate` times the schedule's factor; a weight's own is multiplied by its `Weight.rate`.
     """
 
     def __init__(
@@ -54,7 +54,7 @@ class ScheduledUpdates:
 
     @torch.no_grad()
     def update(self, step: int, progress: float) -> float:
-        """One step of every weight that has a gradient; gradients are None after it."""
+        """A step of every weight that has a gradient; then sets all gradients to None."""
         factor = self.schedule.factor(step, progress)
         shares: dict[tuple[str, float], list[Weight]] = {}
         for weight in self.weights:
@@ -68,7 +68,7 @@ class ScheduledUpdates:
         return self.rate * factor
 
     def state_dict(self) -> dict[str, Any]:
-        """update -> weight -> tensors, which are the live ones: save them before the next update."""
+        """update -> weight -> tensors, not copies: save them before the next update."""
         return {name: update.state for name, update in self.updates.items()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -98,7 +98,7 @@ def _sparse(weight: Weight) -> bool:
 
 
 class AdamWUpdate:
-    """AdamW; weight decay on the roles in DECAYED."""
+    """AdamW, with weight decay on the roles in DECAYED."""
 
     def __init__(self, rate: float, betas: tuple[float, float], eps: float, weight_decay: float) -> None:
         self.rate, self.betas, self.eps, self.weight_decay = rate, betas, eps, weight_decay
@@ -138,7 +138,7 @@ class AdamWUpdate:
 
 
 class AdagradUpdate:
-    """Adagrad; a sparse gradient costs what its rows cost, however long the table is."""
+    """Adagrad; the cost of a sparse gradient depends on its rows, not on the length of the table."""
 
     def __init__(self, rate: float) -> None:
         self.rate = rate
@@ -152,7 +152,7 @@ class AdagradUpdate:
                 self.state[weight.name] = {"sum": torch.zeros_like(parameter)}
             total = self.state[weight.name]["sum"]
             if grad.is_sparse:
-                grad = grad.coalesce()  # a row met twice takes one step, of its summed gradient
+                grad = grad.coalesce()  # a row that occurs twice takes one step, with its summed gradient
                 index = grad.indices()[0]
                 rows, sums = parameter.index_select(0, index), total.index_select(0, index)
                 self._step(rows, grad.values(), sums, factor)
@@ -166,7 +166,7 @@ class AdagradUpdate:
             [x],
             [grad],
             [total],
-            [torch.zeros(())],  # the count of steps, which matters for a decay that is not used
+            [torch.zeros(())],  # the step count, used only by a learning rate decay
             fused=x.is_cpu,
             lr=self.rate * factor,
             weight_decay=0.0,
