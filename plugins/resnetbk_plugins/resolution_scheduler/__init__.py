@@ -1,1 +1,1 @@
-"""Resolution schedulers: at which scale each layer works."""
+"""Resolution schedulers: the scale at which each layer works."""

@@ -1,4 +1,4 @@
-"""Resolution scheduler `flat`: one row a token in every layer. The identity of its kind."""
+"""Resolution scheduler `flat`: one row per token in every layer. The identity of its kind."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Flat:
 
 
 class FlatResolution:
-    """Has no parameters. With a single stack nothing ever goes down or up; rows would pass unchanged."""
+    """Without parameters. With a single stack `down` and `up` are not called; they return rows unchanged."""
 
     def __init__(self, depth: int) -> None:
         self.stacks = (Stack(level=0, layers=tuple(range(depth))),)
@@ -36,5 +36,5 @@ class FlatResolution:
         return {}
 
     def down_step(self, level: int, row: Rows, token: Tensor, state: State) -> tuple[Rows, Tensor, State]:
-        """Each row (B, 1, D) begins a row of its own: the second result is True for all (B,)."""
+        """Each row (B, 1, D) is a coarse row: the second result (B,) is True."""
         return row, row.position[:, 0] >= 0, state

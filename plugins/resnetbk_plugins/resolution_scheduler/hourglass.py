@@ -1,4 +1,4 @@
-"""Resolution scheduler `hourglass`: one coarse row for every so many finer ones, and the way back."""
+"""Resolution scheduler `hourglass`: one coarse row for every k finer rows, and upsampling."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ if TYPE_CHECKING:
 
 @attrs.frozen(kw_only=True)
 class Hourglass:
-    """The middle layers work on rows that stand for `factor` finer ones each, and so cost `factor` times
-    less (Nawrot et al. 2021, arXiv:2110.13711).
+    """The middle layers work on coarse rows that each represent `factor` finer rows, and so cost `factor`
+    times less (Nawrot et al. 2021, arXiv:2110.13711).
 
-    layers  how many layers each stack has: an odd number of stacks, at levels 0, 1, .., top, .., 1, 0.
-            Only the middle one must have any; together they are model.depth
-    factor  rows of the level below in one coarse row: one number, or one for each level from 1 to the top
+    layers  number of layers in each stack: an odd number of stacks, at levels 0, 1, .., top, .., 1, 0. Their
+            sum is model.depth, and only the middle stack must not be empty
+    factor  rows of the level below per coarse row: a number, or a list with a number for each level from 1 up
     """
 
     layers: tuple[int, ...] = attrs.field()
@@ -32,7 +32,7 @@ class Hourglass:
             raise ValueError(f"must name 3, 5, 7, .. stacks, such as [1, 2, 1], not {len(value)}")
         if min(value) < 0 or value[len(value) // 2] == 0:
             raise ValueError(
-                f"must be at least 0 in each stack and at least 1 in the middle one, not {list(value)}"
+                f"must be at least 0 in each stack and at least 1 in the middle stack, not {list(value)}"
             )
 
     @factor.validator
@@ -45,10 +45,10 @@ class Hourglass:
             raise ValueError(f"names {len(value)} levels, but layers = {list(self.layers)} has {levels}")
 
     def check(self, spec: Spec) -> None:
-        fill(self.layers, spec.model.depth)
+        check_depth(self.layers, spec.model.depth)
 
     def build(self, *, width: int, depth: int) -> ResolutionScheduler:
-        fill(self.layers, depth)
+        check_depth(self.layers, depth)
         from resnetbk_plugins.resolution_scheduler.hourglass_module import HourglassResolution
 
         levels = len(self.layers) // 2
@@ -56,16 +56,16 @@ class Hourglass:
         return HourglassResolution(width, stacks(self.layers), factors)
 
 
-def fill(layers: tuple[int, ...], depth: int) -> None:
-    """Raises ValueError unless the stacks use up the model's layers."""
+def check_depth(layers: tuple[int, ...], depth: int) -> None:
+    """Raises ValueError unless the stacks have `depth` layers in total."""
     if sum(layers) != depth:
         raise ValueError(f"layers = {list(layers)} are {sum(layers)} layers, but model.depth is {depth}")
 
 
 def stacks(layers: tuple[int, ...]) -> tuple[Stack, ...]:
-    """Layers counted on from stack to stack, at levels that rise to the middle one and fall again."""
-    top, first, found = len(layers) // 2, 0, []
+    """Stacks of consecutive layers, at levels that rise to the middle stack and fall again."""
+    top, first, hourglass = len(layers) // 2, 0, []
     for place, count in enumerate(layers):
-        found.append(Stack(top - abs(place - top), tuple(range(first, first + count))))
+        hourglass.append(Stack(top - abs(place - top), tuple(range(first, first + count))))
         first += count
-    return tuple(found)
+    return tuple(hourglass)

@@ -14,17 +14,17 @@ from resnetbk.kinds import Role, Rows, Stack, State, with_role
 
 
 class HourglassResolution(nn.Module):
-    """Learned pooling and learned upsampling; matrix products are done at the coarse rate alone.
+    """Learned pooling and learned upsampling; matrix products run only at the coarse rate.
 
-    With k the level's factor, coarse row j reads fine rows j k - (k - 1) .. j k, zeros before the first: it
-    sees nothing after j k, and every fine row is read by one coarse row. It is their sum, each channel with
-    weights of its own, times a matrix. Fine row p adds coarse row floor(p / k), normalised (RMSNorm), times a
-    matrix, each channel with a scale of its own for each p mod k. N fine rows have ceil(N / k) coarse ones.
+    With k the level's factor, coarse row j reads fine rows j k - (k - 1) .. j k, with zeros before the first:
+    it sees nothing after j k, and every fine row is read by one coarse row. It is their sum, weighted per
+    channel, times a matrix. Fine row p adds coarse row floor(p / k), normalised (RMSNorm), times a matrix and
+    a scale per channel and per p mod k. N fine rows have ceil(N / k) coarse rows.
 
-    At the start coarse rows are means, and nothing is read of them. Tried once each for 120 to 150 steps at
-    width 128 on tiny Shakespeare: a matrix for each of the k offsets, both ways, costs a fifth of a layer and
-    ended 0.01 nats higher; without the norm it ended 0.015 higher, with reading that starts random or as the
-    identity 0.015 to 0.04 higher.
+    Initially coarse rows are means, and the upsampling matrix is zero. Measured in one run each of 120 to 150
+    steps at width 128 on tiny Shakespeare: a matrix for each of the k offsets, in pooling and upsampling,
+    costs a fifth of a layer and ended 0.01 nats higher; without the norm the loss ended 0.015 higher, with an
+    upsampling matrix that starts random or as the identity 0.015 to 0.04 higher.
     """
 
     def __init__(self, width: int, stacks: tuple[Stack, ...], factors: tuple[int, ...]) -> None:
@@ -42,14 +42,14 @@ class HourglassResolution(nn.Module):
         k = self.factors[level - 1]
         batch, count, width = rows.x.shape
         coarse = -(-count // k)
-        # k - 1 rows of zeros before the first; the rows after the last coarse one's own are cut off
+        # k - 1 rows of zeros before the first; rows after those of the last coarse row are cut off
         windows = F.pad(rows.x, (0, 0, k - 1, k * coarse - count - (k - 1)))
         x = self._pooled(level, windows.view(batch, coarse, k, width)).to(rows.x.dtype)
         length = None if rows.length is None else (rows.length + k - 1) // k
         return Rows(x, rows.position[:, ::k], length)
 
     def up(self, level: int, fine: Rows, coarse: Rows) -> Rows:
-        """fine.x + what each row reads, (B, M, D). A row alone (M = 1) knows its place by its position."""
+        """fine.x plus the upsampled coarse rows, (B, M, D). A single row (M = 1) uses its position."""
         k = self.factors[level - 1]
         count, width = fine.x.shape[1:]
         scale = self.spread[level - 1]
@@ -68,7 +68,7 @@ class HourglassResolution(nn.Module):
         }
 
     def down_step(self, level: int, row: Rows, token: Tensor, state: State) -> tuple[Rows, Tensor, State]:
-        """Every k-th fine row begins a coarse one, (B, 1, D); what it gives for the others means nothing."""
+        """Every k-th fine row begins a coarse row, (B, 1, D); the output for other rows is undefined."""
         name = f"before{level}"
         window = torch.cat((state[name], row.x.to(state[name].dtype)), dim=1)
         begins = (row.position // self.steps[level - 1] % self.factors[level - 1] == 0)[:, 0]

@@ -211,7 +211,7 @@ def test_steps_begin_the_same_rows() -> None:
 @pytest.mark.parametrize(
     ("keys", "message"),
     [
-        ({"layers": (1, 0, 1)}, "at least 1 in the middle one"),
+        ({"layers": (1, 0, 1)}, "at least 1 in the middle stack"),
         ({"layers": (-1, 2, 1)}, "at least 0 in each stack"),
         ({"layers": (1, 2, 1), "longest": 0}, "longest"),
     ],

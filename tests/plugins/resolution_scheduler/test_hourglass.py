@@ -54,7 +54,7 @@ def test_down_is_a_projection_of_the_rows_up_to_its_own(count: int, k: int) -> N
     coarse = module.down(1, fine, NO_TOKENS)
     assert coarse.x.shape == (2, math.ceil(count / k), WIDTH)
     assert coarse.length is None
-    weight, matrix = module.pool[0][:, 0], module.pooled[0]
+    weight, matrix = module.pool[0], module.pooled[0]
     for b in range(2):
         for j in range(coarse.x.shape[1]):
             expected = torch.zeros(WIDTH, dtype=torch.float64)
@@ -71,7 +71,7 @@ def test_up_adds_a_projection_of_the_coarse_row_at_each_offset(count: int, k: in
     module, fine = built(factor=k), rows(count)
     coarse = rows(math.ceil(count / k), step=k, seed=1)
     found = module.up(1, fine, coarse)
-    scale, matrix = module.spread[0][:, 0], module.read[0]
+    scale, matrix = module.spread[0], module.read[0]
     assert found.position is fine.position
     for b in range(2):
         for p in range(count):
@@ -149,7 +149,7 @@ def test_the_first_token_begins_a_row_at_every_level() -> None:
         ({"layers": (4,)}, "must name 3, 5, 7"),
         ({"layers": (1, 2, 2, 1)}, "must name 3, 5, 7, .. stacks, such as .1, 2, 1., not 4"),
         ({"layers": (1, -1, 1)}, "at least 0 in each stack"),
-        ({"layers": (1, 0, 1)}, "at least 1 in the middle one"),
+        ({"layers": (1, 0, 1)}, "at least 1 in the middle stack"),
         ({"layers": (1, 2, 1), "factor": 1}, "must be at least 2, not 1"),
         ({"layers": (1, 2, 1), "factor": (4, 2)}, "names 2 levels, but layers = .1, 2, 1. has 1"),
         ({"layers": (1, 1, 2, 1, 1), "factor": (4, 0)}, "must be at least 2, not 0"),
