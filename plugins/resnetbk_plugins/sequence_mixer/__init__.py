@@ -1,1 +1,1 @@
-"""How rows exchange information: one file a component, its torch module beside it."""
+"""Sequence mixers: the half of a layer in which rows exchange information."""

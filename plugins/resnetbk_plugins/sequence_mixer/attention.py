@@ -18,12 +18,12 @@ if TYPE_CHECKING:
 class Attention:
     """Multi-head causal attention (Vaswani et al., 2017), with rotary positions (Su et al., 2021).
 
-    heads        must divide the model's width; with `rope`, into an even size
-    rope         rotate queries and keys by the rows' absolute positions; without it, order shows only
-                 through the causal mask
+    heads        must divide the model's width; with `rope`, the size of a head must be even
+    rope         rotate queries and keys by the rows' absolute positions; without it only the causal mask
+                 depends on the order
     rope_base    the slowest rotation takes about 2 pi rope_base tokens
     bias         add a bias to all four projections
-    convolution  rows that a causal convolution mixes, channel by channel, before q, k and v; 0 for none
+    convolution  size of a causal depthwise convolution before q, k and v; 0 for none
     """
 
     heads: int = attrs.field(default=4, validator=ge(1))

@@ -43,8 +43,8 @@ class CausalAttention(nn.Module):
         return row
 
     def initial_state(self, batch: int) -> State:
-        """An empty cache: `key` and `value` (B, T, D) with T = 0, and `length` (B,), rows in use; and the
-        rows that the convolution looks back on."""
+        """An empty cache: `key` and `value` (B, T, D) with T = 0, `length` (B,) the rows in use, and the
+        convolution's previous rows."""
         weight = self.key.weight
         empty = weight.new_zeros(batch, 0, weight.shape[0])
         used = torch.zeros(batch, dtype=torch.int64, device=weight.device)
@@ -54,7 +54,7 @@ class CausalAttention(nn.Module):
         return state
 
     def step(self, x: Tensor, position: Tensor, state: State) -> tuple[Tensor, State]:
-        """(B, D) at (B,) -> (B, D). Caches of different length go together: T follows the longest."""
+        """(B, D) at (B,) -> (B, D). Caches may differ in length: T is that of the longest."""
         after: State = {}
         if self.convolution is not None:
             x, after["rows"] = self.convolution.step(x, state["rows"])
@@ -77,7 +77,7 @@ class CausalAttention(nn.Module):
         half = q.shape[-1] // self.heads // 2
         dtype = torch.promote_types(q.dtype, torch.float32)
         rate = self.rope_base ** (-torch.arange(half, dtype=dtype, device=q.device) / half)
-        angle = (position[..., None].to(dtype) * rate)[..., None, :]  # one angle for all heads
+        angle = (position[..., None].to(dtype) * rate)[..., None, :]  # the same angles for all heads
         cos, sin = angle.cos(), angle.sin()
 
         def turn(rows: Tensor) -> Tensor:

@@ -15,14 +15,14 @@ if TYPE_CHECKING:
 
 @attrs.frozen(kw_only=True)
 class BKCausal:
-    """Each row sets the potential of one more site of `chains` tridiagonal chains; what it reads back is
-    the last diagonal element of each chain's resolvent, which depends on the sites so far alone.
+    """Each row sets the potential of the next site of `chains` tridiagonal chains, and reads the last
+    diagonal element of each chain's resolvent, which depends only on the sites so far.
 
-    chains       how many chains run side by side, each with one complex number of state
-    spread       energies start evenly over [-spread, spread]; the free chain's band is [-2, 2]
-    eta_low      imaginary part of the energy, evenly spread over the chains at the start: how fast
-    eta_high     a chain forgets (|g| <= 1 / eta). Started near 0.02 it learns badly
-    convolution  rows that a causal convolution mixes, channel by channel, before the chains; 0 for none
+    chains       number of parallel chains, each with one complex number of state
+    spread       energies are initialised evenly over [-spread, spread]; the free chain's band is [-2, 2]
+    eta_low      imaginary parts of the energy are initialised evenly over [eta_low, eta_high]: how fast a
+    eta_high     chain forgets (|g| <= 1 / eta). Initialised near 0.02 it learns badly
+    convolution  size of a causal depthwise convolution before the chains; 0 for none
     """
 
     chains: int = attrs.field(default=128, validator=ge(1))

@@ -17,7 +17,7 @@ class CausalChains(nn.Module):
     H is tridiagonal with diagonal v_i and off-diagonal 1; a_i = v_i + E - i eta and
     g_i = 1 / (a_i - g_{i-1}), g_{-1} = 0, is the last diagonal element of (H + E - i eta)^-1 cut
     after site i. The iteration keeps Im g > 0, so |g| <= 1 / eta without any clamp.
-    The row it gives is output([Re g, Im g]).
+    The output row is output([Re g, Im g]).
     """
 
     def __init__(
@@ -32,14 +32,14 @@ class CausalChains(nn.Module):
         nn.init.zeros_(self.output.weight)
 
     def forward(self, x: Tensor, position: Tensor, length: Tensor | None) -> Tensor:
-        """(B, M, D) -> (B, M, D). Chains count rows, not positions; padding comes last, so is never seen."""
+        """(B, M, D) -> (B, M, D). Sites are rows, not positions; padding comes last, so it is never seen."""
         read = self.potential(x if self.convolution is None else self.convolution(x))
         with torch.autocast(x.device.type, enabled=False):
             g_real, g_imag = one_sided(*self.spectrum.site(read))
         return self._features(g_real, g_imag, read.dtype)
 
     def initial_state(self, batch: int) -> State:
-        """g before the first row, (B, C) zeros, and the rows that the convolution looks back on."""
+        """g before the first row, (B, C) zeros, and the convolution's previous rows."""
         state = {"g_real": self.spectrum.zeros(batch), "g_imag": self.spectrum.zeros(batch)}
         if self.convolution is not None:
             state["rows"] = self.convolution.before(batch)

@@ -17,11 +17,11 @@ if TYPE_CHECKING:
 class BKDiagonal:
     """Each row sets the potential of a site of `chains` tridiagonal chains and reads back the diagonal of
     the full resolvent there, [(H - z)^-1]_ii, which depends on every site before and after it: for masked
-    objectives and encoders, never for predicting the next token.
+    objectives and encoders, not for predicting the next token.
 
-    chains    how many chains run side by side
-    spread    energies start evenly over [-spread, spread]; the free chain's band is [-2, 2]
-    eta_low   imaginary part of the energy, evenly spread over the chains at the start: how far a row
+    chains    number of parallel chains
+    spread    energies are initialised evenly over [-spread, spread]; the free chain's band is [-2, 2]
+    eta_low   imaginary parts of the energy are initialised evenly over [eta_low, eta_high]: how far a row
     eta_high  sees (the influence of a site at distance d falls like exp(-d asinh(eta)) or faster)
     """
 

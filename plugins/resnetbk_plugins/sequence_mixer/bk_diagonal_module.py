@@ -9,11 +9,11 @@ from resnetbk_plugins.kernels import two_sided
 from resnetbk_plugins.sequence_mixer.spectrum import Spectrum
 
 WALL = 1e15
-"""A potential so high that a site behind it is out of reach: its ratio is lost in rounding."""
+"""A potential so high that sites behind it have no influence: their ratios are lost in rounding."""
 
 
 class TwoSidedChains(nn.Module):
-    """`chains` resolvents with hopping 1 and potentials read from the rows; the row it gives is
+    """`chains` resolvents with hopping 1 and potentials read from the rows; the output row is
     output([Re G_ii, Im G_ii]) with G the inverse of H + E - i eta, |G_ii| <= 1 / eta."""
 
     def __init__(self, width: int, chains: int, spread: float, eta_low: float, eta_high: float) -> None:
@@ -25,7 +25,7 @@ class TwoSidedChains(nn.Module):
         nn.init.zeros_(self.output.weight)
 
     def forward(self, x: Tensor, position: Tensor, length: Tensor | None) -> Tensor:
-        """(B, M, D) -> (B, M, D). Chains count rows, not positions, and end after `length` of them."""
+        """(B, M, D) -> (B, M, D). Sites are rows, not positions; a chain ends after `length` of them."""
         read = self.potential(x)
         with torch.autocast(x.device.type, enabled=False):
             potential, eta = self.spectrum.site(read)

@@ -1,4 +1,4 @@
-"""A value path through the resolvent: a state-space mixer whose gates come from a quantum chain."""
+"""A value path through the resolvent: a state-space mixer whose gates are read from a tridiagonal chain."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ if TYPE_CHECKING:
 
 @attrs.frozen(kw_only=True)
 class BKResolvent:
-    """Each row sets a site's potential v and a source u on `chains` tridiagonal chains, and reads the
-    resolvent applied to the sources so far, y_i = [(H - z)^-1 u]_i = g_i (u_i + y_{i-1}): the ratios g are
-    the gates, complex and with memory of their own, that carry values along. A gate from the row scales
-    what is read.
+    """Each row sets a site's potential v and a source term u on `chains` tridiagonal chains, and reads the
+    resolvent applied to the source terms so far, y_i = [(H - z)^-1 u]_i = g_i (u_i + y_{i-1}): the ratios g
+    are complex gates, with a memory of their own, on the values carried. The output is scaled by a gate read
+    from the row.
 
-    chains       how many chains run side by side, each with two complex numbers of state
-    spread       energies start evenly over [-spread, spread]; the free chain's band is [-2, 2]
-    eta_low      imaginary part of the energy, evenly spread over the chains at the start: how fast
-    eta_high     a chain forgets
-    convolution  rows that a causal convolution mixes, channel by channel, before the chains; 0 for none
+    chains       number of parallel chains, each with two complex numbers of state
+    spread       energies are initialised evenly over [-spread, spread]; the free chain's band is [-2, 2]
+    eta_low      imaginary parts of the energy are initialised evenly over [eta_low, eta_high]: how fast a
+    eta_high     chain forgets
+    convolution  size of a causal depthwise convolution before the chains; 0 for none
     """
 
     chains: int = attrs.field(default=128, validator=ge(1))

@@ -16,7 +16,7 @@ CHAIN = ("y_real", "y_imag", "g_real", "g_imag")
 
 class ResolventValues(nn.Module):
     """y_i = g_i (u_i + y_{i-1}) on `chains` chains, g_i = 1 / (v_i + E - i eta - g_{i-1}); v and u are read
-    from the rows, and the row it gives is output(norm([Re y, Im y]) * silu(gate))."""
+    from the rows, and the output row is output(norm([Re y, Im y]) * silu(gate))."""
 
     def __init__(
         self, width: int, chains: int, spread: float, eta_low: float, eta_high: float, convolution: int
@@ -27,7 +27,7 @@ class ResolventValues(nn.Module):
         self.source = nn.Linear(width, chains, bias=False)
         self.gate = nn.Linear(width, 2 * chains, bias=False)
         self.spectrum = Spectrum(chains, spread, eta_low, eta_high)
-        # no scale of its own: the output projection has one for each feature
+        # without a learned scale: the output projection has one for each feature
         self.norm = nn.RMSNorm(2 * chains, elementwise_affine=False)
         self.output = nn.Linear(2 * chains, width, bias=False)
         for layer in (self.potential, self.source, self.gate):
@@ -35,7 +35,7 @@ class ResolventValues(nn.Module):
         nn.init.zeros_(self.output.weight)
 
     def forward(self, x: Tensor, position: Tensor, length: Tensor | None) -> Tensor:
-        """(B, M, D) -> (B, M, D). Chains count rows, not positions; padding comes last, so is never seen."""
+        """(B, M, D) -> (B, M, D). Sites are rows, not positions; padding comes last, so it is never seen."""
         mixed = x if self.convolution is None else self.convolution(x)
         read, source = self.potential(mixed), self.source(mixed)
         with torch.autocast(x.device.type, enabled=False):
@@ -44,7 +44,7 @@ class ResolventValues(nn.Module):
         return self._features(x, y_real, y_imag, read.dtype)
 
     def initial_state(self, batch: int) -> State:
-        """y and g before the first row, (B, C) zeros, and the rows that the convolution looks back on."""
+        """y and g before the first row, (B, C) zeros, and the convolution's previous rows."""
         state = {name: self.spectrum.zeros(batch) for name in CHAIN}
         if self.convolution is not None:
             state["rows"] = self.convolution.before(batch)

@@ -1,4 +1,4 @@
-"""Linear attention with a scalar decay: the peer among mixers of constant-size state."""
+"""Linear attention with a scalar decay: the baseline among mixers of constant-size state."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ if TYPE_CHECKING:
 
 @attrs.frozen(kw_only=True)
 class GatedLinear:
-    """Each head keeps a matrix S_i = a_i S_{i-1} + k_i v_i^T and reads q_i^T S_i; the decay a_i in (0, 1) is
-    one number a head, read from the row (Mamba-2: Dao & Gu 2024, arXiv:2405.21060; GLA: Yang et al. 2023,
-    arXiv:2312.06635). Computed in chunks: quadratic within one, linear in the length.
+    """Each head has a state matrix S_i = a_i S_{i-1} + k_i v_i^T and reads q_i^T S_i; the decay a_i, between
+    0 and 1, is a scalar per head, read from the row (Mamba-2: Dao & Gu 2024, arXiv:2405.21060; GLA: Yang et
+    al. 2023, arXiv:2312.06635). Computed in chunks: quadratic within a chunk, linear in the length.
 
-    heads        independent states; must divide the width
-    keys         length of q and k in each head: the state is `keys` x width / heads numbers a head
-    chunk        rows computed together
-    convolution  rows that a causal convolution mixes, channel by channel, before q, k and v; 0 for none
+    heads        must divide the width
+    keys         size of q and k in each head: its state is keys x (width / heads)
+    chunk        rows per chunk
+    convolution  size of a causal depthwise convolution before q, k and v; 0 for none
     """
 
     heads: int = attrs.field(default=4, validator=ge(1))

@@ -14,7 +14,7 @@ from resnetbk_plugins.sequence_mixer.short_convolution import ShortConvolution
 
 class DecayingStates(nn.Module):
     """S_i = a_i S_{i-1} + s_i k_i v_i^T, y_i = q_i^T S_i per head, s_i = softplus(step(x_i)) and
-    a_i = exp(-s_i rate); the row it gives is output(norm(y) * silu(gate)). H heads, K keys, V values."""
+    a_i = exp(-s_i rate); the output row is output(norm(y) * silu(gate)). H heads, K keys, V values."""
 
     def __init__(self, width: int, heads: int, keys: int, chunk: int, convolution: int) -> None:
         super().__init__()
@@ -25,9 +25,9 @@ class DecayingStates(nn.Module):
         self.value = nn.Linear(width, width, bias=False)
         self.gate = nn.Linear(width, width, bias=False)
         self.step_size = nn.Linear(width, heads)
-        # Mamba-2's start: rates 1 to 16, step sizes spread over 0.001 to 0.1
+        # Mamba-2's initialisation: rates 1 to 16, step sizes spread over 0.001 to 0.1
         self.log_rate = with_role(nn.Parameter(torch.linspace(1, 16, heads).log()), "vector")
-        # no scale of its own: the output projection has one for each feature
+        # without a learned scale: the output projection has one for each feature
         self.norm = nn.RMSNorm(width // heads, elementwise_affine=False)
         self.output = nn.Linear(width, width, bias=False)
         for layer in (self.query, self.key, self.value, self.gate):
@@ -39,7 +39,7 @@ class DecayingStates(nn.Module):
         nn.init.zeros_(self.output.weight)
 
     def forward(self, x: Tensor, position: Tensor, length: Tensor | None) -> Tensor:
-        """(B, M, D) -> (B, M, D). Padding comes last, so is never seen."""
+        """(B, M, D) -> (B, M, D). Padding comes last, so it is never seen."""
         batch, rows, _ = x.shape
         if batch == 0 or rows == 0:
             return x  # nothing to mix
@@ -76,11 +76,11 @@ class DecayingStates(nn.Module):
         within = (q @ k.mT * decay) @ v
         to_end = (total[..., -1:] - total).exp()
         added = (k * to_end[..., None]).mT @ v  # (B, H, chunks, K, V)
-        kept = total[..., -1].exp()[..., None, None]
+        chunk_decay = total[..., -1].exp()[..., None, None]
         state, before = torch.zeros_like(added[:, :, 0]), []
         for chunk in range(added.shape[2]):
             before.append(state)
-            state = kept[:, :, chunk] * state + added[:, :, chunk]
+            state = chunk_decay[:, :, chunk] * state + added[:, :, chunk]
         across = (q * total.exp()[..., None]) @ torch.stack(before, 2)
         y: Tensor = within + across
         return y.flatten(2, 3)[:, :, :rows]
@@ -92,7 +92,7 @@ class DecayingStates(nn.Module):
         return row
 
     def initial_state(self, batch: int) -> State:
-        """`matrix` (B, H, K, V) zeros, and the rows that the convolution looks back on."""
+        """`matrix` (B, H, K, V) zeros, and the convolution's previous rows."""
         weight = self.value.weight
         dtype = torch.promote_types(weight.dtype, torch.float32)
         shape = (batch, self.heads, self.keys, weight.shape[0] // self.heads)

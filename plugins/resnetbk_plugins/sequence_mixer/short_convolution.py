@@ -1,4 +1,4 @@
-"""A short causal convolution, channel by channel, that mixers put before their scan."""
+"""A short causal depthwise convolution, which mixers apply before their scan."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from resnetbk_plugins.kernels import causal_convolution
 
 
 class ShortConvolution(nn.Module):
-    """x_i -> the weighted sum of x_i and the `size` - 1 rows before it, each channel with weights of its own
-    (Fu et al. 2022, arXiv:2212.14052). Starts as the identity."""
+    """x_i -> the weighted sum of x_i and the `size` - 1 rows before it, with weights per channel (Fu et al.
+    2022, arXiv:2212.14052). Initialised to the identity."""
 
     def __init__(self, width: int, size: int) -> None:
         super().__init__()

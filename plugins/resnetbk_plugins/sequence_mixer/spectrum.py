@@ -1,4 +1,4 @@
-"""The learned spectrum that the resolvent mixers share: an energy and a width eta for each chain."""
+"""The learned spectrum of the resolvent mixers: an energy and a width eta for each chain."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from resnetbk.kinds import with_role
 class Spectrum(nn.Module):
     """Energies E and eta of C chains, both learned; eta = softplus(raw) stays positive by construction.
 
-    E starts evenly over [-spread, spread], eta over [eta_low, eta_high] in softplus's own coordinate.
-    Hopping is no parameter of its own: 1 / (a - t^2 g) is the unit chain with a / t in place of a, so a
+    E is initialised evenly over [-spread, spread], eta over [eta_low, eta_high], evenly in `raw_eta`.
+    The hopping t needs no parameter: 1 / (a - t^2 g) is the chain of hopping 1 with a / t in place of a, so a
     learned hopping is a learned scale of the potential, the energy and eta together.
     """
 
