@@ -1,4 +1,4 @@
-"""What the gates put in the place of rows that a layer did not compute."""
+"""The update that the gates give to rows that a layer did not compute."""
 
 from __future__ import annotations
 
@@ -13,35 +13,35 @@ from resnetbk.kinds import Keep, State, with_role
 
 
 class Fill(nn.Module):
-    """A row that was left out gets the weighted sum of what the layer added to the `size` rows before it,
-    each channel with weights of its own; rows that were left out themselves count as zeros.
+    """A skipped row gets the weighted sum of the layer's updates of the `size` rows before it, with weights
+    per channel; skipped rows among these count as zeros.
 
         filled_i = before_i + sum over j = 1..size of weight_{-j} (after - before)_{i-j}
 
-    Starts at zero: rows left out pass unchanged. One set of weights for each gated layer. With size 0 there
-    are none, and rows left out always pass.
+    Initialised to zero: skipped rows pass unchanged. Each gated layer has its own weights. With size 0 there
+    are none, and skipped rows always pass unchanged.
     """
 
     def __init__(self, layers: Iterable[int], width: int, size: int) -> None:
         super().__init__()
         self.size = size
-        self.weights = nn.ParameterDict()  # (size, width) each, newest row last
+        self.weights = nn.ParameterDict()  # (size, width) each, latest row last
         for layer in layers if size else ():
             self.weights[str(layer)] = with_role(nn.Parameter(torch.zeros(size, width)), "convolution")
 
     def forward(self, layer: int, before: Tensor, after: Tensor, computed: Tensor) -> Tensor:
-        """(B, M, D), (B, M, D), (B, M) bool -> (B, M, D), `after` wherever it was computed."""
+        """(B, M, D), (B, M, D), (B, M) bool -> (B, M, D), equal to `after` in computed rows."""
         if not self.size:
             return after
         weight = self._weight(layer, after)
-        # a row that is filled has no update of its own, so the newest row's weight is zero
+        # a skipped row has no update of its own, so the weight of the row itself is zero
         weight = torch.cat((weight, weight.new_zeros(1, weight.shape[1])))
-        left = (~computed)[..., None].to(weight.dtype)
-        filled: Tensor = _Filled.apply(before.to(weight.dtype), after.to(weight.dtype), weight, left)
+        skipped = (~computed)[..., None].to(weight.dtype)
+        filled: Tensor = _Filled.apply(before.to(weight.dtype), after.to(weight.dtype), weight, skipped)
         return filled.to(after.dtype)
 
     def initial_state(self, batch: int) -> State:
-        """For each layer the last `size` updates, (B, size, D), of which there are none yet."""
+        """For each layer the last `size` updates, (B, size, D), zeros."""
         return {
             _name(layer): weight.new_zeros(batch, self.size, weight.shape[1])
             for layer, weight in self.weights.items()
@@ -50,7 +50,7 @@ class Fill(nn.Module):
     def step(
         self, layer: int, before: Tensor, after: Tensor, computed: Tensor, state: State
     ) -> tuple[Tensor, State]:
-        """`forward` for one row each, (B, 1, D)."""
+        """`forward` for one row per sequence, (B, 1, D)."""
         if not self.size:
             return after, state
         weight, updates = self._weight(layer, after), state[_name(layer)]
@@ -59,8 +59,8 @@ class Fill(nn.Module):
             mixed = mixed + updates[:, back] * weight[back]
         newest = (after - before).to(updates.dtype)
         state = {**state, _name(layer): torch.cat((updates[:, 1:], newest), 1)}
-        left = (~computed)[..., None].to(mixed.dtype)
-        return torch.addcmul(after.to(mixed.dtype), mixed[:, None], left).to(after.dtype), state
+        skipped = (~computed)[..., None].to(mixed.dtype)
+        return torch.addcmul(after.to(mixed.dtype), mixed[:, None], skipped).to(after.dtype), state
 
     def _weight(self, layer: int, rows: Tensor) -> Tensor:
         weight: Tensor = self.weights[str(layer)]
@@ -68,7 +68,7 @@ class Fill(nn.Module):
 
 
 class FilledGate(nn.Module):
-    """What a gate does about the rows that it left out, whatever made it leave them out."""
+    """The base of gates that fill skipped rows by `Fill`."""
 
     def __init__(self, width: int, layers: Iterable[int], scope: str, fill: int) -> None:
         super().__init__()
@@ -91,23 +91,23 @@ class FilledGate(nn.Module):
 
 
 class _Filled(torch.autograd.Function):
-    """after + left * convolution(after - before), left (B, M, 1) being 1 where rows were left out and else 0.
+    """after + skipped * convolution(after - before), skipped (B, M, 1) being 1 in skipped rows, otherwise 0.
 
-    Its gradient is written out because the convolution's result need not be kept, and both it and the gate's
-    share of the gradient can be worked on in place.
+    The gradient is written out because then the convolution's result need not be saved, and it and the gate's
+    share of the gradient can be computed in place.
     """
 
     @staticmethod
-    def forward(ctx: Any, before: Tensor, after: Tensor, weight: Tensor, left: Tensor) -> Tensor:
+    def forward(ctx: Any, before: Tensor, after: Tensor, weight: Tensor, skipped: Tensor) -> Tensor:
         updates = after - before
         mixed: Tensor = torch.ops.resnetbk.convolution(updates, weight)
-        ctx.save_for_backward(updates, weight, left)
-        return mixed.mul_(left).add_(after)
+        ctx.save_for_backward(updates, weight, skipped)
+        return mixed.mul_(skipped).add_(after)
 
     @staticmethod
     def backward(ctx: Any, out: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:
-        updates, weight, left = ctx.saved_tensors
-        mixed = out * left
+        updates, weight, skipped = ctx.saved_tensors
+        mixed = out * skipped
         update_grad, weight_grad = torch.ops.resnetbk.convolution_adjoint(updates, weight, mixed)
         return update_grad.neg(), torch.add(out, update_grad, out=mixed), weight_grad, None
 

@@ -1,4 +1,4 @@
-"""The rules that the gates share for their keys: how many rows, of which layers, and how much of a layer."""
+"""Validators and defaults of the gates' keys `keep`, `layers` and `scope`."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ Scope = Literal["layer", "mixer", "channel"]
 
 
 def is_density(_: Any, field: attrs.Attribute[float], value: float) -> None:
-    """A validator. Raises ValueError unless 0 < value <= 1."""
+    """An attrs validator: in (0, 1]."""
     if not 0.0 < value <= 1.0:
         raise ValueError(f"must be more than 0 and at most 1, is {value}")
 
 
 def are_layers(_: Any, field: attrs.Attribute[Any], value: tuple[int, ...] | None) -> None:
-    """A validator. Raises ValueError unless value is None or different numbers of layers."""
+    """An attrs validator: None, or different layer numbers."""
     if value is None:
         return
     if not value or min(value) < 0 or len(set(value)) < len(value):
@@ -27,10 +27,10 @@ def are_layers(_: Any, field: attrs.Attribute[Any], value: tuple[int, ...] | Non
 
 
 def gated(keep: float, layers: tuple[int, ...] | None, depth: int) -> tuple[int, ...]:
-    """The layers that are gated, rising.
+    """The layers that are gated, in order.
 
-    When none are named: all but the first, whose rows know nothing yet but their own token to judge them by,
-    and which gives every row some context. None at all when `keep` is 1.
+    By default all except the first, before which a row contains only its own token to score it by, and which
+    gives every row some context. None if `keep` is 1.
     """
     if keep == 1.0:
         return ()
@@ -38,16 +38,16 @@ def gated(keep: float, layers: tuple[int, ...] | None, depth: int) -> tuple[int,
 
 
 def check_gated(layers: tuple[int, ...] | None, scope: Scope, spec: Spec) -> None:
-    """Raises ValueError when the gate does not fit the model it is in."""
+    """Raises ValueError if the gate does not fit the model."""
     depth, wiring = spec.model.depth, spec.model.wiring
     if layers is None and depth == 1:
         raise ValueError(
-            "gates all layers but the first, and model.depth = 1; to gate that one, layers = [0]"
+            "gates all layers but the first, and model.depth = 1; to gate that layer, layers = [0]"
         )
     if layers is not None and max(layers) >= depth:
         raise ValueError(f"layers names {max(layers)}; model.depth = {depth} has layers 0 to {depth - 1}")
     if scope != "layer" and wiring != "sequential":
         raise ValueError(
-            f"leaves out the {scope} alone, which needs model.wiring = 'sequential': in {wiring!r} the mixer "
-            "reads what the channel mixer made of the same rows"
+            f"skips the {scope} only, which needs model.wiring = 'sequential': in {wiring!r} the mixer "
+            "reads the channel mixer's output of the same rows"
         )

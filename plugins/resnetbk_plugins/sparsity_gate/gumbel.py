@@ -1,4 +1,4 @@
-"""Sparsity gate `gumbel`: a small network judges every row, and learns to through a noisy relaxation."""
+"""Sparsity gate `gumbel`: a small network scores every row, trained through a noisy relaxation."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ if TYPE_CHECKING:
 
 @attrs.frozen(kw_only=True)
 class Gumbel:
-    """Keeps a row where its importance is above zero; while training, with logistic noise added to it
-    (Jang et al. 2016, arXiv:1611.01144; Maddison et al. 2016, arXiv:1611.00712). Computed rows count in full,
-    their gradient goes through the relaxed gate sigmoid((importance + noise) / temperature).
+    """Computes a row if its importance is above zero; in training, with logistic noise added to it (Jang et
+    al. 2016, arXiv:1611.01144; Maddison et al. 2016, arXiv:1611.00712). Computed rows have weight 1, with
+    the gradient of the relaxed gate sigmoid((importance + noise) / temperature).
 
-    keep               the share of rows that a gated layer computes; at 1 the gate leaves everything alone
-    scope              what is left out for the others: the whole "layer", or its "mixer" or "channel" mixer
-    layers             the layers that are gated, from 0; all but the first when none are named
-    fill               rows back that a causal convolution reads to fill in a row left out; 0 lets it pass
-    hidden             width of the network that judges
+    keep               the share of rows that a gated layer computes; at 1 nothing is skipped
+    scope              what the other rows skip: the whole "layer", or only its "mixer" or "channel" mixer
+    layers             the gated layers, from 0; by default all except the first
+    fill               size of the causal convolution that fills skipped rows; with 0 they pass unchanged
+    hidden             hidden width of the network that scores rows
     temperature        of the relaxation at the first step of training
-    final_temperature  at the last: it falls by the same factor at every step
+    final_temperature  at the last step; it falls by the same factor at every step
     weight             of the penalty on a gated layer that computes more or fewer rows than `keep`
     """
 

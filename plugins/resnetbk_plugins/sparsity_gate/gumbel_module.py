@@ -9,16 +9,16 @@ from torch import Tensor, nn
 
 from resnetbk.kinds import Keep, Rows, with_role
 from resnetbk_plugins.kernels.noise import drawn
-from resnetbk_plugins.sparsity_gate.fill_module import FilledGate
-from resnetbk_plugins.sparsity_gate.judging import one, projected, real
+from resnetbk_plugins.sparsity_gate.fill import FilledGate
+from resnetbk_plugins.sparsity_gate.scores import projected, real_values, straight_through
 
 SPREAD = 1.5
-"""Standard deviation of a fresh network's importances."""
+"""Standard deviation of importances at initialisation."""
 
 
 class Importance(nn.Module):
-    """A row's importance, output . relu(hidden . row / rms(row)) + bias: spread over both sides of zero from
-    the start, such that the share `density` of rows is above it."""
+    """A row's importance, output . relu(hidden . row / rms(row)) + bias, initialised such that the share
+    `density` of rows is above zero."""
 
     def __init__(self, width: int, hidden: int, density: float) -> None:
         super().__init__()
@@ -37,7 +37,7 @@ class Importance(nn.Module):
 
 
 class GumbelGate(FilledGate):
-    """One `Importance` for each gated layer."""
+    """An `Importance` for each gated layer."""
 
     def __init__(
         self,
@@ -62,7 +62,7 @@ class GumbelGate(FilledGate):
         self.temperature = first * (last / first) ** progress
 
     def keep(self, layer: int, rows: Rows) -> Keep:
-        """A mask (B, M); while training also weights of 1 that carry the gradient, and penalty `sparsity`."""
+        """A mask (B, M); in training also weights of 1 with the gradient, and the penalty `sparsity`."""
         if str(layer) not in self.importance:
             return Keep()
         logit = self.importance[str(layer)](rows.x)
@@ -71,11 +71,11 @@ class GumbelGate(FilledGate):
         u = drawn(rows.position)
         noisy = logit + (u.log() - (-u).log1p())
         soft = torch.sigmoid(noisy / self.temperature)
-        return Keep(noisy > 0, one(soft), {"sparsity": self._penalty(real(logit, rows))})
+        return Keep(noisy > 0, straight_through(soft), {"sparsity": self._penalty(real_values(logit, rows))})
 
     def _penalty(self, logit: Tensor) -> Tensor:
-        """How far this layer is from its density: in training, where a row is kept with probability
-        sigmoid(logit), and without noise, where it is kept above zero and sigmoid lends its gradient."""
+        """Squared deviations from the density: with noise, where a row is computed with probability
+        sigmoid(logit), and without, where it is computed above zero, with the gradient of a sigmoid."""
         if not logit.numel():
             return logit.sum()
         noisy = torch.sigmoid(logit).mean()

@@ -14,14 +14,14 @@ if TYPE_CHECKING:
 
 @attrs.frozen(kw_only=True)
 class Open:
-    """Keeps all rows at full weight, at no penalty."""
+    """All rows are computed, without weights or penalties."""
 
     def build(self, *, width: int, depth: int) -> OpenGate:
         return OpenGate()
 
 
 class OpenGate:
-    """Has no parameters and no state."""
+    """Without parameters and state."""
 
     scope = "layer"
 

@@ -1,4 +1,4 @@
-"""Sparsity gate `random`: any row may be left out. The control for gates that choose."""
+"""Sparsity gate `random`: rows are skipped at random. The control for gates that learn."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ if TYPE_CHECKING:
 
 @attrs.frozen(kw_only=True)
 class Random:
-    """Each gated layer keeps each row with the same probability, whatever is in it.
+    """Each gated layer computes each row with the same probability, independent of its content.
 
-    While training, by torch's seeded generator; else by layer and position alone, the same every time.
+    In training random numbers are drawn in every pass; otherwise they depend on layer, position and `seed`.
 
-    keep    the share of rows that a gated layer computes; at 1 the gate leaves everything alone
-    scope   what is left out for the others: the whole "layer", or its "mixer" or "channel" mixer alone
-    layers  the layers that are gated, from 0; all but the first when none are named
-    fill    rows back that a causal convolution reads to fill in a row left out; 0 lets it pass unchanged
-    seed    of the choice when not training
+    keep    the share of rows that a gated layer computes; at 1 nothing is skipped
+    scope   what the other rows skip: the whole "layer", or only its "mixer" or "channel" mixer
+    layers  the gated layers, from 0; by default all except the first
+    fill    size of the causal convolution that fills skipped rows; with 0 they pass unchanged
+    seed    of the random numbers outside training
     """
 
     keep: float = attrs.field(default=0.5, validator=is_density)

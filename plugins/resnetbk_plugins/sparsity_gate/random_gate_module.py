@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from resnetbk.kinds import Keep, Rows
 from resnetbk_plugins.kernels.noise import drawn, uniform
-from resnetbk_plugins.sparsity_gate.fill_module import FilledGate
+from resnetbk_plugins.sparsity_gate.fill import FilledGate
 
 
 class RandomGate(FilledGate):
-    """Keeps a row where a uniform number lies below `density`."""
+    """Computes a row if a uniform random number is below `density`."""
 
     def __init__(
         self, width: int, layers: tuple[int, ...], scope: str, density: float, fill: int, seed: int
@@ -17,7 +17,7 @@ class RandomGate(FilledGate):
         self.layers, self.density, self.seed = frozenset(layers), density, seed
 
     def keep(self, layer: int, rows: Rows) -> Keep:
-        """A mask (B, M) that no row's content has a say in."""
+        """A mask (B, M), independent of the rows' content."""
         if layer not in self.layers:
             return Keep()
         position = rows.position

@@ -1,4 +1,4 @@
-"""What the gates that judge rows share: scores, straight-through weights and means over real rows."""
+"""What the learned gates share: scores of rows, the straight-through estimator, values of real rows."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from resnetbk.model.rows import real_rows
 def projected(x: Tensor, weight: Tensor) -> Tensor:
     """(B, M, D), (H, D) -> (B, M, H) in fp32 or better: weight times rows of root mean square 1.
 
-    The division comes after the product, on H numbers a row. No gradient goes back into the rows: a gate
-    reads them, and what pulls at its density has no say in what they mean.
+    The division comes after the product, on H numbers per row. The rows get no gradient: the penalty on a
+    gate's density must not change what they represent.
     """
     dtype = torch.promote_types(x.dtype, torch.float32)
     with torch.autocast(x.device.type, enabled=False):
@@ -26,13 +26,13 @@ def projected(x: Tensor, weight: Tensor) -> Tensor:
     return scores
 
 
-def one(soft: Tensor) -> Tensor:
+def straight_through(soft: Tensor) -> Tensor:
     """Exactly 1, with the gradient of `soft`: the straight-through estimator."""
     return 1 + (soft - soft.detach())
 
 
-def real(values: Tensor, rows: Rows) -> Tensor:
-    """(B, M) -> those of the real rows, (R,)."""
+def real_values(values: Tensor, rows: Rows) -> Tensor:
+    """(B, M) -> the values of the real rows, (R,)."""
     if rows.length is None:
         return values.flatten()
     return values[real_rows(rows.length, values.shape[1])]

@@ -1,4 +1,4 @@
-"""Sparsity gate `top-rate`: rows whose score is above a threshold that holds the density."""
+"""Sparsity gate `top-rate`: computes rows whose score is above a threshold, adapted to the density."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ if TYPE_CHECKING:
 
 @attrs.frozen(kw_only=True)
 class TopRate:
-    """Mixture-of-Depths (Raposo et al. 2024, arXiv:2404.02258) without its look at the future: each gated
-    layer scores rows by a linear map, and keeps those above a threshold instead of the k best of a sequence.
-    The threshold follows the scores seen in training, so that the share `keep` of them lies above it.
+    """Mixture-of-Depths (Raposo et al. 2024, arXiv:2404.02258), made causal: each gated layer scores rows
+    by a linear map, and computes those above a threshold instead of the top k of a sequence, which depend
+    on future rows. The threshold follows the scores in training, so that a share `keep` is above it.
 
-    keep    the share of rows that a gated layer computes; at 1 the gate leaves everything alone
-    scope   what is left out for the others: the whole "layer", or its "mixer" or "channel" mixer alone
-    layers  the layers that are gated, from 0; all but the first when none are named
-    fill    rows back that a causal convolution reads to fill in a row left out; 0 lets it pass unchanged
+    keep    the share of rows that a gated layer computes; at 1 nothing is skipped
+    scope   what the other rows skip: the whole "layer", or only its "mixer" or "channel" mixer
+    layers  the gated layers, from 0; by default all except the first
+    fill    size of the causal convolution that fills skipped rows; with 0 they pass unchanged
     """
 
     keep: float = attrs.field(default=0.5, validator=is_density)

@@ -9,17 +9,17 @@ import torch
 from torch import Tensor, nn
 
 from resnetbk.kinds import Keep, Rows, with_role
-from resnetbk_plugins.sparsity_gate.fill_module import FilledGate
-from resnetbk_plugins.sparsity_gate.judging import one, projected, real
+from resnetbk_plugins.sparsity_gate.fill import FilledGate
+from resnetbk_plugins.sparsity_gate.scores import projected, real_values, straight_through
 
 RATE = 0.3
-"""How much of the way to each batch's quantile the threshold goes."""
+"""Step size of the threshold towards each batch's quantile, as a share of the distance."""
 
 
 class Score(nn.Module):
     """A row's score above the threshold, weight . row / rms(row) - threshold.
 
-    A fresh map's scores are about standard normal, whose quantile the threshold starts at.
+    At initialisation scores are about standard normal, and the threshold is the quantile of that.
     """
 
     threshold: Tensor
@@ -36,21 +36,21 @@ class Score(nn.Module):
 
     @torch.no_grad()
     def follow(self, margin: Tensor) -> None:
-        """Moves the threshold towards that at which `density` of the rows scored, (R,), would be kept."""
+        """Moves the threshold towards that at which a share `density` of the rows (R,) would be computed."""
         if margin.numel():
             below = math.ceil((1 - self.density) * margin.numel())
             self.threshold += RATE * margin.kthvalue(max(below, 1)).values
 
 
 class TopRateGate(FilledGate):
-    """One `Score` for each gated layer."""
+    """A `Score` for each gated layer."""
 
     def __init__(self, width: int, layers: tuple[int, ...], scope: str, *, density: float, fill: int) -> None:
         super().__init__(width, layers, scope, fill)
         self.score = nn.ModuleDict({str(layer): Score(width, density) for layer in layers})
 
     def keep(self, layer: int, rows: Rows) -> Keep:
-        """A mask (B, M); while training also weights of 1 that carry the gradient of sigmoid(score)."""
+        """A mask (B, M); in training also weights of 1 that carry the gradient of sigmoid(score)."""
         if str(layer) not in self.score:
             return Keep()
         score: Score = self.score[str(layer)]  # type: ignore[assignment]
@@ -58,5 +58,5 @@ class TopRateGate(FilledGate):
         if not self.training:
             return Keep(margin > 0)
         if torch.is_grad_enabled():
-            score.follow(real(margin.detach(), rows))
-        return Keep(margin > 0, one(torch.sigmoid(margin)))
+            score.follow(real_values(margin.detach(), rows))
+        return Keep(margin > 0, straight_through(torch.sigmoid(margin)))

@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from resnetbk_plugins.sparsity_gate.fill_module import Fill
+from resnetbk_plugins.sparsity_gate.fill import Fill
 
 WIDTH = 6
 
@@ -12,7 +12,7 @@ def filled_by_hand(before: Tensor, after: Tensor, computed: Tensor, weight: Tens
     for b, i in (~computed).nonzero().tolist():
         for back in range(1, len(weight) + 1):
             if i >= back:
-                out[b, i] += weight[-back, 0] * (after - before)[b, i - back]
+                out[b, i] += weight[-back] * (after - before)[b, i - back]
     return out
 
 

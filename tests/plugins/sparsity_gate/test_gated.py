@@ -41,7 +41,7 @@ def test_what_does_not_fit_is_refused_in_one_line(name: str, keys: str, model: s
 
 @pytest.mark.parametrize("name", ["gumbel", "top-rate", "random"])
 def test_a_model_of_one_layer_has_to_name_it(name: str) -> None:
-    with pytest.raises(UserError, match=r"to gate that one, layers = \[0\]"):
+    with pytest.raises(UserError, match=r"to gate that layer, layers = \[0\]"):
         read(f'"{name}"', depth=1)
     assert read(f'{{ use = "{name}", layers = [0] }}', depth=1).model.gate.component.layers == (0,)
 
