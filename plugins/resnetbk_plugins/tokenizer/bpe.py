@@ -1,8 +1,8 @@
 """Byte-pair encoding over bytes, learned from the training text: frequent strings become tokens.
 
 Sennrich et al. 2016, arXiv:1508.07909, over bytes as in GPT-2, so that no text is out of vocabulary. Learned
-and run by the library `tokenizers` (extra `hf`). What was learned is kept in the cache, by all that it
-depends on; so a second run with the same text and vocabulary is not charged with learning it.
+and run by the library `tokenizers` (extra `hf`). The learned merges are cached, keyed by all that they depend
+on; so a second run with the same text and vocabulary is not charged with learning them.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _NOT_UTF8 = re.compile("([\udc80-\udcff]+)")  # what `surrogateescape` makes of 
 
 @attrs.frozen(kw_only=True)
 class BPE:
-    """Up to `vocabulary` tokens, the 256 bytes among them; fewer where the text has no more pairs to join."""
+    """Up to `vocabulary` tokens including the 256 bytes; fewer if the text has no more pairs to merge."""
 
     vocabulary: int = attrs.field(default=1024, validator=ge(256))
 
@@ -58,14 +58,14 @@ class BPE:
 
 
 class BPETokenizer:
-    """saved: what `tokenizers` calls tokenizer.json. Raises ValueError if that lacks a byte or is none."""
+    """saved: the content of a tokenizer.json of `tokenizers`. ValueError if invalid or a byte is missing."""
 
     def __init__(self, saved: str) -> None:
         from tokenizers import Tokenizer
 
         try:
             self._tokenizer = Tokenizer.from_str(saved)
-        except Exception as error:  # what the library raises is no narrower
+        except Exception as error:  # the library raises no narrower type
             raise ValueError(f"no tokenizer: {error}") from error
         self._saved = saved
         self.vocabulary: int = self._tokenizer.get_vocab_size()
@@ -78,8 +78,8 @@ class BPETokenizer:
             raise ValueError("no tokenizer of all bytes") from error
 
     def encode(self, text: bytes | memoryview) -> Array:
-        """(T,) uint16 for a vocabulary of up to 65536, uint8 for 256, else uint32. Any bytes: those that are
-        not UTF-8 are tokens one by one. Nothing is joined over the borders of `pieces`."""
+        """(T,) uint16 for a vocabulary of up to 65536, uint8 for 256, else uint32. Any bytes: each
+        byte that is not UTF-8 is a token. Nothing is merged across the borders of `pieces`."""
         dtype = np.min_scalar_type(self.vocabulary - 1)
         runs = [np.array(list(self._piece(piece)), dtype=dtype) for piece in pieces(text)]
         return np.concatenate([np.empty(0, dtype), *runs])
@@ -117,11 +117,11 @@ def _learn(text: Text, vocabulary: int) -> str:
 
 
 def _byte_characters() -> list[str]:
-    """The character that stands for each byte in such vocabularies: itself if one can see it in Latin-1,
-    else one from U+0100 on."""
-    seen = {*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)}
-    unseen = [value for value in range(256) if value not in seen]
-    return [chr(value if value in seen else 0x100 + unseen.index(value)) for value in range(256)]
+    """The character that stands for each byte in GPT-2's vocabularies: itself if it is visible in Latin-1,
+    otherwise one from U+0100 on."""
+    visible = {*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)}
+    others = [value for value in range(256) if value not in visible]
+    return [chr(value if value in visible else 0x100 + others.index(value)) for value in range(256)]
 
 
 def _version() -> str:

@@ -1,4 +1,4 @@
-"""One token for each byte: any text, in any language, with a vocabulary of 256."""
+"""One token per byte: any text, in any language, with a vocabulary of 256."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One token for each character of the corpus: a small vocabulary for a corpus of few different ones."""
+"""One token per character: a small vocabulary for a corpus with few different characters."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ if TYPE_CHECKING:
 
 @attrs.frozen(kw_only=True)
 class Chars:
-    """The alphabet is every character of the corpus, what is held out included, in code point order."""
+    """The vocabulary is every character of the corpus, held-out text included, in code point order."""
 
     def build(self, *, text: Text) -> CharTokenizer:
-        found = [np.unique(_code_points(p)) for part in (text.train, text.valid) for p in pieces(part)]
-        return CharTokenizer(np.unique(np.concatenate([np.empty(0, "<u4"), *found])))
+        characters = [np.unique(_code_points(p)) for part in (text.train, text.valid) for p in pieces(part)]
+        return CharTokenizer(np.unique(np.concatenate([np.empty(0, "<u4"), *characters])))
 
     def restore(self, *, state: dict[str, Any]) -> CharTokenizer:
         """Raises StorageError when the state holds no alphabet."""
@@ -37,14 +37,14 @@ class CharTokenizer:
     def __init__(self, alphabet: Array) -> None:
         self.vocabulary = len(alphabet)
         self._alphabet = alphabet
-        # Token of every code point; V, one past the last, where there is none.
+        # The token of every code point; V where there is none.
         self._token = np.full(0x110000, self.vocabulary, dtype=np.uint32)
         self._token[alphabet] = np.arange(self.vocabulary)
 
     def encode(self, text: bytes | memoryview) -> Array:
         """(T,) uint8 for up to 256 characters, uint16 for up to 65536, else uint32.
 
-        Raises UserError naming the first character that is not in the alphabet, and where it stands.
+        Raises UserError naming the first character that is not in the alphabet, and its place.
         """
         points = _code_points(text)
         tokens = self._token[points]
