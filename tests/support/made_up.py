@@ -88,7 +88,7 @@ class Failing(Component):
 
 @attrs.frozen(kw_only=True)
 class Objecting(Component):
-    """Holds two things against every spec."""
+    """Refuses every spec, for two reasons."""
 
     def check(self, spec: Any) -> None:
         raise UserError("wants a wider\nmodel", "wants a deeper one")
@@ -110,9 +110,9 @@ CLASSES: dict[tuple[str, str], type] = {}
 
 def entry(kind: str, name: str, cls: type, plugin: str = "made-up", **more: Any) -> Entry:
     CLASSES[kind, name] = cls
-    words = {"provides": CAUSAL, "requires": frozenset(), "conflicts": frozenset()}
+    capabilities = {"provides": CAUSAL, "requires": frozenset(), "conflicts": frozenset()}
     return Entry(
-        kind=kind, name=name, plugin=plugin, version="1.0", use="m:C", summary="S", **{**words, **more}
+        kind=kind, name=name, plugin=plugin, version="1.0", use="m:C", summary="S", **{**capabilities, **more}
     )
 
 
@@ -149,15 +149,15 @@ OTHERS = (entry("observer", "twice", Plain, plugin="other"),)
 
 @attrs.frozen
 class MadeUp(Registry):
-    """Loads without importing, and says in its own words what it does not find."""
+    """Loads without importing, with error messages of its own."""
 
     def find(self, kind: str, name: str) -> Entry:
         owner, _, bare = name.rpartition("/")
-        found = [e for e in self.entries(kind) if e.name == bare and owner in ("", e.plugin)]
-        if len(found) != 1:
+        matching = [e for e in self.entries(kind) if e.name == bare and owner in ("", e.plugin)]
+        if len(matching) != 1:
             known = [e.name for e in self.entries(kind)]
-            raise UserError(f"several {name!r}" if found else f"no {kind} {name!r}{nearest(bare, known)}")
-        return found[0]
+            raise UserError(f"several {name!r}" if matching else f"no {kind} {name!r}{nearest(bare, known)}")
+        return matching[0]
 
     def load(self, entry: Entry) -> type:
         if entry.name == "broken":

@@ -1,4 +1,4 @@
-"""Text of three kinds, and a simulated model that learns what can be learned of it: for data selectors."""
+"""Text of three kinds, and a simulated model that learns what is learnable: for tests of data selectors."""
 
 from __future__ import annotations
 
@@ -25,19 +25,19 @@ TOKENS = np.concatenate([TEXTS[kind] for kind in KINDS])
 
 
 def kinds(windows: Windows) -> np.ndarray:
-    """(batch,) the index in KINDS of what the middle of each window is in."""
+    """(batch,) the index in KINDS of the middle of each window."""
     return (windows.starts + windows.length // 2) // KIND_TOKENS
 
 
 class Pupil:
-    """Its loss of a kind falls from ln 256 to what the kind allows, as windows of that kind are met."""
+    """Its loss on a kind falls from ln 256 to `irreducible` with the number of windows trained on."""
 
-    floor = np.array([0.0, 0.6, np.log(256)])
+    irreducible = np.array([0.0, 0.6, np.log(256)])
     half = np.array([20.0, 200.0, 1.0])
-    """Windows of a kind after which half of what can be learned of it is."""
+    """Windows of a kind after which half of the reducible loss is gone."""
 
     def __init__(self) -> None:
-        self.met = np.zeros(3)
+        self.trained = np.zeros(3)
         self.scored = 0
 
     def score(self, windows: Windows, measure: str = "loss") -> np.ndarray:
@@ -46,11 +46,11 @@ class Pupil:
         return -loss if measure == "margin" else loss
 
     def losses(self, windows: Windows) -> np.ndarray:
-        loss = self.floor + (np.log(256) - self.floor) * 0.5 ** (self.met / self.half)
+        loss = self.irreducible + (np.log(256) - self.irreducible) * 0.5 ** (self.trained / self.half)
         return loss[kinds(windows)].astype(np.float32)
 
     def learn(self, windows: Windows) -> None:
-        self.met += np.bincount(kinds(windows), minlength=3)
+        self.trained += np.bincount(kinds(windows), minlength=3)
 
 
 def train(selector: Any, steps: int, pupil: Pupil | None = None) -> np.ndarray:
@@ -77,7 +77,7 @@ def fickle(step: int) -> Callable[..., np.ndarray]:
 
 
 def play(selector: Any, steps: range, total: int) -> list[np.ndarray]:
-    """The starts of some steps of `total`, with fickle losses."""
+    """The starts of some steps of `total`, with losses from `fickle`."""
     starts = []
     for step in steps:
         context = SelectionContext(step=step, progress=step / total, score=fickle(step))
@@ -88,5 +88,5 @@ def play(selector: Any, steps: range, total: int) -> list[np.ndarray]:
 
 
 def saved(tree: Any) -> Any:
-    """What comes back of a state that went into a checkpoint."""
+    """A state after a round trip through a checkpoint."""
     return state.join(*state.split(tree))

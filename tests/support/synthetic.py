@@ -1,4 +1,4 @@
-"""Policies whose decisions are known beforehand, and a trunk around them."""
+"""Policies with given decisions, and a trunk around them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ WIDTH, VOCABULARY = 8, 11
 
 
 class Sum(nn.Module):
-    """A causal mixer: a decayed running sum of a projection, which counts the rows it is handed."""
+    """A causal mixer: a decayed running sum of a projection, which records the rows it is given."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -39,7 +39,7 @@ class Sum(nn.Module):
 
 
 class Square(nn.Module):
-    """A channel mixer that counts its rows and charges a penalty."""
+    """A channel mixer that records its rows and has a penalty."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -106,9 +106,9 @@ class Every(Open):
 
     def fill_step(self, layer, before, after, keep, state):
         name = f"added{layer}"
-        kept = keep.mask[..., None]
-        added = torch.where(kept, after - before, state[name])
-        return torch.where(kept, after, before + 0.1 * added), {**state, name: added}
+        computed = keep.mask[..., None]
+        added = torch.where(computed, after - before, state[name])
+        return torch.where(computed, after, before + 0.1 * added), {**state, name: added}
 
 
 class Never:
@@ -128,7 +128,7 @@ class Depth:
 
 
 class Exits:
-    """Every layer is an exit, the last one with the rows that leave."""
+    """Every layer is an exit; the last one has the output rows."""
 
     def begin(self, stack: int, rows: Rows):
         return _Exits(rows)
@@ -171,7 +171,7 @@ class Flat:
 
 class Strided(nn.Module):
     """Levels of a row every `factor` finer ones, the mean of the last `factor`; unequal per sequence when
-    `skewed`: the token has a say too (the first row always begins one)."""
+    `skewed`, when they depend on the token too (the first row always begins a coarse row)."""
 
     def __init__(self, stacks: tuple[Stack, ...], factor: int = 3, skewed: bool = False) -> None:
         super().__init__()

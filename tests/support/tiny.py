@@ -82,9 +82,9 @@ def stopped(whole: Path, stop: int, folder: Path) -> Path:
     return folder
 
 
-def copy_run(source: Path, target: Path, drop: str = "") -> Path:
+def copy_run(original: Path, target: Path, drop: str = "") -> Path:
     """A copy of a run folder, without the checkpoint called `drop`."""
-    shutil.copytree(source, target)
+    shutil.copytree(original, target)
     if drop:
         shutil.rmtree(target / "checkpoints" / drop)
     return target

@@ -105,7 +105,7 @@ class _Halves(_Table):
 
 @attrs.frozen(kw_only=True)
 class Halves:
-    """Two tokens a byte, of which neither is one."""
+    """Two tokens per byte, neither of which decodes to a byte."""
 
     def build(self, *, text):
         return _Halves(np.arange(256))
@@ -132,7 +132,7 @@ class Shuffled:
 
 @attrs.frozen(kw_only=True)
 class Lost:
-    """Comes back without its table."""
+    """Is restored without its table."""
 
     def build(self, *, text):
         return _Table(np.random.default_rng(0).permutation(256))
@@ -206,12 +206,12 @@ class _Writing(_Selector):
 
 def _component(selector, doc):
     @attrs.frozen(kw_only=True)
-    class Made:
+    class Component:
         def build(self, *, tokens, window, batch, seed):
             return selector(tokens, window, batch, seed)
 
-    Made.__doc__ = doc
-    return Made
+    Component.__doc__ = doc
+    return Component
 
 
 Beyond = _component(_Beyond, "Windows beyond the text.")

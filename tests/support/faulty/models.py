@@ -15,12 +15,12 @@ def component(module, doc="A mixer with a fault."):
     """A component without keys that builds `module`."""
 
     @attrs.frozen(kw_only=True)
-    class Made:
+    class Component:
         def build(self, *, width, depth):
             return module(width)
 
-    Made.__doc__ = doc
-    return Made
+    Component.__doc__ = doc
+    return Component
 
 
 @attrs.frozen(kw_only=True)
@@ -35,7 +35,7 @@ class Silent:
 
 @attrs.define(kw_only=True)
 class Mutable:
-    """Can be changed after it was made."""
+    """Can be changed after it was built."""
 
     def build(self, *, width, depth):
         return RunningMean(width)
@@ -43,7 +43,7 @@ class Mutable:
 
 @attrs.frozen(kw_only=True)
 class Drifting:
-    """Is another one each time it is written and read.
+    """Changes each time it is written and read.
 
     size  grows
     """
@@ -115,8 +115,8 @@ class _Hiding(RunningMean):
 class _Fragile(RunningMean):
     def forward(self, x, position, length):
         y = super().forward(x, position, length)
-        one = torch.ones_like(y)
-        return y * 1e-3 / ((one + 1e-3) - one)
+        ones = torch.ones_like(y)
+        return y * 1e-3 / ((ones + 1e-3) - ones)
 
 
 class _Crowded(RunningMean):
@@ -204,7 +204,7 @@ class Bounded:
 
 @attrs.frozen(kw_only=True)
 class Centred:
-    """Takes the mean of all rows into account, of padding too."""
+    """Depends on the mean of all rows, padding included."""
 
     def build(self, *, vocabulary, width):
         return _Centred(vocabulary, width)

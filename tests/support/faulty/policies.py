@@ -10,7 +10,7 @@ from resnetbk.kinds import Finished, Keep, Rows, Stack
 from resnetbk.model.rows import Packing
 
 LAST = 2
-"""Rows at the end that some of these count from there, padding included."""
+"""Number of rows at the end, padding included, that some of these treat differently."""
 
 
 class _Pass:
@@ -49,22 +49,22 @@ class _Hasty(_Pass):
 
 
 class _Policy(nn.Module):
-    def __init__(self, visit):
+    def __init__(self, halting_pass):
         super().__init__()
-        self.visit = visit
+        self.halting_pass = halting_pass
 
     def begin(self, stack, rows):
-        return self.visit(rows)
+        return self.halting_pass(rows)
 
 
-def _policy(visit, doc):
+def _policy(halting_pass, doc):
     @attrs.frozen(kw_only=True)
-    class Made:
+    class Component:
         def build(self, *, width, stacks):
-            return _Policy(visit)
+            return _Policy(halting_pass)
 
-    Made.__doc__ = doc
-    return Made
+    Component.__doc__ = doc
+    return Component
 
 
 Shrinking = _policy(_Shrinking, "Its weights sum to 0.9.")
@@ -152,12 +152,12 @@ class _Spareless(_Scheduler):
 
 def _component(module, doc):
     @attrs.frozen(kw_only=True)
-    class Made:
+    class Component:
         def build(self, *, width, depth):
             return module(width, depth)
 
-    Made.__doc__ = doc
-    return Made
+    Component.__doc__ = doc
+    return Component
 
 
 Multiplying = _component(_Multiplying, "Computes all rows and multiplies half of them with zero.")

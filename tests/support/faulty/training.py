@@ -16,7 +16,7 @@ class _Strategy:
 
     def __init__(self, weights):
         self.parameters = [weight.parameter for weight in weights]
-        self.kept = None
+        self.previous = None
 
     def differentiated(self, batch, objective, scale=1.0):
         for parameter in self.parameters:
@@ -50,9 +50,9 @@ class _Stale(_Strategy):
     def gradients(self, step, batch, objective):
         result = self.differentiated(batch, objective)
         fresh = [parameter.grad for parameter in self.parameters]
-        for parameter, old in zip(self.parameters, self.kept or fresh, strict=True):
+        for parameter, old in zip(self.parameters, self.previous or fresh, strict=True):
             parameter.grad = old.clone()
-        self.kept = fresh
+        self.previous = fresh
         return result
 
 
@@ -133,14 +133,14 @@ def _noise(seed, step):
     return np.random.default_rng((seed, step)).uniform(0.5, 1.0)
 
 
-def _component(made, doc):
+def _component(build, doc):
     @attrs.frozen(kw_only=True)
-    class Made:
+    class Component:
         def build(self, *, weights):
-            return made(weights)
+            return build(weights)
 
-    Made.__doc__ = doc
-    return Made
+    Component.__doc__ = doc
+    return Component
 
 
 Half = _component(_Half, "Answers for half of the batch.")
@@ -161,11 +161,11 @@ class Rolling:
         return self
 
     def initialize(self, model, tokenizer, depth):
-        source = torch.Generator()
-        source.seed()
+        generator = torch.Generator()
+        generator.seed()
         with torch.no_grad():
             for parameter in model.parameters():
-                parameter.copy_(torch.randn(parameter.shape, generator=source))
+                parameter.copy_(torch.randn(parameter.shape, generator=generator))
         return ["drew"]
 
 
