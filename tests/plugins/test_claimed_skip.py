@@ -1,4 +1,4 @@
-"""What a model says it skipped is what was not computed: the rows it tells, against operations as they ran.
+"""Rows that a model reports as computed, against executed FLOPs.
 
 Rows of different number in each sequence are padded to the longest for the mixer, whose padding is work that
 nobody claims; in windows of 512 tokens it has to stay below two percent of the layers.
@@ -42,7 +42,7 @@ def text() -> torch.Tensor:
 
 
 def layers(policies: str, *, training: bool) -> tuple[int, float]:
-    """The operations of all mixers and channel mixers in a pass, and the rows that it tells of."""
+    """The FLOPs of all mixers and channel mixers in a pass, and the number of rows it reports."""
     head = 'name = "t"\n[data]\ncorpus = "python-docs"\n[train]\nsteps = 1\n'
     model = 'width = 64\ndepth = 4\nmixer = { use = "bk-causal", chains = 64 }\n'
     spec = read_text(f"{head}[model]\n{model}{policies}\n", Registry.discover())
@@ -56,9 +56,9 @@ def layers(policies: str, *, training: bool) -> tuple[int, float]:
 
 @functools.cache
 def dense() -> tuple[int, float]:
-    found = layers("", training=False)
-    assert found[1] == DEPTH * BATCH * WINDOW
-    return found
+    actual = layers("", training=False)
+    assert actual[1] == DEPTH * BATCH * WINDOW
+    return actual
 
 
 @pytest.mark.parametrize("training", [False, True], ids=["reading", "training"])
@@ -67,6 +67,6 @@ def test_claimed_skip_is_executed_skip(name: str, training: bool) -> None:
     whole, all_rows = dense()
     executed, rows = layers(SKIPPING[name], training=training)
     claimed = rows / all_rows
-    if name != "confidence":  # which trains every layer, and reads on until it has been calibrated
+    if name != "confidence":  # which trains every layer, and exits only once its units are trained
         assert claimed < 0.9
     assert executed / whole == pytest.approx(claimed, rel=0.02)

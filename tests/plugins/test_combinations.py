@@ -1,4 +1,4 @@
-"""Any halting policy with any scheduler, gate and causal mixer: it works whole, or is refused with a reason.
+"""Any halting policy with any scheduler, gate and causal mixer: it works, or is refused with a reason.
 
 By default every two choices meet in some combination; with CI set, every three.
 """
@@ -54,7 +54,7 @@ EXITS = ("ponder", "confidence")
 
 
 def covering(count: int) -> list[tuple[str, ...]]:
-    """Combinations in which any so many choices of different kinds meet, found the greedy way."""
+    """Combinations in which all sets of so many choices of different kinds occur, built greedily."""
     every = {
         combination: set(itertools.combinations(enumerate(combination), count))
         for combination in itertools.product(*CHOICES.values())
@@ -80,10 +80,10 @@ def refused(combination: tuple[str, ...]) -> bool:
 
 
 def built(combination: tuple[str, ...]) -> LanguageModel:
-    """In double precision: how many rows a product has depends on the text, and so does its rounding."""
+    """In double precision: the number of rows of a product, and so its rounding, depends on the text."""
     model = assemble(read_text(spec(combination), Registry.discover()).model, vocabulary=256, seed=1)
     torch.manual_seed(2)
-    for parameter in model.parameters():  # projections that start at zero would hide what is behind them
+    for parameter in model.parameters():  # projections that start at zero would hide mistakes
         torch.nn.init.normal_(parameter, std=0.3)
     return model.double()
 
@@ -121,7 +121,7 @@ def test_a_step_of_training_reaches_every_part(combination):
     assert bool(result.loss.isfinite())
     assert all(bool(p.grad.isfinite().all()) for p in model.parameters() if p.grad is not None)
     parts = {name.split(".")[1] for name, p in model.named_parameters() if p.grad is None and "trunk" in name}
-    assert not parts - {"layers", "gate", "halting"}  # a layer that no row reached may go without
+    assert not parts - {"layers", "gate", "halting"}  # a layer that no row reached has no gradient
     assert len(output.layers) == DEPTH
 
 
@@ -132,7 +132,7 @@ def test_no_decision_or_number_depends_on_the_future(combination, mode):
 
     def answer(tokens: Tensor) -> Output:
         torch.manual_seed(3)
-        return copy.deepcopy(model)(tokens)  # a pass of training may leave the model another one
+        return copy.deepcopy(model)(tokens)  # a training pass may change the model
 
     for length in (7, 16):
         known = text(length)
@@ -153,11 +153,11 @@ def test_one_token_at_a_time_gives_the_same_numbers(combination):
     known = text(13)
     with torch.inference_mode():
         expected = model(known).logits
-        state, found = model.initial_state(2), []
+        state, streamed = model.initial_state(2), []
         for column in known.unbind(1):
             logits, state = model.step(column, state)
-            found.append(logits)
-    _same(torch.stack(found, 1), expected)
+            streamed.append(logits)
+    _same(torch.stack(streamed, 1), expected)
 
 
 @allowed

@@ -1,4 +1,4 @@
-"""Every first-party component passes what a stranger's has to, by the same way in."""
+"""Every first-party component passes the checks of third-party ones, found through the same entry point."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What every component costs, counted, against closed forms: products and scans exactly, all within 2 %.
+"""Counted FLOPs of every component against closed forms: products and scans exactly, all within 2 %.
 
 B sequences of N rows, R = B N; width D. A backward pass costs twice the products of the forward pass.
 """
@@ -122,7 +122,7 @@ def test_every_component_that_computes_has_a_closed_form() -> None:
 
 
 def check(run: Callable[[], Tensor], expected: Expected) -> None:
-    run()  # kernels are chosen and compiled
+    run()  # chooses and compiles kernels
     with FlopCounter() as forward:
         y = run()
     assert not forward.unknown
@@ -171,7 +171,7 @@ def newton_schulz(matrices: int) -> int:
 MATRIX, VECTOR = ROWS * COLUMNS, 100
 OPTIMIZERS: dict[str, Callable[[int], tuple[float, int]]] = {
     "adamw": lambda matrices: (14 * (matrices * MATRIX + VECTOR), 0),
-    # two means, norm, quotient, and the update; weights that are no matrices go to adamw
+    # two means, norm, quotient, and the update; adamw updates weights that are not matrices
     "muon": lambda matrices: (
         newton_schulz(matrices) + matrices * MATRIX * 5 + 14 * VECTOR,
         newton_schulz(matrices),
@@ -218,6 +218,6 @@ def test_a_sparse_table_is_updated_at_the_cost_of_its_rows() -> None:
         return counter.flops
 
     update(1)
-    # what met one row is summed at once; then Adagrad
+    # gradients of the same row are summed first; then Adagrad
     assert update(50) == pytest.approx(50 * D * (1 + 7), abs=10)
     assert update(100) == pytest.approx(100 * D * (1 + 7), abs=10)

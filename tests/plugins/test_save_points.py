@@ -1,4 +1,4 @@
-"""Every data selector and gradient strategy, stopped at any step: what goes on is the uninterrupted run."""
+"""Every data selector and gradient strategy, stopped at any step and resumed: the result is unchanged."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ POINTS = {
     "after the epoch's last step": EPOCH + 1,
     "after the next one": EPOCH + 2,
 }
-"""Steps done. The eighth point is a signal between two pieces of a batch."""
+"""Steps done. The eighth point is a signal between two micro-batches."""
 
 SELECTORS = {
     "shuffle": "",
@@ -78,15 +78,15 @@ def same(one, other):
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
-    """The uninterrupted run of a case; one serves all its tests."""
-    found = {}
+    """The uninterrupted run of a case, trained once for all its tests."""
+    points = {}
 
     def of(name):
-        if name not in found:
+        if name not in points:
             folder = tmp_path_factory.mktemp(name)
             trial = experiment(folder, **CASES[name])
-            found[name] = trial, trial.train(folder / "whole")
-        return found[name]
+            points[name] = trial, trial.train(folder / "whole")
+        return points[name]
 
     return of
 

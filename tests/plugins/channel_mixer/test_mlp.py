@@ -33,8 +33,8 @@ def test_rows_equal_the_formula(activation: str, bias: bool) -> None:
     x = torch.randn(5, 6, dtype=torch.float64)
     hidden = x @ mixer.expand.weight.T + (mixer.expand.bias if bias else 0)
     expected = FUNCTIONS[activation](hidden) @ mixer.output.weight.T + (mixer.output.bias if bias else 0)
-    found, penalties = mixer(x)
-    torch.testing.assert_close(found, expected)
+    actual, penalties = mixer(x)
+    torch.testing.assert_close(actual, expected)
     assert penalties == {}
 
 
@@ -49,9 +49,9 @@ def test_gradients_are_exact_and_reach_every_parameter() -> None:
 @pytest.mark.parametrize("rows", [0, 1, 33])
 def test_any_number_of_rows(rows: int) -> None:
     mixer = built()
-    found, _ = mixer(torch.randn(rows, 6, dtype=torch.float64))
-    assert found.shape == (rows, 6)
-    found.sum().backward()
+    actual, _ = mixer(torch.randn(rows, 6, dtype=torch.float64))
+    assert actual.shape == (rows, 6)
+    actual.sum().backward()
     assert all(p.grad is not None for p in mixer.parameters())
 
 

@@ -26,15 +26,15 @@ def rows(count: int) -> Tensor:
 
 
 def dense(mixer: nn.Module, x: Tensor) -> tuple[Tensor, Tensor]:
-    """The formula row by row, every expert on every row; and how many rows choose each expert."""
+    """The formula row by row, every expert on every row; and the number of rows per expert."""
     probability = (x @ mixer.router.weight.T).softmax(-1)
-    total, visits = torch.zeros_like(x), torch.zeros(len(mixer.experts))
+    total, counts = torch.zeros_like(x), torch.zeros(len(mixer.experts))
     outputs = [expert(x)[0] for expert in mixer.experts]
     for row in range(len(x)):
         for e in probability[row].argsort(descending=True)[: mixer.top_k].tolist():
             total[row] = total[row] + probability[row, e] * outputs[e][row]
-            visits[e] += 1
-    return total, visits
+            counts[e] += 1
+    return total, counts
 
 
 @settings(max_examples=20, deadline=None)
@@ -45,16 +45,16 @@ def test_rows_gradients_and_penalty_equal_a_dense_loop(
     top_k = min(top_k, experts)
     mixer = built(seed, experts=experts, top_k=top_k, expansion=1.0, activation="gelu", balance=0.25)
     x, toward = rows(count).requires_grad_(), rows(count)
-    found, penalties = mixer(x)
-    expected, visits = dense(mixer, x)
-    torch.testing.assert_close(found, expected)
+    actual, penalties = mixer(x)
+    expected, counts = dense(mixer, x)
+    torch.testing.assert_close(actual, expected)
     probability = (x @ mixer.router.weight.T).softmax(-1)
     imbalance = sum(
-        (visits[e] / max(1, count * top_k)) * probability[:, e].sum() / max(1, count) for e in range(experts)
+        (counts[e] / max(1, count * top_k)) * probability[:, e].sum() / max(1, count) for e in range(experts)
     )
     torch.testing.assert_close(penalties["balance"], 0.25 * experts * imbalance, check_dtype=False)
     weights = (x, *mixer.parameters())
-    ours = torch.autograd.grad((found * toward).sum() + penalties["balance"], weights)
+    ours = torch.autograd.grad((actual * toward).sum() + penalties["balance"], weights)
     theirs = torch.autograd.grad(
         (expected * toward).sum() + 0.25 * experts * imbalance, weights, materialize_grads=True
     )
@@ -76,8 +76,8 @@ def test_only_chosen_experts_compute_and_only_their_rows(top_k: int) -> None:
     x = rows(50)
     mixer(x)
     executed = list(computed)
-    _, visits = dense(mixer, x)
-    assert executed == (2 * visits).int().tolist()
+    _, counts = dense(mixer, x)
+    assert executed == (2 * counts).int().tolist()
     assert sum(executed) == 2 * 50 * top_k
 
 
@@ -103,8 +103,8 @@ def test_gradients_are_exact() -> None:
     names = [name for name, _ in mixer.named_parameters()]
 
     def run(x: Tensor, *weights: Tensor) -> tuple[Tensor, Tensor]:
-        found, penalties = torch.func.functional_call(mixer, dict(zip(names, weights, strict=True)), (x,))
-        return found, penalties["balance"]
+        actual, penalties = torch.func.functional_call(mixer, dict(zip(names, weights, strict=True)), (x,))
+        return actual, penalties["balance"]
 
     assert torch.autograd.gradcheck(run, (x, *mixer.parameters()))
 
@@ -131,10 +131,10 @@ def test_even_use_costs_the_balance_weight_and_one_expert_for_all_costs_more() -
 
 def test_no_rows() -> None:
     mixer = built()
-    found, penalties = mixer(rows(0))
-    assert found.shape == (0, WIDTH)
+    actual, penalties = mixer(rows(0))
+    assert actual.shape == (0, WIDTH)
     assert penalties["balance"].item() == 0
-    (found.sum() + penalties["balance"]).backward()
+    (actual.sum() + penalties["balance"]).backward()
     assert all(bool((p.grad == 0).all()) for p in mixer.parameters())
 
 
@@ -144,9 +144,9 @@ def test_two_passes_are_the_same_bit_for_bit() -> None:
     runs = []
     for _ in range(2):
         mixer.zero_grad()
-        found, penalties = mixer(x)
-        (found.square().sum() + penalties["balance"]).backward()
-        runs.append([found, *(p.grad.clone() for p in mixer.parameters())])
+        actual, penalties = mixer(x)
+        (actual.square().sum() + penalties["balance"]).backward()
+        runs.append([actual, *(p.grad.clone() for p in mixer.parameters())])
     assert all(torch.equal(a, b) for a, b in zip(*runs, strict=True))
 
 

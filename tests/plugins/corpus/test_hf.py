@@ -1,4 +1,4 @@
-"""The corpus `hf`, offline: local files of every format, limits, what is kept, and what is refused."""
+"""The corpus `hf`, offline: local files of every format, limits, the cache, and what is refused."""
 
 from __future__ import annotations
 

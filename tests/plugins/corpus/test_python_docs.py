@@ -1,4 +1,4 @@
-"""The corpus `python-docs`: what is in it, what is held out, and what a broken Python gets told."""
+"""The corpus `python-docs`: its content, what is held out, and errors for a broken Python."""
 
 from __future__ import annotations
 
@@ -73,9 +73,9 @@ def test_repeats_go_and_the_larger_document_keeps_them() -> None:
         "a": [Entry("f()", shared), Entry("g()", f"{shared}\n\nFar more text of its own than is shared.")],
         "big": [Entry("", f"{shared}\n\n" + "word " * 50)],
     }
-    kept = without_repeats(documents)
-    assert kept["big"] == documents["big"]
-    assert kept["a"] == documents["a"][1:]
+    unique = without_repeats(documents)
+    assert unique["big"] == documents["big"]
+    assert unique["a"] == documents["a"][1:]
     assert "a" not in without_repeats({"a": [Entry("f()", shared)], "b": [Entry("", shared + "\n\nx")]})
 
 

@@ -1,4 +1,4 @@
-"""The corpus `shakespeare`: what becomes of a play, what is held out, and that nothing is imported."""
+"""The corpus `shakespeare`: the dialogue of a play, what is held out, and that nothing is imported."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Active selection: the least sure candidates, in batches, on a schedule, with a uniform share."""
+"""Active selection: the least certain candidates, in batches, on a schedule, with a uniform share."""
 
 from __future__ import annotations
 
@@ -72,9 +72,9 @@ def test_the_chosen_are_the_least_sure_candidates_each_once() -> None:
         return windows.starts.astype(np.float32)
 
     selector = build(refresh=4, warmup=0.0, uniform=0.0)
-    found = [selector.select(SelectionContext(step, 0.0, score)).starts for step in range(4)]
+    selected = [selector.select(SelectionContext(step, 0.0, score)).starts for step in range(4)]
     candidates = np.sort(np.concatenate(asked))
-    np.testing.assert_array_equal(np.sort(np.concatenate(found)), candidates[-32:])
+    np.testing.assert_array_equal(np.sort(np.concatenate(selected)), candidates[-32:])
 
 
 def test_a_batch_that_is_all_uniform_asks_for_nothing() -> None:
@@ -85,7 +85,7 @@ def test_a_batch_that_is_all_uniform_asks_for_nothing() -> None:
 
 
 @pytest.mark.parametrize(
-    "keys", [{"measure": "doubt"}, {"pool": 0.9}, {"refresh": 0}, {"uniform": -0.1}, {"warmup": 1.0}]
+    "keys", [{"measure": "surprise"}, {"pool": 0.9}, {"refresh": 0}, {"uniform": -0.1}, {"warmup": 1.0}]
 )
 def test_bad_keys_are_refused(keys: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=next(iter(keys))):

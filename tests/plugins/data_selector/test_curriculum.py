@@ -1,4 +1,4 @@
-"""Curriculum and its reverse: an order, a pace, and a probe that quickens it."""
+"""Curriculum and its reverse: an order, a pacing, and a probe that advances it."""
 
 from __future__ import annotations
 
@@ -58,12 +58,12 @@ def test_a_pass_chooses_every_window_in_use_once(seed: int, start: float) -> Non
     selector = build(measure="compressibility", pacing="step", start=start, until=1.0, seed=seed)
     pool = int(np.ceil(start * len(selector.order)))
     passes = 3
-    found = np.concatenate(
+    ranks = np.concatenate(
         [selector.select(context(s, 0.0)).starts for s in range(-(-passes * pool // BATCH))]
     )
     easiest = np.sort(selector.layout.windows(selector.order[:pool]).starts)
-    for one in found[: passes * pool].reshape(passes, pool):
-        np.testing.assert_array_equal(np.sort(one), easiest)
+    for pass_ranks in ranks[: passes * pool].reshape(passes, pool):
+        np.testing.assert_array_equal(np.sort(pass_ranks), easiest)
 
 
 def test_what_comes_into_use_is_chosen_before_anything_again() -> None:
@@ -107,7 +107,7 @@ def test_a_stall_skips_a_tenth_of_the_way() -> None:
     assert leads[25] == pytest.approx(0.2)
 
 
-def test_looks_cost_the_probe_and_end_when_all_windows_are_in_use() -> None:
+def test_the_probe_is_evaluated_until_all_windows_are_in_use() -> None:
     student = pupil.Pupil()
     pupil.train(build(probe=4, every=10, until=0.5), STEPS, student)
     assert student.scored == 4 * 3  # at steps 10, 20 and 30

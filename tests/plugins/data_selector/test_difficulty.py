@@ -37,7 +37,7 @@ def plain(tokens: list[int], at: int, order: int) -> float:
     lower = plain(tokens, at, order - 1)
     after = Counter(gram[-1] for gram in grams if gram[:-1] == own[:-1])
     ends = order > 1 and tuple(padded[len(padded) - order + 1 :]) == own[:-1]
-    if not after:  # nothing came after h elsewhere; where it ends the text, something is taken to
+    if not after:  # h occurs nowhere else; at the end of the text a successor is assumed
         return DISCOUNT * lower if ends else lower
     # c(h) counts that end, too
     seen = max(after[own[-1]] - DISCOUNT, 0.0)
@@ -57,13 +57,13 @@ def test_ngrams_are_what_the_formula_says(tokens: list[int], order: int, chunk: 
         patch.setattr(ngram, "CHUNK", chunk)
         patch.setattr(ngram, "TABLE_BITS", 16)
         text = np.array(tokens, np.uint8)
-        found = ngram_nats(text, offset=offset, window=window, count=count, order=order)
+        actual = ngram_nats(text, offset=offset, window=window, count=count, order=order)
     targets = range(offset + 1, offset + 1 + count * window)
     nats = [-math.log(plain(tokens, at, order)) for at in targets]
-    np.testing.assert_allclose(found, np.reshape(nats, (-1, window)).mean(1), rtol=1e-5)
+    np.testing.assert_allclose(actual, np.reshape(nats, (-1, window)).mean(1), rtol=1e-5)
 
 
-def test_text_that_occurs_once_does_not_look_easy_by_itself() -> None:
+def test_text_that_occurs_once_is_not_easy_by_its_own_counts() -> None:
     noise = np.random.default_rng(2).integers(0, 64, 8000).astype(np.uint8)
     layout = Layout(offset=3, window=40, count=190)
     assert window_nats(noise, layout).min() > math.log(64) - 0.1
@@ -100,7 +100,7 @@ def test_noise_is_harder_than_words_and_words_than_a_pattern(measure: str, tmp_p
 
 @pytest.fixture(scope="module")
 def reference(tmp_path_factory):
-    """A run that has seen little, and the text it learned from."""
+    """A run of few steps, and its training text."""
     folder = tmp_path_factory.mktemp("reference")
     return tiny.experiment(folder, steps="steps = 3").train(folder / "run")
 

@@ -1,4 +1,4 @@
-"""Excess loss prefers what is left to learn over what cannot be learned."""
+"""Excess loss selects text that can still be learned over text that cannot."""
 
 from __future__ import annotations
 
@@ -39,9 +39,9 @@ def test_needs_no_scores() -> None:
 
 def test_the_uniform_share_sees_every_window_in_exact_epochs() -> None:
     selector = build()
-    count, each = selector.layout.count, selector.uniform.batch
-    assert each == 2
-    starts = pupil.train(selector, count // each + 1)[:, :each].ravel()[:count]
+    count, per_step = selector.layout.count, selector.uniform.batch
+    assert per_step == 2
+    starts = pupil.train(selector, count // per_step + 1)[:, :per_step].ravel()[:count]
     np.testing.assert_array_equal(np.sort(starts), selector.layout.windows(np.arange(count)).starts)
 
 
@@ -57,7 +57,7 @@ def test_noise_has_no_excess_and_nothing_is_known_before_it_was_met() -> None:
 
 def test_keeps_an_exponential_average_of_what_is_above_the_mean() -> None:
     selector = build(rate=0.5)
-    selector.irreducible[:] = 1.0  # all alike, so that there is no slope
+    selector.irreducible[:] = 1.0  # all equal, so that there is no slope
     numbers = np.arange(BATCH)
     windows = selector.layout.windows(numbers)
     context = SelectionContext(step=0, progress=0.0, score=pupil.fickle(0))

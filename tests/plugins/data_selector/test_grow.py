@@ -39,8 +39,8 @@ def lengths(chosen: GrowSelector, steps: int = 1000) -> list[int]:
 
 
 def test_lengths_double_in_equal_parts_of_the_run() -> None:
-    found = lengths(selector(until=0.6))
-    assert found == [32] * 200 + [64] * 200 + [128] * 200 + [256] * 400
+    actual = lengths(selector(until=0.6))
+    assert actual == [32] * 200 + [64] * 200 + [128] * 200 + [256] * 400
 
 
 def test_a_window_that_doubling_does_not_reach_starts_above_the_start() -> None:
@@ -84,8 +84,8 @@ def test_a_step_learns_from_the_tokens_of_whole_windows(sizes: dict, step: int, 
 @given(sizes=sizes)
 def test_lengths_only_grow_and_end_whole(sizes: dict) -> None:
     chosen = selector(**sizes, total=400)
-    found = [chosen.select(context(0, progress)).length for progress in np.linspace(0, 0.999, 60)]
-    assert found == sorted(found)
+    actual = [chosen.select(context(0, progress)).length for progress in np.linspace(0, 0.999, 60)]
+    assert actual == sorted(actual)
     assert chosen.select(context(0, sizes["until"])).length == sizes["window"]
 
 

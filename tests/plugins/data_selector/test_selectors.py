@@ -1,4 +1,4 @@
-"""What every selector that learns or looks must keep: range, determinism, and resumption bit for bit."""
+"""Properties of every selector with state: range, determinism, and resumption bit for bit."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def test_windows_lie_in_the_text_and_fill_the_batch(
 @settings(max_examples=12, deadline=None)
 @given(stop=st.integers(0, 40), batch=st.integers(1, 9), seed=st.integers(0, 50))
 def test_resumed_equals_uninterrupted(name: str, stop: int, batch: int, seed: int) -> None:
-    """An epoch has 39 windows: 40 steps pass its end several times, in the midst of a queue or pass too."""
+    """An epoch has 39 windows: 40 steps pass its end several times, also within a queue or a pass."""
     tokens = DRAW.integers(0, 50, 410).astype(np.uint8)
 
     def fresh() -> object:
@@ -63,17 +63,17 @@ def test_resumed_equals_uninterrupted(name: str, stop: int, batch: int, seed: in
     whole = play(fresh(), range(40), 40)
     stopped, resumed = fresh(), fresh()
     first = play(stopped, range(stop), 40)
-    kept = saved(stopped.state())  # type: ignore[attr-defined]
-    play(stopped, range(stop, 40), 40)  # what goes on must not change what was saved
-    resumed.restore(kept)  # type: ignore[attr-defined]
+    state = saved(stopped.state())  # type: ignore[attr-defined]
+    play(stopped, range(stop, 40), 40)  # further steps must not change the saved state
+    resumed.restore(state)  # type: ignore[attr-defined]
     np.testing.assert_array_equal(whole, first + play(resumed, range(stop, 40), 40))
 
 
 @pytest.mark.parametrize("name", SELECTORS)
 def test_seeds_differ(name: str) -> None:
     tokens = DRAW.integers(0, 50, 2000).astype(np.uint8)
-    one, two = (SELECTORS[name].build(tokens=tokens, window=10, batch=8, seed=seed) for seed in (1, 2))
-    assert not np.array_equal(play(one, range(5), 40), play(two, range(5), 40))
+    first, second = (SELECTORS[name].build(tokens=tokens, window=10, batch=8, seed=seed) for seed in (1, 2))
+    assert not np.array_equal(play(first, range(5), 40), play(second, range(5), 40))
 
 
 @pytest.mark.parametrize("name", SELECTORS)

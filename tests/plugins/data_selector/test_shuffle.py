@@ -35,8 +35,8 @@ def test_every_epoch_visits_each_of_its_windows_exactly_once(
 ) -> None:
     total, window, batch = sizes
     chosen = selector(total, window, batch, seed)
-    found = starts(chosen, -(-epochs * chosen.count // batch))[: epochs * chosen.count]
-    for epoch in found.reshape(epochs, chosen.count):
+    actual = starts(chosen, -(-epochs * chosen.count // batch))[: epochs * chosen.count]
+    for epoch in actual.reshape(epochs, chosen.count):
         laid = np.sort(epoch)
         assert (np.diff(laid) == window).all()
         assert laid[0] >= 0
@@ -80,10 +80,10 @@ def test_every_token_is_learned_from_about_equally_often() -> None:
 
 def test_epochs_and_seeds_differ() -> None:
     count = selector(1000, 5, 1).count
-    one = starts(selector(1000, 5, count, seed=1), 2).reshape(2, count)
+    first = starts(selector(1000, 5, count, seed=1), 2).reshape(2, count)
     other = starts(selector(1000, 5, count, seed=2), 1)
-    assert not (one[0] == one[1]).all()
-    assert not (one[0] == other).all()
+    assert not (first[0] == first[1]).all()
+    assert not (first[0] == other).all()
     assert len({int(s.min()) for s in starts(selector(1000, 5, count), 8).reshape(8, count)}) > 1
 
 

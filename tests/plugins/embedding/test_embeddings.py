@@ -1,4 +1,4 @@
-"""What every embedding promises."""
+"""Properties of every embedding."""
 
 from __future__ import annotations
 
@@ -55,31 +55,31 @@ def test_the_table_starts_normal_with_its_std(name: str) -> None:
 def test_rows_do_not_see_later_tokens(name: str, count: int, cut: float, seed: int) -> None:
     embedding = built(name, seed)
     tokens, position = sequence(2, count)
-    kept = 1 + int(cut * (count - 2))
+    common = 1 + int(cut * (count - 2))
     other = tokens.clone()
-    other[:, kept:] = (other[:, kept:] + 1) % VOCABULARY
+    other[:, common:] = (other[:, common:] + 1) % VOCABULARY
     before, after = embedding(tokens, position), embedding(other, position)
-    assert torch.equal(before[:, :kept], after[:, :kept])
-    assert not torch.equal(before[:, kept:], after[:, kept:])
+    assert torch.equal(before[:, :common], after[:, :common])
+    assert not torch.equal(before[:, common:], after[:, common:])
 
 
 @every_embedding
 def test_streaming_equals_parallel(name: str) -> None:
     embedding = built(name)
     tokens, position = sequence(3, 25)
-    state, found = embedding.initial_state(3), []
+    state, actual = embedding.initial_state(3), []
     for i in range(25):
         row, state = embedding.step(tokens[:, i], position[:, i], state)
-        found.append(row)
-    torch.testing.assert_close(torch.stack(found, dim=1), embedding(tokens, position))
+        actual.append(row)
+    torch.testing.assert_close(torch.stack(actual, dim=1), embedding(tokens, position))
 
 
 @every_embedding
 @pytest.mark.parametrize(("batch", "count"), [(2, 0), (0, 3), (1, 1)])
 def test_any_number_of_tokens(name: str, batch: int, count: int) -> None:
-    found = built(name)(*sequence(batch, count))
-    assert found.shape == (batch, count, WIDTH)
-    found.sum().backward()
+    actual = built(name)(*sequence(batch, count))
+    assert actual.shape == (batch, count, WIDTH)
+    actual.sum().backward()
 
 
 @every_embedding

@@ -10,8 +10,8 @@ from resnetbk_plugins.embedding.learned_positions import LearnedPositions
 def test_rows_are_token_plus_position() -> None:
     embedding = LearnedPositions(length=4).build(vocabulary=5, width=3)
     tokens = torch.tensor([[4, 0, 4, 2]])
-    found = embedding(tokens, torch.arange(4)[None])[0]
-    assert torch.equal(found, embedding.table.weight[tokens[0]] + embedding.places.weight)
+    actual = embedding(tokens, torch.arange(4)[None])[0]
+    assert torch.equal(actual, embedding.table.weight[tokens[0]] + embedding.places.weight)
 
 
 def test_a_sequence_past_the_length_names_the_key() -> None:

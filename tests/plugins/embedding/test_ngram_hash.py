@@ -20,7 +20,7 @@ def signed(value: int) -> int:
 
 
 def row_of(ngram: list[int], rows: int) -> int:
-    """The hash in whole numbers of Python, oldest token first."""
+    """The hash in Python integers, oldest token first."""
     value = 0
     for token in reversed(ngram):
         value = signed(value * ROLL + token + 2)
@@ -34,21 +34,21 @@ def row_of(ngram: list[int], rows: int) -> int:
     rows=st.sampled_from([1, 2, 50, 8192, 2**31]),
 )
 def test_hashes_equal_whole_number_arithmetic(tokens: list[int], rows: int) -> None:
-    found = ngram_rows(torch.tensor([tokens]), 4, rows)
-    assert found.shape == (1, len(tokens) - 3, 3)
+    actual = ngram_rows(torch.tensor([tokens]), 4, rows)
+    assert actual.shape == (1, len(tokens) - 3, 3)
     for i in range(len(tokens) - 3):
         for n in (2, 3, 4):
-            assert found[0, i, n - 2] == row_of(tokens[i + 4 - n : i + 4], rows)
+            assert actual[0, i, n - 2] == row_of(tokens[i + 4 - n : i + 4], rows)
 
 
 @pytest.mark.parametrize("rows", [8192, 5000])
 @pytest.mark.parametrize("order", [2, 3, 4])
 def test_every_ngram_of_a_small_alphabet_spreads_evenly(order: int, rows: int) -> None:
-    """Structured keys, the hard case for a weak hash: counts a row follow Poisson's law (chi-square)."""
+    """Structured keys, the hard case for a weak hash: counts per row are Poisson (chi-square)."""
     letters = {2: 256, 3: 40, 4: 16}[order]
     keys = torch.cartesian_prod(*[torch.arange(letters)] * order)
-    found = ngram_rows(keys, order, rows)[:, 0, order - 2]
-    counts = torch.bincount(found, minlength=rows).double()
+    actual = ngram_rows(keys, order, rows)[:, 0, order - 2]
+    counts = torch.bincount(actual, minlength=rows).double()
     expected = len(keys) / rows
     excess = ((counts - expected).square().sum() / expected - (rows - 1)) / math.sqrt(2 * (rows - 1))
     assert abs(float(excess)) < 4
@@ -58,9 +58,9 @@ def test_every_ngram_of_a_small_alphabet_spreads_evenly(order: int, rows: int) -
 def test_ngram_lengths_hash_apart() -> None:
     """Rows of one text under different n agree no more often than chance."""
     tokens = torch.randint(0, 30, (1, 20003), generator=torch.Generator().manual_seed(0))
-    found = ngram_rows(tokens, 4, 64)[0]
+    actual = ngram_rows(tokens, 4, 64)[0]
     for a, b in ((0, 1), (0, 2), (1, 2)):
-        agree = (found[:, a] == found[:, b]).double().mean()
+        agree = (actual[:, a] == actual[:, b]).double().mean()
         assert abs(float(agree) - 1 / 64) < 0.005
 
 
@@ -69,12 +69,12 @@ def test_rows_are_the_token_plus_its_ngrams() -> None:
     embedding = NgramHash(order=3, rows=11).build(vocabulary=5, width=4)
     nn.init.normal_(embedding.hashed.weight)
     tokens = [3, 0, 4, 1]
-    found = embedding(torch.tensor([tokens]), torch.arange(4)[None])[0]
+    actual = embedding(torch.tensor([tokens]), torch.arange(4)[None])[0]
     padded = [BEFORE, BEFORE, *tokens]
     for i in range(4):
         pair = embedding.hashed.weight[row_of(padded[i + 1 : i + 3], 11)]
         triple = embedding.hashed.weight[11 + row_of(padded[i : i + 3], 11)]
-        torch.testing.assert_close(found[i], embedding.table.weight[tokens[i]] + pair + triple)
+        torch.testing.assert_close(actual[i], embedding.table.weight[tokens[i]] + pair + triple)
 
 
 def test_at_first_it_is_a_plain_table() -> None:
@@ -91,10 +91,10 @@ def test_the_gradient_of_the_hashed_rows_is_sparse_and_right() -> None:
     grad = embedding.hashed.weight.grad
     assert grad is not None
     assert grad.is_sparse
-    found = ngram_rows(F.pad(tokens, (2, 0), value=BEFORE), 3, 20)
+    actual = ngram_rows(F.pad(tokens, (2, 0), value=BEFORE), 3, 20)
     expected = torch.zeros(40, 4)
-    expected.index_add_(0, found[..., 0].flatten(), toward.flatten(0, 1))
-    expected.index_add_(0, 20 + found[..., 1].flatten(), toward.flatten(0, 1))
+    expected.index_add_(0, actual[..., 0].flatten(), toward.flatten(0, 1))
+    expected.index_add_(0, 20 + actual[..., 1].flatten(), toward.flatten(0, 1))
     torch.testing.assert_close(grad.to_dense(), expected)
 
 

@@ -9,7 +9,7 @@ from resnetbk.kinds import Batch, BatchLoss, Weight
 
 
 class Toy(nn.Module):
-    """`calls`: how many windows each forward pass was given, and whether a graph was kept."""
+    """`calls`: the number of windows of each forward pass, and whether it built a graph."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -33,12 +33,12 @@ class Toy(nn.Module):
         return [Weight(name, parameter, "matrix") for name, parameter in self.named_parameters()]
 
     def gradients(self) -> dict[str, Tensor]:
-        found = {n: p.grad for n, p in self.named_parameters() if p.grad is not None}
-        # dense ones are copied; sparse ones coalesced first, for sums in one order
-        return {n: (g.coalesce().to_dense() if g.is_sparse else g.clone()) for n, g in found.items()}
+        gradients = {n: p.grad for n, p in self.named_parameters() if p.grad is not None}
+        # sparse gradients are coalesced first, which fixes the order of sums
+        return {n: (g.coalesce().to_dense() if g.is_sparse else g.clone()) for n, g in gradients.items()}
 
     def plain(self, batch: Batch) -> dict[str, Tensor]:
-        """What back-propagation through the batch gives."""
+        """The gradients of back-propagation through the batch."""
         self.zero_grad()
         self.objective(batch).loss.backward()
         self.calls.clear()

@@ -15,9 +15,9 @@ def step(toy, batch, accumulate: int):
 
 def test_one_piece_is_plain_back_propagation(toy, batch):
     expected = toy.plain(batch(6))
-    result, found = step(toy, batch(6), 1)
-    assert found.keys() == expected.keys()
-    for name, gradient in found.items():
+    result, actual = step(toy, batch(6), 1)
+    assert actual.keys() == expected.keys()
+    for name, gradient in actual.items():
         assert torch.equal(gradient, expected[name])
     assert torch.equal(result.loss, toy.objective(batch(6)).loss)
 
@@ -28,10 +28,10 @@ def test_one_piece_is_plain_back_propagation(toy, batch):
 def test_pieces_give_the_gradient_of_the_whole(toy, batch, size, accumulate, pieces):
     whole, expected = step(toy, batch(size), 1)
     toy.calls.clear()
-    result, found = step(toy, batch(size), accumulate)
+    result, actual = step(toy, batch(size), accumulate)
     assert toy.calls == [(piece, True) for piece in pieces]
-    assert len(found) == len(expected) == 4
-    for name, gradient in found.items():
+    assert len(actual) == len(expected) == 4
+    for name, gradient in actual.items():
         torch.testing.assert_close(gradient, expected[name])
     torch.testing.assert_close(result.loss, whole.loss)
     torch.testing.assert_close(result.cross_entropy, whole.cross_entropy)
@@ -61,10 +61,10 @@ def test_a_penalty_that_one_piece_does_not_name_counts_as_zero_there(toy, batch)
     plain = toy.objective
 
     def sometimes(piece: Batch) -> BatchLoss:
-        found = plain(piece)
+        result = plain(piece)
         if len(toy.calls) == 1:
-            return BatchLoss(found.loss, found.cross_entropy, found.window_losses, {})
-        return found
+            return BatchLoss(result.loss, result.cross_entropy, result.window_losses, {})
+        return result
 
     strategy = Backprop(accumulate=2).build(weights=toy.weights())
     result = strategy.gradients(0, batch(4), sometimes)
@@ -77,7 +77,7 @@ def test_fewer_than_one_piece_is_refused():
         Backprop(accumulate=0)
 
 
-# ---------------------------------------------------------------- memory that runs out
+# ---------------------------------------------------------------- out of memory
 
 FULL = {
     "cuda": torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB"),
@@ -88,15 +88,15 @@ FULL = {
 
 
 def noisy(toy, room: int, error: BaseException, tried: list[int]):
-    """An objective with a draw in it, which fails beyond `room` windows: after the draw, in `backward`."""
+    """An objective with a random draw, which fails beyond `room` windows: after the draw, in `backward`."""
 
     def objective(piece: Batch) -> BatchLoss:
         tried.append(len(piece.inputs))
-        found = toy.objective(piece)
-        loss = found.loss * torch.rand(())
+        result = toy.objective(piece)
+        loss = result.loss * torch.rand(())
         if len(piece.inputs) > room:
             loss = Fails.apply(loss, error)
-        return BatchLoss(loss, found.cross_entropy, found.window_losses, found.penalties)
+        return BatchLoss(loss, result.cross_entropy, result.window_losses, result.penalties)
 
     return objective
 

@@ -18,7 +18,7 @@ def run(toy, strategy, batches, first: int = 0) -> list[tuple[bool, dict[str, to
         toy.calls.clear()
         result = strategy.gradients(step, one, toy.objective)
         (backward,) = {graph for _, graph in toy.calls}
-        # the losses are this batch's, whoever's gradient it took over
+        # the losses are this batch's, whether or not its gradient is
         torch.testing.assert_close(result.window_losses, toy.objective(one).window_losses)
         seen.append((backward, toy.gradients()))
     return seen
@@ -55,9 +55,9 @@ def test_whoever_clips_a_gradient_does_not_change_the_cached_one(toy, batch):
             if parameter.grad is not None:
                 values = parameter.grad.coalesce().values() if parameter.grad.is_sparse else parameter.grad
                 values.mul_(0)
-        ((backward, found),) = run(toy, strategy, [batch(4, 2)], first=1)
+        ((backward, actual),) = run(toy, strategy, [batch(4, 2)], first=1)
         assert not backward
-        assert same(found, first)
+        assert same(actual, first)
 
 
 def test_a_sample_of_the_hits_is_measured_and_fresh(toy, batch):
@@ -95,9 +95,9 @@ def test_a_gradient_that_is_not_finite_is_not_repeated(toy, batch):
     strategy.gradients(0, batch(4, 1), toy.objective)
     with torch.no_grad():
         toy.head.bias.copy_(good)
-    ((backward, found),) = run(toy, strategy, [batch(4, 2)], first=1)
+    ((backward, actual),) = run(toy, strategy, [batch(4, 2)], first=1)
     assert backward
-    assert all(torch.isfinite(gradient).all() for gradient in found.values())
+    assert all(torch.isfinite(gradient).all() for gradient in actual.values())
 
 
 @pytest.mark.parametrize("stop", [0, 1, 2, 3, 6, 9])
@@ -118,9 +118,9 @@ def test_a_restored_state_goes_on_bit_for_bit(toy, batch, stop):
 
 def test_histograms_tell_batches_apart_and_hold_pairs():
     tokens = torch.tensor([[1, 2, 1, 2, 1], [2, 1, 2, 1, 2]])
-    found = bigrams(tokens)
-    assert found.shape == (BUCKETS,)
-    assert sorted(found[found > 0]) == [0.5, 0.5]
+    actual = bigrams(tokens)
+    assert actual.shape == (BUCKETS,)
+    assert sorted(actual[actual > 0]) == [0.5, 0.5]
     assert bigrams(torch.tensor([[3], [4]])).sum() == pytest.approx(1.0)
     spread = bigrams(torch.arange(2000)[None])
     assert (spread > 0).sum() > 1400, "1999 pairs in 4096 buckets, few of them together"
@@ -128,10 +128,10 @@ def test_histograms_tell_batches_apart_and_hold_pairs():
 
 def sparse(rows: list[int]) -> torch.Tensor:
     values = torch.randn(len(rows), 2)
-    found = torch.sparse_coo_tensor(
+    actual = torch.sparse_coo_tensor(
         torch.tensor([rows], dtype=torch.long), values, (7, 2), check_invariants=True
     )
-    return found.coalesce()
+    return actual.coalesce()
 
 
 def test_sparse_and_dense_gradients_have_one_inner_product():

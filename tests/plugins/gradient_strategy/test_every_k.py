@@ -11,11 +11,11 @@ def test_slow_weights_take_part_every_k_steps(toy, batch):
     for step in range(7):
         expected = toy.plain(batch(4, step))
         strategy.gradients(step, batch(4, step), toy.objective)
-        found = toy.gradients()
+        actual = toy.gradients()
         names = {"head.weight", "head.bias"} | ({"table.weight", "hashed.weight"} if step % 3 == 0 else set())
-        assert set(found) == names
+        assert set(actual) == names
         for name in names:
-            assert torch.equal(found[name], expected[name])
+            assert torch.equal(actual[name], expected[name])
         assert all(parameter.requires_grad for parameter in toy.parameters())
 
 

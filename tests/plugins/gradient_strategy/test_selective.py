@@ -11,13 +11,13 @@ def part(batch: Batch, chosen: list[int]) -> Batch:
     return Batch(batch.inputs[chosen], batch.targets[chosen])
 
 
-@pytest.mark.parametrize(("keep", "kept"), [(0.5, 4), (0.3, 3), (0.01, 1)])
-def test_the_gradient_is_that_of_the_windows_with_the_largest_losses(toy, batch, keep, kept):
+@pytest.mark.parametrize(("keep", "selected"), [(0.5, 4), (0.3, 3), (0.01, 1)])
+def test_the_gradient_is_that_of_the_windows_with_the_largest_losses(toy, batch, keep, selected):
     whole = toy.objective(batch(8))
-    chosen = sorted(whole.window_losses.argsort(descending=True)[:kept].tolist())
+    chosen = sorted(whole.window_losses.argsort(descending=True)[:selected].tolist())
     expected = toy.plain(part(batch(8), chosen))
     result = Selective(keep=keep).build(weights=toy.weights()).gradients(0, batch(8), toy.objective)
-    assert toy.calls == [(8, False), (kept, True)]
+    assert toy.calls == [(8, False), (selected, True)]
     for name, gradient in toy.gradients().items():
         torch.testing.assert_close(gradient, expected[name])
     assert torch.equal(result.window_losses, whole.window_losses), "of all windows"
@@ -26,7 +26,7 @@ def test_the_gradient_is_that_of_the_windows_with_the_largest_losses(toy, batch,
     assert not result.loss.requires_grad
 
 
-def test_keeping_all_is_backprop_without_a_look(toy, batch):
+def test_keeping_all_is_backprop_without_an_extra_forward_pass(toy, batch):
     expected = toy.plain(batch(6))
     Selective(keep=1.0).build(weights=toy.weights()).gradients(0, batch(6), toy.objective)
     assert toy.calls == [(6, True)]
@@ -40,7 +40,7 @@ def test_pieces_hold_for_both_passes(toy, batch):
 
 
 def test_work_is_what_the_docstring_says(toy, batch):
-    """A pass forward over all windows, and one forward and backward over those kept."""
+    """A forward pass over all windows, and a forward and a backward pass over the selected windows."""
     spent = {}
     for component in (Backprop(), Selective(keep=0.5)):
         strategy = component.build(weights=toy.weights())

@@ -1,4 +1,4 @@
-"""Every gradient strategy in real runs: they learn, and spare what they say."""
+"""Every gradient strategy in real runs: they learn, and save the FLOPs they claim to."""
 
 import math
 

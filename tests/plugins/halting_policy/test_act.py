@@ -33,7 +33,7 @@ def rows(x: Tensor) -> Rows:
 
 
 def by_hand(chances: list[float], values: list[Tensor], threshold: float) -> tuple[Tensor, int, float]:
-    """Graves 2016, equations 6 to 10: the row that leaves, N and R."""
+    """Graves 2016, equations 6 to 10: the output row, N and R."""
     spent, mixed = 0.0, torch.zeros_like(values[0])
     for n, (chance, value) in enumerate(zip(chances, values, strict=True), start=1):
         if n == len(chances) or spent + chance >= threshold:
@@ -132,9 +132,9 @@ def trained(ponder: float) -> float:
     return sum(model.eval()(batch.inputs).rows) / batch.inputs.numel()
 
 
-def test_a_dearer_layer_is_run_less_often() -> None:
-    cheap, dear = trained(0.0), trained(0.5)
-    assert dear < cheap - 0.5
+def test_a_higher_ponder_cost_runs_fewer_layers() -> None:
+    cheap, costly = trained(0.0), trained(0.5)
+    assert costly < cheap - 0.5
 
 
 @pytest.mark.parametrize(("key", "value"), [("threshold", 0.0), ("threshold", 1.1), ("ponder", -1.0)])

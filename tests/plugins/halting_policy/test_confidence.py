@@ -1,4 +1,4 @@
-"""Early exit by confidence: its loss, what is dropped, and whether the confidence is to be believed."""
+"""Early exit by confidence: its loss, dropped rows, and whether the confidence is calibrated."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def rows(batch: int, count: int) -> Rows:
 
 
 def learned(policy, batch: int = 2, count: int = 6):
-    """A pass in training; the depth of each row by its masks, and what leaves."""
+    """A pass in training; the depth of each row by its masks, and the result."""
     halting, ran = policy.train().begin(0, rows(batch, count)), torch.zeros(batch, count)
     for layer in range(4):
         ran += 1 if halting.running is None else halting.running
@@ -57,7 +57,7 @@ def test_rows_are_dropped_after_an_inner_layer_and_count_in_no_deeper_one() -> N
         assert torch.equal(counted, ran >= depth)
         assert exit.weight[counted].unique().tolist() == [pytest.approx(policy.weights[depth - 1])]
         if exit.confidence is not None:
-            assert torch.equal(exit.confidence != 0, ran == 4)  # rows that were dropped teach nothing
+            assert torch.equal(exit.confidence != 0, ran == 4)  # dropped rows train no unit
 
 
 def test_nothing_is_dropped_later() -> None:
@@ -74,22 +74,22 @@ def test_a_row_halts_where_agreement_is_probable_enough(agree: float) -> None:
     for unit in policy.units.values():
         torch.nn.init.normal_(unit.readout, std=4.0)
     halting, on = policy.begin(0, rows(5, 40)), torch.ones(5, 40, dtype=torch.bool)
-    kept = []
+    counts = []
     for layer in range(3):
         x = torch.randn(5, 40, s.WIDTH)
         halting.observe(layer, x)
         logit = policy.units[str(layer)](x.flatten(0, 1)).view(5, 40)
         on &= torch.sigmoid(logit) < agree
-        kept.append(int(on.sum()))
+        counts.append(int(on.sum()))
         assert torch.equal(halting.running, on)
-    assert any(0 < each < on.numel() for each in kept)
+    assert any(0 < each < on.numel() for each in counts)
     left = halting.finish()
     assert left.x is x
     assert not left.exits
 
 
 def text(batch: int, seed: int) -> Tensor:
-    """Tokens of which some are followed by their successor and others by anything, by chance."""
+    """Tokens of which some are followed by their successor and others by random tokens."""
     generator = torch.Generator().manual_seed(seed)
     column = torch.randint(s.VOCABULARY, (batch,), generator=generator)
     columns = [column]

@@ -1,4 +1,4 @@
-"""The policies that learned ones are held against: depths that are fixed, and depths by chance."""
+"""The controls for learned policies: fixed and random depths."""
 
 from __future__ import annotations
 
@@ -91,16 +91,18 @@ def test_random_runs_as_many_layers_on_average(mean, mode) -> None:
     if mean == 2.5:
         q = hazard(4, mean)
         expected = [q, q * (1 - q), q * (1 - q) ** 2, (1 - q) ** 3]
-        found = [float((ran == depth).float().mean()) for depth in (1, 2, 3, 4)]
-        assert found == pytest.approx(expected, abs=0.02)
+        shares = [float((ran == depth).float().mean()) for depth in (1, 2, 3, 4)]
+        assert shares == pytest.approx(expected, abs=0.02)
 
 
 def test_chances_outside_training_follow_from_layer_position_and_seed() -> None:
     position = torch.arange(4000)[None]
-    one, other = (RandomHalting(layers=2, seed=seed).build(width=8, stacks=ONE).eval() for seed in (0, 1))
-    chances = [one.chances(0, position), one.chances(1, position), other.chances(0, position)]
-    assert torch.equal(chances[0], one.chances(0, position))
-    assert torch.equal(chances[0][:, 70:90], one.chances(0, position[:, 70:90]))
+    policy0, policy1 = (
+        RandomHalting(layers=2, seed=seed).build(width=8, stacks=ONE).eval() for seed in (0, 1)
+    )
+    chances = [policy0.chances(0, position), policy0.chances(1, position), policy1.chances(0, position)]
+    assert torch.equal(chances[0], policy0.chances(0, position))
+    assert torch.equal(chances[0][:, 70:90], policy0.chances(0, position[:, 70:90]))
     together = torch.corrcoef(torch.cat(chances))
     assert float((together - torch.eye(3)).abs().max()) < 0.06
 

@@ -1,4 +1,4 @@
-"""What every halting policy promises, whatever it decides."""
+"""Properties of every halting policy."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def states(count: int, batch: int = 3, layers: int = DEPTH, seed: int = 5) -> li
 
 
 def passed(policy, entered: Rows, seen: list[Tensor]):
-    """A pass in which rows that have halted stay as they were; the masks, and what leaves."""
+    """A pass in which halted rows stay unchanged; the masks, and the result."""
     halting, x, masks = policy.begin(0, entered), entered.x, []
     for layer, after in enumerate(seen):
         running = halting.running
@@ -114,7 +114,7 @@ def _weights(answer, known: Tensor) -> Tensor:
 
 @every_policy
 def test_decisions_are_the_same_to_the_bit_for_the_same_rows(name: str) -> None:
-    """Rows enter that differ in the future alone: masks and rows of the past do not."""
+    """Input rows differ in the future only: masks and output rows of the past do not."""
     policy, seen, entered = built(name), states(12), rows(3, 12)
     for mode in (True, False):
         if isinstance(policy, nn.Module):
@@ -137,13 +137,13 @@ def test_one_token_at_a_time_gives_the_same_numbers(name: str) -> None:
     model, known = model_of(name), tokens()
     with torch.no_grad():
         expected = model(known).logits
-        state, found = model.initial_state(len(known)), []
+        state, streamed = model.initial_state(len(known)), []
         for layer in state["trunk"]["layers"]:
             layer.update({key: value.double() for key, value in layer.items()})
         for column in known.unbind(1):
             logits, state = model.step(column, state)
-            found.append(logits)
-    torch.testing.assert_close(torch.stack(found, 1), expected, rtol=1e-10, atol=1e-10)
+            streamed.append(logits)
+    torch.testing.assert_close(torch.stack(streamed, 1), expected, rtol=1e-10, atol=1e-10)
 
 
 @every_policy
@@ -168,7 +168,7 @@ def test_padding_is_never_read(name: str, mode: str) -> None:
     policy = built(name)
     if isinstance(policy, nn.Module):
         policy.train(mode == "train")
-    policy.drop = policy.leave = 0.0  # what leaves by chance depends on the shape
+    policy.drop = policy.leave = 0.0  # random exits depend on the shape
     length = torch.tensor([9, 1, 4])
     real = torch.arange(9) < length[:, None]
     entered = rows(3, 9)
@@ -181,7 +181,7 @@ def test_padding_is_never_read(name: str, mode: str) -> None:
     costs = []
     for b, count in enumerate(length.tolist()):
         if name == "random" and mode == "train":
-            continue  # chances depend on the shape
+            continue  # random numbers depend on the shape
         row = Rows(entered.x[b : b + 1, :count], entered.position[b : b + 1, :count])
         alone_masks, alone = passed(policy, row, [x[b : b + 1, :count] for x in seen])
         torch.testing.assert_close(left.x[b, :count], alone.x[0])

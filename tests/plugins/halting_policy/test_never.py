@@ -29,7 +29,7 @@ def test_a_stack_without_layers_gives_back_the_rows_that_entered() -> None:
 
 def test_passes_do_not_share_rows() -> None:
     policy = Never().build(width=4, stacks=(Stack(0, (0,)),))
-    one, other = policy.begin(0, rows()), policy.begin(0, rows())
+    first, second = policy.begin(0, rows()), policy.begin(0, rows())
     seen = torch.randn(2, 5, 4)
-    one.observe(0, seen)
-    assert other.finish().x is not seen
+    first.observe(0, seen)
+    assert second.finish().x is not seen

@@ -1,4 +1,4 @@
-"""PonderNet: a distribution over depths, its distance from the prior, and where rows leave."""
+"""PonderNet: a distribution over depths, its divergence from the prior, and where rows halt."""
 
 from __future__ import annotations
 
@@ -61,14 +61,14 @@ def test_weights_and_penalty_are_those_of_the_paper(layers, count, scale, seed) 
     for each in chance:
         expected.append(each * going)
         going = going * (1 - each)
-    found = torch.stack([exit.weight for exit in left.exits])
-    torch.testing.assert_close(found, torch.stack(expected))
-    torch.testing.assert_close(found.sum(0), torch.ones(2, count, dtype=torch.float64))
+    weights = torch.stack([exit.weight for exit in left.exits])
+    torch.testing.assert_close(weights, torch.stack(expected))
+    torch.testing.assert_close(weights.sum(0), torch.ones(2, count, dtype=torch.float64))
     for exit, x in zip(left.exits, seen, strict=True):
         assert torch.equal(exit.x, x)
         assert exit.confidence is None
     prior = Categorical(0.3 * 0.7 ** torch.arange(layers, dtype=torch.float64))
-    distance = kl_divergence(Categorical(found.movedim(0, -1)), prior).mean()
+    distance = kl_divergence(Categorical(weights.movedim(0, -1)), prior).mean()
     torch.testing.assert_close(left.penalties["ponder"], 0.5 * distance, rtol=1e-6, atol=1e-9)
 
 
@@ -95,7 +95,7 @@ def test_training_reports_the_row_that_would_have_left(layers, count, scale, see
 @settings(max_examples=30, deadline=None)
 @shapes
 def test_rows_chosen_to_leave_do_so_where_they_would_later(layers, count, scale, seed) -> None:
-    """Their deeper exits count nothing and the one they leave at all the rest; the prior holds the others."""
+    """The exit where they halt has all remaining weight; only the other rows count in the divergence."""
     seen = states(layers, count, scale, seed)
     whole = learned(policy_of(layers, weight=1.0), seen)
     policy = policy_of(layers, weight=1.0, leave=0.5).train()
@@ -111,8 +111,8 @@ def test_rows_chosen_to_leave_do_so_where_they_would_later(layers, count, scale,
     assert torch.equal(ran, torch.where(chosen, depth, layers))
     layer = torch.arange(1, layers + 1)[:, None, None]
     gone = torch.where(layer < depth, p, 0) + torch.where(layer == depth, 1 - p.cumsum(0) + p, 0)
-    found = torch.stack([exit.weight for exit in left.exits])
-    torch.testing.assert_close(found, torch.where(chosen, gone, p))
+    weights = torch.stack([exit.weight for exit in left.exits])
+    torch.testing.assert_close(weights, torch.where(chosen, gone, p))
     prior = torch.tensor(policy.log_prior, dtype=torch.float64)[:, None, None]
     distance = torch.where(p > 0, p * (p.clamp(min=1e-300).log() - prior), 0).sum(0)[~chosen]
     expected = distance.sum() / max(1, len(distance))
@@ -127,7 +127,7 @@ def test_the_prior_is_a_distribution_whose_mean_the_keys_documentation_gives(rat
 
 
 def trained(prior: float) -> float:
-    """The layers run for each token after a training in which the prior weighs much."""
+    """The layers run for each token after a training with a large weight of the prior."""
     torch.manual_seed(0)
     halting = Ponder(prior=prior, weight=1.0).build(width=s.WIDTH, stacks=(Stack(0, (0, 1, 2, 3)),))
     model = s.build(halting=halting).float()

@@ -1,4 +1,4 @@
-"""Deeper and wider models from smaller runs: what keeps the function keeps it, and the log says which."""
+"""Deeper and wider models from smaller runs: whether the function is preserved, and logged as such."""
 
 import re
 
@@ -22,15 +22,15 @@ def trained(folder, **changes: str):
     return tiny.experiment(folder, steps="steps = 4", **changes).train(folder / "run")
 
 
-def grown(folder, source, order: str = "", **changes: str) -> Learner:
+def grown(folder, parent, order: str = "", **changes: str) -> Learner:
     chosen = f', order = "{order}"' if order else ""
-    start = f'start = {{ use = "grow", path = "{source.folder.path}"{chosen} }}'
+    start = f'start = {{ use = "grow", path = "{parent.folder.path}"{chosen} }}'
     more = changes.pop("more", "")
     return Learner(tiny.experiment(folder, more=f"{more}\n{start}", **changes).spec)
 
 
 def apart(a, b) -> float:
-    """Of logits on a text, in units of their spread."""
+    """Largest difference between logits on a text, in standard deviations."""
     tokens = torch.randint(256, (2, 16), generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
         mine, theirs = a.model.eval()(tokens).logits, b.model.eval()(tokens).logits
@@ -46,15 +46,15 @@ def verdict(caplog) -> str:
 def test_deeper(tmp_path, caplog, order, wiring):
     caplog.set_level("INFO", "resnetbk")
     model = {"model": f'[model]\nwiring = "{wiring}"', "mixer": f"mixer = {MIXERS['attention'][0]}"}
-    source = trained(tmp_path, channel='channel = { use = "moe", experts = 2 }', **model)
-    found = grown(
-        tmp_path, source, order, channel='channel = { use = "moe", experts = 2 }', depth="depth = 5", **model
+    parent = trained(tmp_path, channel='channel = { use = "moe", experts = 2 }', **model)
+    learner = grown(
+        tmp_path, parent, order, channel='channel = { use = "moe", experts = 2 }', depth="depth = 5", **model
     )
-    kept = apart(found, source) < 1e-4
-    assert kept == (order == "identity")
-    assert ("keeps" in verdict(caplog)) == kept
+    preserved = apart(learner, parent) < 1e-4
+    assert preserved == (order == "identity")
+    assert ("keeps" in verdict(caplog)) == preserved
     origin = {"stack": [0, 1, 0, 1, 0], "repeat": [0, 0, 0, 1, 1], "identity": [0, 0, 0, 1, 1]}[order]
-    mine, theirs = found.model.state_dict(), source.model.state_dict()
+    mine, theirs = learner.model.state_dict(), parent.model.state_dict()
     for layer, before in enumerate(origin):
         name = "mixer.query.weight"
         assert torch.equal(mine[f"trunk.layers.{layer}.{name}"], theirs[f"trunk.layers.{before}.{name}"])
@@ -66,53 +66,53 @@ def test_twice_as_wide_keeps_the_function_and_copies_learn_apart(tmp_path, caplo
     caplog.set_level("INFO", "resnetbk")
     small, large = MIXERS[mixer]
     model = f"[model]\ntie = {str(tie).lower()}"
-    source = trained(tmp_path, mixer=f"mixer = {small}", model=model)
-    found = grown(tmp_path, source, mixer=f"mixer = {large}", model=model, width="width = 32")
-    assert apart(found, source) < 1e-3
+    parent = trained(tmp_path, mixer=f"mixer = {small}", model=model)
+    learner = grown(tmp_path, parent, mixer=f"mixer = {large}", model=model, width="width = 32")
+    assert apart(learner, parent) < 1e-3
     assert "keeps" in verdict(caplog)
-    weight = found.model.state_dict()["trunk.layers.0.channel.expand.weight"].clone()
+    weight = learner.model.state_dict()["trunk.layers.0.channel.expand.weight"].clone()
     for _ in range(2):
-        found.learn()
-    moved = found.model.state_dict()["trunk.layers.0.channel.expand.weight"] - weight
-    one, other = moved.unflatten(0, (-1, 32))[:, :16], moved.unflatten(0, (-1, 32))[:, 16:]
-    assert torch.nn.functional.cosine_similarity(one.flatten(), other.flatten(), 0) < 0.98
+        learner.learn()
+    moved = learner.model.state_dict()["trunk.layers.0.channel.expand.weight"] - weight
+    first, other = moved.unflatten(0, (-1, 32))[:, :16], moved.unflatten(0, (-1, 32))[:, 16:]
+    assert torch.nn.functional.cosine_similarity(first.flatten(), other.flatten(), 0) < 0.98
 
 
 def test_wider_with_an_hourglass_and_layer_norm(tmp_path):
     small = {"mixer": f"mixer = {MIXERS['attention'][0]}"}
     shape = "[model]\nnorm = 'layer'\nresolution = { use = 'hourglass', layers = [1, 2, 1], factor = 2 }"
-    source = trained(tmp_path, model=shape, depth="depth = 4", **small)
+    parent = trained(tmp_path, model=shape, depth="depth = 4", **small)
     large = {"mixer": f"mixer = {MIXERS['attention'][1]}", "width": "width = 32", "depth": "depth = 4"}
-    assert apart(grown(tmp_path, source, model=shape, **large), source) < 1e-3
+    assert apart(grown(tmp_path, parent, model=shape, **large), parent) < 1e-3
 
 
 def test_a_width_that_is_no_multiple_is_said_not_to_keep_it(tmp_path, caplog):
     caplog.set_level("INFO", "resnetbk")
     mixer = 'mixer = { use = "attention", heads = 2 }'
-    source = trained(tmp_path, mixer=mixer)
-    found = grown(tmp_path, source, mixer=mixer, width="width = 24", depth="depth = 3")
+    parent = trained(tmp_path, mixer=mixer)
+    learner = grown(tmp_path, parent, mixer=mixer, width="width = 24", depth="depth = 3")
     assert "does not keep" in verdict(caplog)
-    assert apart(found, source) > 1e-2
-    assert found.learn().loss > 0
+    assert apart(learner, parent) > 1e-2
+    assert learner.learn().loss > 0
 
 
 def test_only_larger_models_are_grown(tmp_path):
     mixer = 'mixer = { use = "attention", heads = 2 }'
-    source = trained(tmp_path, mixer=mixer)
+    parent = trained(tmp_path, mixer=mixer)
     with pytest.raises(UserError, match="has depth 2, more than 1"):
-        grown(tmp_path, source, mixer=mixer, depth="depth = 1")
+        grown(tmp_path, parent, mixer=mixer, depth="depth = 1")
     with pytest.raises(UserError, match="use 'run'"):
-        grown(tmp_path, source, mixer=mixer)
+        grown(tmp_path, parent, mixer=mixer)
     with pytest.raises(ValueError, match="path"):
         Grow(path="")
 
 
-def test_the_source_is_charged_apart_and_the_draw_is_seeded(tmp_path):
+def test_the_parent_run_is_charged_separately_and_the_draw_is_seeded(tmp_path):
     mixer = 'mixer = { use = "attention", heads = 2 }'
-    source = trained(tmp_path, mixer=mixer)
-    one, other = (grown(tmp_path, source, mixer=mixer, width="width = 32") for _ in range(2))
-    assert one.parents_cost["tokens"] == 4 * 4 * 16
-    for name, tensor in one.model.state_dict().items():
+    parent = trained(tmp_path, mixer=mixer)
+    first, other = (grown(tmp_path, parent, mixer=mixer, width="width = 32") for _ in range(2))
+    assert first.parents_cost["tokens"] == 4 * 4 * 16
+    for name, tensor in first.model.state_dict().items():
         assert torch.equal(tensor, other.model.state_dict()[name])
 
 
@@ -135,7 +135,7 @@ def test_only_weights_called_output_are_silenced():
         "mixer.key.weight",
     )
     weights = {f"trunk.layers.0.{name}": torch.ones(2) for name in names} | {"norm.weight": torch.ones(2)}
-    found = deepened(weights, 1, 2, "identity")
-    silent = {name for name, tensor in found.items() if not tensor.any()}
+    deeper = deepened(weights, 1, 2, "identity")
+    silent = {name for name, tensor in deeper.items() if not tensor.any()}
     assert silent == {f"trunk.layers.1.{name}" for name in names[:3]}
-    assert {int(m[1]) for name in found if (m := re.search(r"layers\.(\d)", name))} == {0, 1}
+    assert {int(m[1]) for name in deeper if (m := re.search(r"layers\.(\d)", name))} == {0, 1}

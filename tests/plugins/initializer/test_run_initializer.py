@@ -1,4 +1,4 @@
-"""Transfer from a run: by name and shape, by token, with every loss said and nothing half-loaded."""
+"""Transfer from a run: by name and shape, by token; what is not loaded is logged, nothing is half-loaded."""
 
 import json
 import shutil
@@ -18,14 +18,14 @@ ATTENTION = {"mixer": 'mixer = { use = "attention", heads = 2 }'}
 
 
 @pytest.fixture(scope="module")
-def source(tmp_path_factory):
+def parent(tmp_path_factory):
     """A run of bytes at width 16, depth 2."""
     folder = tmp_path_factory.mktemp("source")
     return tiny.experiment(folder, steps="steps = 6", **ATTENTION).train(folder / "run")
 
 
-def learner(folder, source, more: str = "", **changes: str) -> Learner:
-    start = f'start = {{ use = "run", path = "{source.folder.path}"{more} }}'
+def start_from(folder, parent, more: str = "", **changes: str) -> Learner:
+    start = f'start = {{ use = "run", path = "{parent.folder.path}"{more} }}'
     return Learner(tiny.experiment(folder, **{**ATTENTION, "more": start, **changes}).spec)
 
 
@@ -33,46 +33,48 @@ def lines_of(caplog) -> str:
     return "\n".join(r.getMessage() for r in caplog.records if r.getMessage().startswith("start: "))
 
 
-def test_everything_of_an_equal_model_is_loaded(tmp_path, source, caplog):
+def test_everything_of_an_equal_model_is_loaded(tmp_path, parent, caplog):
     caplog.set_level("INFO", "resnetbk")
-    found = learner(tmp_path, source)
-    for name, tensor in found.model.state_dict().items():
-        assert torch.equal(tensor, source.model.state_dict()[name]), name
+    learner = start_from(tmp_path, parent)
+    for name, tensor in learner.model.state_dict().items():
+        assert torch.equal(tensor, parent.model.state_dict()[name]), name
     lines = lines_of(caplog)
     assert "100.0%" in lines
     assert "fresh" not in lines
     assert "step 6" in lines
-    assert found.measure().loss == pytest.approx(source.report.loss, abs=1e-6)
+    assert learner.measure().loss == pytest.approx(parent.report.loss, abs=1e-6)
 
 
-def test_its_cost_is_known_apart_and_adds_up_over_generations(tmp_path, source):
-    found = learner(tmp_path, source)
-    saved = checkpoint.load(checkpoint.latest(source.folder.path)).state
+def test_its_cost_is_known_apart_and_adds_up_over_generations(tmp_path, parent):
+    learner = start_from(tmp_path, parent)
+    saved = checkpoint.load(checkpoint.latest(parent.folder.path)).state
     phases = [cost for phase, cost in saved["meter"]["costs"].items() if phase != "evaluation"]
-    assert found.parents_cost == {
+    assert learner.parents_cost == {
         "seconds": pytest.approx(sum(cost["seconds"] for cost in phases)),
         "cpu_seconds": pytest.approx(sum(cost["cpu_seconds"] for cost in phases)),
         "flops": pytest.approx(sum(cost["flops"] for cost in phases)),
         "tokens": saved["tokens"],
     }
-    start = f'start = {{ use = "run", path = "{source.folder.path}" }}'
+    start = f'start = {{ use = "run", path = "{parent.folder.path}" }}'
     child = tiny.experiment(tmp_path, steps="steps = 1", more=start, **ATTENTION).train(tmp_path / "child")
     state = checkpoint.load(checkpoint.latest(child.folder.path)).state
-    assert state["source"] == found.parents_cost
+    assert state["source"] == learner.parents_cost
     own = sum(cost["flops"] for phase, cost in state["meter"]["costs"].items() if phase != "evaluation")
-    assert learner(tmp_path, child).parents_cost["flops"] == pytest.approx(found.parents_cost["flops"] + own)
+    assert start_from(tmp_path, child).parents_cost["flops"] == pytest.approx(
+        learner.parents_cost["flops"] + own
+    )
 
 
-def test_vocabularies_meet_in_what_tokens_stand_for(tmp_path, source, caplog):
+def test_vocabularies_meet_in_what_tokens_stand_for(tmp_path, parent, caplog):
     caplog.set_level("INFO", "resnetbk")
     corpus = tmp_path / "other.txt"
     corpus.write_text("the quick brown f\u00f6x " * 300)
     data = f'corpus = {{ use = "text", path = "{corpus}" }}\ntokenizer = "chars"'
-    found = learner(tmp_path, source, corpus=data)
+    learner = start_from(tmp_path, parent, corpus=data)
     fresh = Learner(tiny.experiment(tmp_path, corpus=data, **ATTENTION).spec)
     alphabet = sorted(set(corpus.read_text()))
     for name in ("embedding.table.weight", "head.weight"):
-        mine, theirs, built = (m.state_dict()[name] for m in (found.model, source.model, fresh.model))
+        mine, theirs, built = (m.state_dict()[name] for m in (learner.model, parent.model, fresh.model))
         for token, character in enumerate(alphabet):
             code = character.encode()
             expected = theirs[code[0]] if len(code) == 1 else built[token]
@@ -83,60 +85,63 @@ def test_vocabularies_meet_in_what_tokens_stand_for(tmp_path, source, caplog):
 def test_what_counts_tokens_by_number_needs_the_same_tokens(tmp_path, caplog):
     caplog.set_level("INFO", "resnetbk")
     hashed = 'embedding = { use = "ngram-hash", rows = 32 }'
-    source = tiny.experiment(tmp_path, steps="steps = 3", embedding=hashed, **ATTENTION).train(
+    parent = tiny.experiment(tmp_path, steps="steps = 3", embedding=hashed, **ATTENTION).train(
         tmp_path / "run"
     )
     name = "embedding.hashed.weight"
-    assert source.model.state_dict()[name].any()
+    assert parent.model.state_dict()[name].any()
     assert torch.equal(
-        learner(tmp_path, source, embedding=hashed).model.state_dict()[name], source.model.state_dict()[name]
+        start_from(tmp_path, parent, embedding=hashed).model.state_dict()[name],
+        parent.model.state_dict()[name],
     )
     corpus = f'corpus = {{ use = "text", path = "{tmp_path / "corpus.txt"}" }}\ntokenizer = "chars"'
     caplog.clear()
-    other = learner(tmp_path, source, embedding=hashed, corpus=corpus)
+    other = start_from(tmp_path, parent, embedding=hashed, corpus=corpus)
     assert not other.model.state_dict()[name].any()
     assert f"about tokens, which differ: {name}" in lines_of(caplog)
 
 
-def test_other_shapes_and_new_parts_start_fresh_and_are_named(tmp_path, source, caplog):
+def test_other_shapes_and_new_parts_start_fresh_and_are_named(tmp_path, parent, caplog):
     caplog.set_level("INFO", "resnetbk")
     changes = {"channel": 'channel = { use = "mlp", expansion = 3 }', "depth": "depth = 3"}
-    found = learner(tmp_path, source, **changes)
+    learner = start_from(tmp_path, parent, **changes)
     fresh = Learner(tiny.experiment(tmp_path, **{**ATTENTION, **changes}).spec)
-    for name, tensor in found.model.state_dict().items():
+    for name, tensor in learner.model.state_dict().items():
         known = "channel.expand" not in name and "channel.output" not in name and "layers.2" not in name
-        expected = (source if known else fresh).model.state_dict()[name]
+        expected = (parent if known else fresh).model.state_dict()[name]
         assert torch.equal(tensor, expected), name
     lines = lines_of(caplog)
     assert "not in the parent run: trunk.layers.2." in lines
     assert "trunk.layers.0.channel.expand.weight (64, 16) in the parent run, (48, 16) here" in lines
 
 
-def test_parts_load_alone(tmp_path, source):
-    found = learner(tmp_path, source, ', parts = ["embedding"]')
+def test_parts_load_alone(tmp_path, parent):
+    learner = start_from(tmp_path, parent, ', parts = ["embedding"]')
     fresh = Learner(tiny.experiment(tmp_path, **ATTENTION).spec)
-    for name, tensor in found.model.state_dict().items():
-        expected = source if name.startswith("embedding.") else fresh
+    for name, tensor in learner.model.state_dict().items():
+        expected = parent if name.startswith("embedding.") else fresh
         assert torch.equal(tensor, expected.model.state_dict()[name]), name
 
 
-def test_frozen_weights_stay_and_rates_scale_the_others(tmp_path, source):
+def test_frozen_weights_stay_and_rates_scale_the_others(tmp_path, parent):
     more = (
         ', freeze = ["embedding", "trunk.layers.0.mixer"], rates = { "trunk" = 0.5, "trunk.layers.1" = 0.25 }'
     )
-    found = learner(tmp_path, source, more, optimizer='optimizer = { use = "adamw", decay = "constant" }')
-    before = {name: tensor.clone() for name, tensor in found.model.state_dict().items()}
-    found.learn()
-    for name, tensor in found.model.state_dict().items():
+    learner = start_from(
+        tmp_path, parent, more, optimizer='optimizer = { use = "adamw", decay = "constant" }'
+    )
+    before = {name: tensor.clone() for name, tensor in learner.model.state_dict().items()}
+    learner.learn()
+    for name, tensor in learner.model.state_dict().items():
         frozen = name.startswith(("embedding.", "trunk.layers.0.mixer."))
         moved = float((tensor - before[name]).abs().max())
         layer = 0.25 if name.startswith("trunk.layers.1.") else 0.5 if name.startswith("trunk.") else 1.0
-        # Adam's first step is its rate
+        # Adam's first step has the size of its learning rate
         assert moved == pytest.approx(0.0 if frozen else 3e-3 * layer, rel=0.05), name
 
 
-def test_a_run_with_frozen_weights_resumes_bit_for_bit(tmp_path, source):
-    start = f'start = {{ use = "run", path = "{source.folder.path}", freeze = ["embedding"] }}'
+def test_a_run_with_frozen_weights_resumes_bit_for_bit(tmp_path, parent):
+    start = f'start = {{ use = "run", path = "{parent.folder.path}", freeze = ["embedding"] }}'
     trial = tiny.experiment(tmp_path, steps="steps = 4", more=f"{start}\nsave = 1\nkeep = 9", **ATTENTION)
     whole = trial.train(tmp_path / "whole")
     for stop in (0, 1, 3):
@@ -183,11 +188,11 @@ def broken(run, how: str):
         "missing",
     ],
 )
-def test_a_source_that_is_none_is_one_line_and_exit_4_and_loads_nothing(tmp_path, source, how):
+def test_a_missing_or_damaged_parent_run_is_one_line_and_exit_4_and_loads_nothing(tmp_path, parent, how):
     run = tmp_path / "run"
-    shutil.copytree(source.folder.path, run)
+    shutil.copytree(parent.folder.path, run)
     broken(run, how)
-    model = assemble(source.spec.model, vocabulary=256, seed=1)
+    model = assemble(parent.spec.model, vocabulary=256, seed=1)
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     with pytest.raises(StorageError) as caught:
         Run(path=str(run)).build().initialize(model, ByteTokenizer(), 2)
@@ -197,18 +202,18 @@ def test_a_source_that_is_none_is_one_line_and_exit_4_and_loads_nothing(tmp_path
     assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
 
 
-def test_a_model_that_nothing_fits_is_one_line(tmp_path, source):
+def test_a_model_that_nothing_fits_is_one_line(tmp_path, parent):
     with pytest.raises(StorageError, match="nothing in it fits"):
-        learner(tmp_path, source, ', parts = ["embedding"]', width="width = 8")
+        start_from(tmp_path, parent, ', parts = ["embedding"]', width="width = 8")
 
 
-def test_names_and_settings_that_cannot_be_are_refused(tmp_path, source):
+def test_names_and_settings_that_cannot_be_are_refused(tmp_path, parent):
     with pytest.raises(UserError) as caught:
-        learner(tmp_path, source, ', freeze = ["embeding"], rates = { "trunk.layers.7" = 0.5 }')
+        start_from(tmp_path, parent, ', freeze = ["embeding"], rates = { "trunk.layers.7" = 0.5 }')
     assert len(caught.value.mistakes) == 2
     assert "'embeding'; did you mean 'embedding'?" in str(caught.value)
     with pytest.raises(UserError, match="nothing to train"):
-        learner(tmp_path, source, ', freeze = ["embedding", "trunk", "norm", "head"]')
+        start_from(tmp_path, parent, ', freeze = ["embedding", "trunk", "norm", "head"]')
     for wrong in ({"parts": ["heads"]}, {"parts": []}, {"rates": {"head": 0.0}}):
         with pytest.raises(ValueError, match=r"head|parts|rates"):
             Run(path="x", **wrong)

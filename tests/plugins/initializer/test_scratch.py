@@ -34,7 +34,7 @@ class Model(nn.Module):
 
 
 TOKENIZER: Any = None
-"""`scratch` does not look at it."""
+"""`scratch` does not use it."""
 
 
 @pytest.fixture
@@ -67,7 +67,7 @@ def test_draws_matrices_and_embeddings_by_gpt2s_scheme(model: Model) -> None:
 def test_what_was_built_constant_or_is_no_matrix_stays(model: Model) -> None:
     before = copy.deepcopy(model.state_dict())
     Scratch(std=0.02).build().initialize(model, TOKENIZER, 4)
-    kept = (
+    unchanged = (
         "hashed.weight",
         "norm.weight",
         "norm.bias",
@@ -76,7 +76,7 @@ def test_what_was_built_constant_or_is_no_matrix_stays(model: Model) -> None:
         "halt.bias",
         "head.weight",
     )
-    for name in kept:
+    for name in unchanged:
         assert torch.equal(model.state_dict()[name], before[name]), name
 
 

@@ -14,7 +14,7 @@ from resnetbk_plugins.kernels import backend
 
 @pytest.fixture(scope="module", params=["torch", "numba", "triton"])
 def device(request: pytest.FixtureRequest) -> Iterator[str]:
-    """The device on which the kernel at hand serves."""
+    """The device of the kernel under test."""
     kernel = request.param
     if kernel != "torch" and importlib.util.find_spec(kernel) is None:
         pytest.skip(f"{kernel} is not installed")

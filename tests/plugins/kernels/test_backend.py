@@ -19,7 +19,7 @@ NAMES = ["one_sided", "two_sided", "resolvent"]
 
 @pytest.fixture
 def fresh(monkeypatch):
-    """No choice made yet; the choices made in the test do not outlive it."""
+    """No backend chosen yet; those chosen in the test are forgotten after it."""
     backend.scans_for.cache_clear()
     yield monkeypatch
     backend.scans_for.cache_clear()
@@ -83,9 +83,9 @@ def loops(request):
 @pytest.mark.parametrize("shape", [(3, 130, 64), (1, 900, 130), (5, 65, 7), (1, 1, 1)])
 def test_kernels_agree_with_torch_in_single_precision(name, shape, loops):
     fast, device = loops
-    source = torch.Generator().manual_seed(0)
-    potential, u, *out = (torch.randn(shape, generator=source).to(device) for _ in range(6))
-    eta = 0.2 + torch.rand(shape[2], generator=source).to(device)
+    generator = torch.Generator().manual_seed(0)
+    potential, u, *out = (torch.randn(shape, generator=generator).to(device) for _ in range(6))
+    eta = 0.2 + torch.rand(shape[2], generator=generator).to(device)
     inputs = (potential, eta, u) if name == "resolvent" else (potential, eta)
     out = out if name == "resolvent" else out[:2]
     for a, b in zip(
@@ -122,9 +122,9 @@ def test_numba_has_the_same_bits_for_any_company_and_thread_count(name):
     from resnetbk_plugins.kernels import numba_kernels
 
     scans, threads = Loops(numba_kernels), torch.get_num_threads()
-    source = torch.Generator().manual_seed(1)
-    potential, u, *out = (torch.randn(2, 400, 96, generator=source) for _ in range(6))
-    eta = 0.2 + torch.rand(96, generator=source)
+    generator = torch.Generator().manual_seed(1)
+    potential, u, *out = (torch.randn(2, 400, 96, generator=generator) for _ in range(6))
+    eta = 0.2 + torch.rand(96, generator=generator)
     rest = [u] if name == "resolvent" else []
     out = out if name == "resolvent" else out[:2]
     together = everything(scans, name, (potential, eta, *rest), out)
@@ -159,6 +159,6 @@ def test_goes_through_the_compiler_in_one_piece():
 
     potential, eta = torch.randn(2, 9, 3, requires_grad=True), torch.ones(3)
     compiled = torch.compile(loss, backend="aot_eager", fullgraph=True)
-    (found,) = torch.autograd.grad(compiled(potential, eta), potential)
+    (gradient,) = torch.autograd.grad(compiled(potential, eta), potential)
     (expected,) = torch.autograd.grad(loss(potential, eta), potential)
-    torch.testing.assert_close(found, expected)
+    torch.testing.assert_close(gradient, expected)

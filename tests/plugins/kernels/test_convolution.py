@@ -10,8 +10,8 @@ from resnetbk_plugins.kernels import causal_convolution
 
 
 def drawn(*shape: int, seed: int = 0, device: str = "cpu") -> torch.Tensor:
-    source = torch.Generator().manual_seed(seed)
-    return torch.randn(*shape, generator=source, dtype=torch.float64).to(device)
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randn(*shape, generator=generator, dtype=torch.float64).to(device)
 
 
 def toeplitz(weight: torch.Tensor, rows: int) -> torch.Tensor:
@@ -74,7 +74,7 @@ def test_nothing_in_nothing_out(device):
         assert bool((weight_grad == 0).all())
 
 
-def test_operations_are_counted():
+def test_flops_are_counted():
     x, weight = drawn(2, 5, 3).requires_grad_(), drawn(4, 3).requires_grad_()
     with FlopCounterMode(display=False) as counter:
         causal_convolution(x, weight).sum().backward()

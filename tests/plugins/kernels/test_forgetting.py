@@ -75,8 +75,8 @@ def test_run_ups_grow_as_eta_shrinks_and_eta_that_promises_nothing_has_none(dtyp
 @pytest.mark.parametrize("eta", [1.0, 0.1, 0.02, 0.01])
 @pytest.mark.parametrize("length", [33, 1031, 4095])
 def test_chunks_give_what_one_chunk_gives(monkeypatch, dtype, eta, length):
-    source = torch.Generator().manual_seed(length)
-    potential, u, *out = (torch.randn(2, length, 3, generator=source, dtype=dtype) for _ in range(6))
+    generator = torch.Generator().manual_seed(length)
+    potential, u, *out = (torch.randn(2, length, 3, generator=generator, dtype=dtype) for _ in range(6))
     potential[:, :, 0] = 0.0  # forgets about as slowly as the bound allows
     eta = torch.tensor([eta, 2 * eta, 1.0], dtype=dtype)
 

@@ -1,4 +1,4 @@
-"""Numbers that are counted and look drawn."""
+"""Counter-based random numbers."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from resnetbk_plugins.kernels.noise import uniform
 
 
 def test_they_are_spread_evenly_and_neighbours_differ():
-    found = uniform(7, torch.tensor([[3]]), torch.arange(64_000)[None])[0].double()
-    assert float(found.min()) > 0
-    assert float(found.max()) < 1
-    counts = (found * 64).long().bincount(minlength=64)
+    numbers = uniform(7, torch.tensor([[3]]), torch.arange(64_000)[None])[0].double()
+    assert float(numbers.min()) > 0
+    assert float(numbers.max()) < 1
+    counts = (numbers * 64).long().bincount(minlength=64)
     assert float(((counts - 1000.0) ** 2 / 1000).sum()) < 120  # chi squared with 63 degrees of freedom
-    nearby = torch.corrcoef(torch.stack([found[:-1], found[1:]]))
+    nearby = torch.corrcoef(torch.stack([numbers[:-1], numbers[1:]]))
     assert abs(float(nearby[0, 1])) < 0.02
 
 

@@ -21,9 +21,9 @@ def chains(
     disorder: float = 1.0,
     dtype: torch.dtype = torch.float64,
 ) -> tuple[Tensor, Tensor]:
-    source = torch.Generator().manual_seed(seed)
-    potential = disorder * torch.randn(shape, generator=source, dtype=dtype)
-    eta = 0.05 + 2 * torch.rand(shape[2], generator=source, dtype=dtype)
+    generator = torch.Generator().manual_seed(seed)
+    potential = disorder * torch.randn(shape, generator=generator, dtype=dtype)
+    eta = 0.05 + 2 * torch.rand(shape[2], generator=generator, dtype=dtype)
     return potential.to(device), eta.to(device)
 
 
@@ -60,9 +60,9 @@ def test_gradients_across_chunks(device):
     potential, eta = chains(4, (1, 400, 2), device)
     inputs = (potential.requires_grad_(), (eta + 0.8).detach().requires_grad_())
     out = [torch.randn(1, 400, 2, dtype=torch.float64, device=device) for _ in range(2)]
-    found = torch.autograd.grad(one_sided(*inputs), inputs, out)
+    gradients = torch.autograd.grad(one_sided(*inputs), inputs, out)
     expected = torch.autograd.grad(by_steps(*inputs), inputs, out)
-    for a, b in zip(found, expected, strict=True):
+    for a, b in zip(gradients, expected, strict=True):
         torch.testing.assert_close(a, b, rtol=1e-12, atol=1e-12)
 
 
@@ -133,7 +133,7 @@ def test_strides_do_not_matter(device):
         assert torch.equal(a, b)
 
 
-# opcheck itself looks at .grad of what is no leaf, newer versions aloud
+# opcheck reads .grad of non-leaf tensors, about which newer versions warn
 @pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor:UserWarning")
 @pytest.mark.parametrize("shape", [(1, 1, 1), (1, 4, 2), (2, 200, 3)])
 def test_is_a_sound_custom_op(device, shape):
@@ -144,7 +144,7 @@ def test_is_a_sound_custom_op(device, shape):
     torch.library.opcheck(torch.ops.resnetbk.one_sided_adjoint, tuple(saved))
 
 
-def test_counts_its_operations(device):
+def test_counts_its_flops(device):
     potential, eta = chains(11, (2, 5, 3), device)
     with FlopCounterMode(display=False) as counter:
         g_real, _ = one_sided(potential.requires_grad_(), eta)

@@ -21,10 +21,10 @@ def chains(
     disorder: float = 1.0,
     dtype: torch.dtype = torch.float64,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    source = torch.Generator().manual_seed(seed)
-    potential = disorder * torch.randn(shape, generator=source, dtype=dtype)
-    eta = 0.05 + 2 * torch.rand(shape[2], generator=source, dtype=dtype)
-    u = torch.randn(shape, generator=source, dtype=dtype)
+    generator = torch.Generator().manual_seed(seed)
+    potential = disorder * torch.randn(shape, generator=generator, dtype=dtype)
+    eta = 0.05 + 2 * torch.rand(shape[2], generator=generator, dtype=dtype)
+    u = torch.randn(shape, generator=generator, dtype=dtype)
     return potential.to(device), eta.to(device), u.to(device)
 
 
@@ -66,9 +66,9 @@ def test_gradients_across_chunks(device):
     potential, eta, u = chains(4, (1, 500, 2), device)
     inputs = tuple(x.detach().requires_grad_() for x in (potential, eta + 0.9, u))
     out = [torch.randn(1, 500, 2, dtype=torch.float64, device=device) for _ in range(4)]
-    found = torch.autograd.grad(resolvent(*inputs), inputs, out)
+    gradients = torch.autograd.grad(resolvent(*inputs), inputs, out)
     expected = torch.autograd.grad(by_steps(*inputs), inputs, out)
-    for a, b in zip(found, expected, strict=True):
+    for a, b in zip(gradients, expected, strict=True):
         torch.testing.assert_close(a, b, rtol=1e-12, atol=1e-12)
 
 
@@ -120,7 +120,7 @@ def test_strides_do_not_matter(device):
         assert torch.equal(a, b)
 
 
-# opcheck itself looks at .grad of what is no leaf, newer versions aloud
+# opcheck reads .grad of non-leaf tensors, about which newer versions warn
 @pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor:UserWarning")
 @pytest.mark.parametrize("shape", [(1, 1, 1), (2, 300, 3)])
 def test_is_a_sound_custom_op(device, shape):
@@ -132,7 +132,7 @@ def test_is_a_sound_custom_op(device, shape):
     torch.library.opcheck(torch.ops.resnetbk.resolvent_adjoint, (inputs[1].detach(), *parts, *out))
 
 
-def test_counts_its_operations(device):
+def test_counts_its_flops(device):
     potential, eta, u = chains(10, (2, 5, 3), device)
     with FlopCounterMode(display=False) as counter:
         resolvent(potential.requires_grad_(), eta, u)[0].sum().backward()

@@ -18,9 +18,9 @@ DISORDER = st.sampled_from([0.0, 0.3, 1.0, 3.0, 100.0])
 def chains(
     seed: int, shape: tuple[int, int, int], device: str, disorder: float = 1.0
 ) -> tuple[Tensor, Tensor]:
-    source = torch.Generator().manual_seed(seed)
-    potential = disorder * torch.randn(shape, generator=source, dtype=torch.float64)
-    eta = 0.05 + 2 * torch.rand(shape[2], generator=source, dtype=torch.float64)
+    generator = torch.Generator().manual_seed(seed)
+    potential = disorder * torch.randn(shape, generator=generator, dtype=torch.float64)
+    eta = 0.05 + 2 * torch.rand(shape[2], generator=generator, dtype=torch.float64)
     return potential.to(device), eta.to(device)
 
 
@@ -41,9 +41,9 @@ def test_gradient_reaches_every_row(device, dense, seed, length, disorder):
     potential, eta = chains(seed, (1, length, 1), device, disorder)
     eta += 0.2
     copies = potential.expand(length, length, 1).clone().requires_grad_()
-    each = torch.eye(length, dtype=torch.float64, device=device)[..., None]
+    identity = torch.eye(length, dtype=torch.float64, device=device)[..., None]
     diagonal = two_sided(copies, eta)
-    parts = [torch.autograd.grad(x, copies, each, retain_graph=True)[0][..., 0] for x in diagonal]
+    parts = [torch.autograd.grad(x, copies, identity, retain_graph=True)[0][..., 0] for x in diagonal]
     inverse = torch.linalg.inv(dense(potential[0, :, 0], eta[0]))
     assert (torch.complex(*parts).cpu() + inverse * inverse.T).abs().max() < 1e-9
 
@@ -91,7 +91,7 @@ def test_strides_do_not_matter(device):
         assert torch.equal(a, b)
 
 
-# opcheck itself looks at .grad of what is no leaf, newer versions aloud
+# opcheck reads .grad of non-leaf tensors, about which newer versions warn
 @pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor:UserWarning")
 @pytest.mark.parametrize("shape", [(1, 1, 1), (2, 200, 3)])
 def test_is_a_sound_custom_op(device, shape):
@@ -103,7 +103,7 @@ def test_is_a_sound_custom_op(device, shape):
     torch.library.opcheck(torch.ops.resnetbk.two_sided_adjoint, (inputs[1].detach(), *parts, *out))
 
 
-def test_counts_its_operations(device):
+def test_counts_its_flops(device):
     potential, eta = chains(8, (2, 5, 3), device)
     with FlopCounterMode(display=False) as counter:
         two_sided(potential.requires_grad_(), eta)[0].sum().backward()

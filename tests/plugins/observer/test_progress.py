@@ -40,7 +40,7 @@ class Clock:
 
 
 class Terminal(io.StringIO):
-    """Counts how often something is written."""
+    """Counts writes."""
 
     writes = 0
 
@@ -136,10 +136,10 @@ def test_standard_output_is_left_alone_and_standard_error_comes_back(
 
 def test_a_run_that_dies_gives_the_terminal_back(clock: Clock) -> None:
     progress, terminal = bar(clock)
-    made = manager([progress])
-    made.hook.resnetbk_built(model=None, spec=SPEC)
+    plugins = manager([progress])
+    plugins.hook.resnetbk_built(model=None, spec=SPEC)
     assert terminal.getvalue().startswith("\x1b[?25l")  # the cursor is hidden
-    del progress, made
+    del progress, plugins
     gc.collect()
     assert "\x1b[?25h" in terminal.getvalue()  # and shown again
 

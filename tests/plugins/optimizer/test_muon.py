@@ -31,10 +31,10 @@ def test_singular_values_come_near_one_and_their_vectors_stay(dtype: torch.dtype
     left, _ = torch.linalg.qr(torch.randn(5, 12, 12))
     right, _ = torch.linalg.qr(torch.randn(5, 40, 40))
     values = torch.logspace(0, -1.5, 12).expand(5, 12)
-    made = left @ torch.diag_embed(values) @ right.mT[:, :12]
-    found = orthogonalized(made).float()
-    assert found.shape == made.shape
-    turned = left.mT @ found @ right[:, :, :12]
+    matrices = left @ torch.diag_embed(values) @ right.mT[:, :12]
+    actual = orthogonalized(matrices).float()
+    assert actual.shape == matrices.shape
+    turned = left.mT @ actual @ right[:, :, :12]
     diagonal = turned.diagonal(dim1=1, dim2=2)
     assert 0.6 < diagonal.min() <= diagonal.max() < 1.3
     assert (turned - torch.diag_embed(diagonal)).abs().max() < 0.06
@@ -42,8 +42,8 @@ def test_singular_values_come_near_one_and_their_vectors_stay(dtype: torch.dtype
 
 def test_scale_does_not_matter_and_zero_stays_zero(dtype: torch.dtype) -> None:
     torch.manual_seed(0)
-    made = torch.randn(2, 8, 8)
-    torch.testing.assert_close(orthogonalized(1024 * made), orthogonalized(made))
+    matrices = torch.randn(2, 8, 8)
+    torch.testing.assert_close(orthogonalized(1024 * matrices), orthogonalized(matrices))
     assert not orthogonalized(torch.zeros(1, 4, 6)).any()
 
 
@@ -69,9 +69,9 @@ def test_matrices_alike_are_iterated_together_with_the_result_of_each_alone(
         monkeypatch.setattr(muon_module, "BLOCK", 2 * 16 * 16)
         MuonUpdate(0.1, 0.9, 0.0).apply(halves, 1.0)
         assert sorted(calls) == [(2, 16, 16), (16, 16), (16, 64), (16, 64), (24, 24)]
-    for one, other, half in zip(together, alone, halves, strict=True):
-        torch.testing.assert_close(one.parameter, other.parameter, rtol=0, atol=0.1 * 0.02 * 2)
-        torch.testing.assert_close(one.parameter, half.parameter, rtol=0, atol=0.1 * 0.02 * 2)
+    for a, b, half in zip(together, alone, halves, strict=True):
+        torch.testing.assert_close(a.parameter, b.parameter, rtol=0, atol=0.1 * 0.02 * 2)
+        torch.testing.assert_close(a.parameter, half.parameter, rtol=0, atol=0.1 * 0.02 * 2)
 
 
 def test_steps_are_those_of_torchs_muon_within_rounding() -> None:
@@ -82,13 +82,13 @@ def test_steps_are_those_of_torchs_muon_within_rounding() -> None:
         [weight.parameter for weight in theirs], lr=0.1, momentum=0.9, weight_decay=0.2, nesterov=True
     )
     for step in range(3):
-        for one, other in zip(ours, theirs, strict=True):
-            one.parameter.grad = torch.randn_like(one.parameter)
-            other.parameter.grad = one.parameter.grad.clone()
+        for a, b in zip(ours, theirs, strict=True):
+            a.parameter.grad = torch.randn_like(a.parameter)
+            b.parameter.grad = a.parameter.grad.clone()
         optimizer.update(step, 0.0)
         reference.step()
-    for start, one, other in zip(before, ours, theirs, strict=True):
-        moved, expected = one.parameter - start, other.parameter - start
+    for start, a, b in zip(before, ours, theirs, strict=True):
+        moved, expected = a.parameter - start, b.parameter - start
         assert (moved - expected).norm() < 0.02 * expected.norm()
 
 

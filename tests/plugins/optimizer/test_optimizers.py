@@ -1,4 +1,4 @@
-"""What both optimizers promise: the published updates, exact resume, and tables by Adagrad."""
+"""Properties of both optimizers: the published updates, exact resume, and tables by Adagrad."""
 
 import copy
 from typing import Any, get_args

@@ -40,8 +40,8 @@ def test_nanogpts_recipe_in_numbers() -> None:
 
 def test_linear_decay_over_the_last_seventy_percent() -> None:
     schedule = Schedule(decay="linear", decay_share=0.7)
-    found = [schedule.factor(step, step / 10) for step in range(10)]
-    assert found == pytest.approx([1, 1, 1, 1, 6 / 7, 5 / 7, 4 / 7, 3 / 7, 2 / 7, 1 / 7])
+    factors = [schedule.factor(step, step / 10) for step in range(10)]
+    assert factors == pytest.approx([1, 1, 1, 1, 6 / 7, 5 / 7, 4 / 7, 3 / 7, 2 / 7, 1 / 7])
 
 
 def test_a_constant_rate_stays_after_warmup() -> None:
@@ -63,7 +63,7 @@ def test_rises_through_warmup_then_never_again_and_stays_within_bounds(
 
 @given(schedule=schedules, step=st.integers(0, 1000), progress=st.floats(0.0, 1.0))
 def test_any_pair_of_step_and_progress_has_a_rate(schedule: Schedule, step: int, progress: float) -> None:
-    """As when time, not steps, ends the run."""
+    """As in a run limited by seconds, not steps."""
     assert 0.0 <= schedule.factor(step, progress) <= 1.0
     assert schedule.factor(step, progress) == schedule.factor(step, progress)
 

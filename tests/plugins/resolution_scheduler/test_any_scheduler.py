@@ -28,7 +28,7 @@ LETTERS = b"ab ,"
 
 
 def scheduler(name: str, seed: int = 0) -> nn.Module:
-    """With weights that are not zero, so that nothing hides behind them."""
+    """With weights that are not zero, so that they hide no mistake."""
     torch.manual_seed(seed)
     module = COMPONENTS[name].build(width=s.WIDTH, depth=4)
     for parameter in module.parameters():
@@ -71,7 +71,7 @@ def test_nothing_depends_on_the_future(name: str, mode: str) -> None:
             after = model(changed).logits
             if "hourglass" in name:
                 assert torch.equal(after[:, :cut], before[:, :cut])
-            else:  # how many rows a matrix product has depends on the text, and so its rounding
+            else:  # the number of rows of a matrix product, and so its rounding, depends on the text
                 torch.testing.assert_close(after[:, :cut], before[:, :cut], rtol=1e-12, atol=1e-12)
 
 
@@ -82,21 +82,21 @@ def test_one_token_at_a_time_gives_the_same_numbers(name: str, length: int, batc
     model, known = model_of(name, seed).eval(), text(batch, length, seed)
     with torch.inference_mode():
         expected = model(known).logits
-        state, found = model.initial_state(batch), []
+        state, streamed = model.initial_state(batch), []
         for column in known.unbind(1):
             logits, state = model.step(column, state)
-            found.append(logits)
-    torch.testing.assert_close(torch.stack(found, 1), expected, rtol=1e-10, atol=1e-10)
+            streamed.append(logits)
+    torch.testing.assert_close(torch.stack(streamed, 1), expected, rtol=1e-10, atol=1e-10)
 
 
 @every_scheduler
 def test_a_step_leaves_the_state_it_was_given_alone(name: str) -> None:
     module, known = scheduler(name), text(2, 6)
     state = module.initial_state(2)
-    kept = {key: value.clone() for key, value in state.items()}
+    before = {key: value.clone() for key, value in state.items()}
     row = s.Rows(torch.randn(2, 1, s.WIDTH), torch.zeros(2, 1, dtype=torch.long))
     module.down_step(1, row, known[:, :1], state)
-    assert all(torch.equal(state[key], value) for key, value in kept.items())
+    assert all(torch.equal(state[key], value) for key, value in before.items())
 
 
 @every_scheduler
@@ -115,7 +115,7 @@ def test_gradients_reach_every_parameter(name: str) -> None:
     model.embedding = Bytes().double()
     optimizer = torch.optim.SGD(model.parameters(), lr=1e-3)
     levels = max(stack.level for stack in fresh.stacks)
-    for _ in range(levels + 1):  # what starts at zero hides what is behind it for one step
+    for _ in range(levels + 1):  # a weight that starts at zero blocks gradients for one step
         optimizer.zero_grad()
         model(known).logits.square().mean().backward()
         optimizer.step()
@@ -168,11 +168,11 @@ def test_streaming_under_autocast_stays_close(name: str) -> None:
     model, known = model_of(name).float().eval(), text(2, 17)
     with torch.inference_mode(), torch.autocast("cpu", dtype=torch.bfloat16):
         expected = model(known).logits.float()
-        state, found = model.initial_state(2), []
+        state, streamed = model.initial_state(2), []
         for column in known.unbind(1):
             logits, state = model.step(column, state)
-            found.append(logits.float())
-    assert (torch.stack(found, 1) - expected).abs().max() < 0.05 * expected.abs().max()
+            streamed.append(logits.float())
+    assert (torch.stack(streamed, 1) - expected).abs().max() < 0.05 * expected.abs().max()
 
 
 @every_scheduler

@@ -42,20 +42,20 @@ def rows(batch: int, count: int, seed: int = 0) -> Rows:
 
 def marked(text: bytes, longest: int = 16) -> bytes:
     """The text with a bar before each byte that begins a row."""
-    found = boundaries(encoded(text), longest)[0].tolist()
-    return b"".join(b"|" * begins + bytes([byte]) for byte, begins in zip(text, found, strict=True))
+    actual = boundaries(encoded(text), longest)[0].tolist()
+    return b"".join(b"|" * begins + bytes([byte]) for byte, begins in zip(text, actual, strict=True))
 
 
 def oracle(text: bytes, longest: int) -> list[bool]:
     """By the definition, byte by byte."""
     word = [chr(b).isalnum() if b < 128 else b < 0xC0 for b in text]
-    found: list[bool] = []
+    actual: list[bool] = []
     since = 0
     for i in range(len(text)):
         begins = i == 0 or (not word[i] and word[i - 1]) or since == longest
         since = 1 if begins else since + 1
-        found.append(begins)
-    return found
+        actual.append(begins)
+    return actual
 
 
 @pytest.mark.parametrize(
@@ -102,8 +102,8 @@ def test_boundaries_do_not_see_the_future() -> None:
     text = b"To be, or not to be:  that"
     for cut in range(1, len(text)):
         other = text[:cut] + b" ,a " * 9
-        found = boundaries(encoded(text, other[: len(text)]), 3)
-        assert torch.equal(found[0, :cut], found[1, :cut])
+        actual = boundaries(encoded(text, other[: len(text)]), 3)
+        assert torch.equal(actual[0, :cut], actual[1, :cut])
 
 
 def test_the_three_stacks() -> None:
@@ -117,7 +117,7 @@ def test_down_and_up_by_the_definition(count: int, longest: int, seed: int) -> N
     letters = torch.tensor(list(b"ab ,"))
     known = letters[torch.randint(4, (3, count), generator=torch.Generator().manual_seed(seed))]
     coarse = module.down(1, fine, known)
-    found = module.up(1, fine, coarse)
+    actual = module.up(1, fine, coarse)
     assert coarse.length is not None
     assert coarse.x.shape[1] == int(coarse.length.max())
     assert bool((coarse.position.diff(dim=1) > 0).all())
@@ -132,7 +132,7 @@ def test_down_and_up_by_the_definition(count: int, longest: int, seed: int) -> N
             read = module.pool @ window.flatten()
             torch.testing.assert_close(coarse.x[b, begins.index(last)], read)
             normed = F.rms_norm(read, (WIDTH,))
-            torch.testing.assert_close(found.x[b, p], fine.x[b, p] + module.spread @ normed)
+            torch.testing.assert_close(actual.x[b, p], fine.x[b, p] + module.spread @ normed)
 
 
 def test_ragged_coarse_rows_equal_one_by_one() -> None:
@@ -182,7 +182,7 @@ def test_layers_run_one_row_a_word() -> None:
 
 
 def test_half_precision_begins_the_same_rows() -> None:
-    """So many that spare rows are computed (`Packing.spare`), which are nobody's."""
+    """So many that spare rows are computed (`Packing.spare`), which belong to no token."""
     tokens = torch.randint(97, 110, (16, 128), generator=torch.Generator().manual_seed(0))
     tokens[torch.rand(16, 128, generator=torch.Generator().manual_seed(1)) < 0.2] = 32
     fine, module = rows(16, 128), built().float()
@@ -198,14 +198,14 @@ def test_half_precision_begins_the_same_rows() -> None:
 
 def test_steps_begin_the_same_rows() -> None:
     module, text = built(longest=4), b"A rose, by any other name  would smell..."
-    state, found = module.initial_state(2), []
+    state, actual = module.initial_state(2), []
     known = encoded(text, text[::-1])
     for i, column in enumerate(known.unbind(1)):
         row = Rows(torch.randn(2, 1, WIDTH).double(), torch.full((2, 1), i))
         coarse, begins, state = module.down_step(1, row, column[:, None], state)
         assert torch.equal(coarse.position, row.position)
-        found.append(begins)
-    assert torch.equal(torch.stack(found, 1), boundaries(known, 4))
+        actual.append(begins)
+    assert torch.equal(torch.stack(actual, 1), boundaries(known, 4))
 
 
 @pytest.mark.parametrize(

@@ -70,14 +70,14 @@ def test_down_is_a_projection_of_the_rows_up_to_its_own(count: int, k: int) -> N
 def test_up_adds_a_projection_of_the_coarse_row_at_each_offset(count: int, k: int) -> None:
     module, fine = built(factor=k), rows(count)
     coarse = rows(math.ceil(count / k), step=k, seed=1)
-    found = module.up(1, fine, coarse)
+    actual = module.up(1, fine, coarse)
     scale, matrix = module.spread[0], module.read[0]
-    assert found.position is fine.position
+    assert actual.position is fine.position
     for b in range(2):
         for p in range(count):
             read = coarse.x[b, p // k]
             read = read / (read.square().mean() + torch.finfo(torch.float64).eps).sqrt()
-            torch.testing.assert_close(found.x[b, p], fine.x[b, p] + scale[p % k] * (matrix @ read))
+            torch.testing.assert_close(actual.x[b, p], fine.x[b, p] + scale[p % k] * (matrix @ read))
 
 
 def test_a_fine_row_alone_reads_by_its_position() -> None:
@@ -90,9 +90,9 @@ def test_a_fine_row_alone_reads_by_its_position() -> None:
         order = torch.tensor([0, 1])
         for p, q in ((0, 28), (5, 14), (11, 7)):  # the sequences need not be at one place
             place = torch.tensor([p, q])
-            one = Rows(fine.x[order, place][:, None], fine.position[order, place][:, None])
+            row = Rows(fine.x[order, place][:, None], fine.position[order, place][:, None])
             read = Rows(coarse.x[order, place // k][:, None], coarse.position[order, place // k][:, None])
-            torch.testing.assert_close(module.up(level, one, read).x[:, 0], expected[order, place])
+            torch.testing.assert_close(module.up(level, row, read).x[:, 0], expected[order, place])
 
 
 def test_at_the_start_coarse_rows_are_means_and_nothing_is_read_of_them() -> None:
@@ -196,5 +196,5 @@ def test_building_for_another_depth_is_refused() -> None:
 
 
 def test_positions_rise_where_fine_rows_do() -> None:
-    found: Tensor = built(factor=3).down(1, rows(10), NO_TOKENS).position
-    assert found.tolist() == [[0, 3, 6, 9]] * 2
+    actual: Tensor = built(factor=3).down(1, rows(10), NO_TOKENS).position
+    assert actual.tolist() == [[0, 3, 6, 9]] * 2

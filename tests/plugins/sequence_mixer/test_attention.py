@@ -88,8 +88,8 @@ def test_what_stands_past_the_length_of_a_cache_is_not_seen() -> None:
     empty = mixer.initial_state(1)
     stale = {key: torch.full((1, 5, 8), 9.0, dtype=torch.float64) for key in ("key", "value")}
     expected, _ = mixer.step(row, place, empty)
-    found, _ = mixer.step(row, place, {**empty, **stale})
-    torch.testing.assert_close(found, expected)
+    actual, _ = mixer.step(row, place, {**empty, **stale})
+    torch.testing.assert_close(actual, expected)
 
 
 def test_biases_start_at_zero() -> None:

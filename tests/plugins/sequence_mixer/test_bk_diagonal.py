@@ -1,4 +1,4 @@
-"""The two-sided diagonal: exact, and the reason why a language model must not have it."""
+"""The two-sided diagonal: exact, and not causal, so not for language models."""
 
 from __future__ import annotations
 

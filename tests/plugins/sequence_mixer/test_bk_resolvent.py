@@ -1,4 +1,4 @@
-"""The value path is the resolvent applied to the sources so far."""
+"""The value path is the resolvent applied to the source terms so far."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def test_gradients_are_exact() -> None:
 
 
 def test_a_value_lives_on_where_eta_is_small() -> None:
-    """One source at the first row: what the last row reads of it falls faster for larger eta."""
+    """One source term at the first row: its influence on the last row falls faster for larger eta."""
     left = []
     for eta in (0.02, 0.2, 1.0):
         mixer = BKResolvent(chains=8, spread=1.0, eta_low=eta, eta_high=eta, convolution=0)

@@ -1,4 +1,4 @@
-"""What every causal, streaming mixer promises, whatever it computes."""
+"""Properties of every causal, streaming mixer."""
 
 from __future__ import annotations
 
@@ -71,24 +71,24 @@ def test_a_fresh_mixer_adds_nothing(name: str) -> None:
 def test_rows_do_not_see_later_rows(name: str, count: int, cut: float, seed: int) -> None:
     mixer = built(name, seed)
     x, position = rows(2, count)
-    kept = 1 + int(cut * (count - 2))
+    common = 1 + int(cut * (count - 2))
     other, moved = x.clone(), position.clone()
-    other[:, kept:] = 5 * torch.randn(2, count - kept, WIDTH)
-    moved[:, kept:] += 3
+    other[:, common:] = 5 * torch.randn(2, count - common, WIDTH)
+    moved[:, common:] += 3
     before, after = mixer(x, position, None), mixer(other, moved, None)
-    assert torch.equal(before[:, :kept], after[:, :kept])
-    assert not torch.equal(before[:, kept:], after[:, kept:])
+    assert torch.equal(before[:, :common], after[:, :common])
+    assert not torch.equal(before[:, common:], after[:, common:])
 
 
 @every_mixer
 def test_streaming_equals_parallel(name: str) -> None:
     mixer = built(name)
     x, position = rows(3, 40)
-    state, found = mixer.initial_state(3), []
+    state, actual = mixer.initial_state(3), []
     for i in range(40):
         row, state = mixer.step(x[:, i], position[:, i], state)
-        found.append(row)
-    torch.testing.assert_close(torch.stack(found, dim=1), mixer(x, position, None), atol=1e-5, rtol=1e-5)
+        actual.append(row)
+    torch.testing.assert_close(torch.stack(actual, dim=1), mixer(x, position, None), atol=1e-5, rtol=1e-5)
 
 
 @every_mixer
@@ -104,9 +104,9 @@ def test_steps_of_a_part_of_the_batch_equal_packed_rows(name: str) -> None:
         chosen = present[:, i].nonzero().flatten()
         if not len(chosen):
             continue
-        found, part = mixer.step(x[chosen, i], position[chosen, i], indexed(state, chosen))
+        actual, part = mixer.step(x[chosen, i], position[chosen, i], indexed(state, chosen))
         state = written(state, chosen, part)
-        for b, row in zip(chosen.tolist(), found, strict=True):
+        for b, row in zip(chosen.tolist(), actual, strict=True):
             streamed[b].append(row)
     for b in range(4):
         alone = mixer(x[b, present[b]][None], position[b, present[b]][None], None)[0]
@@ -142,9 +142,9 @@ def test_ragged_rows_equal_one_by_one(name: str) -> None:
 def test_any_number_of_rows(name: str, batch: int, count: int) -> None:
     mixer = built(name)
     x, position = rows(batch, count)
-    found = mixer(x.requires_grad_(), position, None)
-    assert found.shape == (batch, count, WIDTH)
-    found.sum().backward()
+    actual = mixer(x.requires_grad_(), position, None)
+    assert actual.shape == (batch, count, WIDTH)
+    actual.sum().backward()
     assert x.grad is not None
     assert bool(x.grad.isfinite().all())
 
@@ -152,8 +152,8 @@ def test_any_number_of_rows(name: str, batch: int, count: int) -> None:
 @every_mixer
 def test_steps_of_no_sequence(name: str) -> None:
     mixer = built(name)
-    found, _ = mixer.step(torch.zeros(0, WIDTH), torch.zeros(0, dtype=torch.int64), mixer.initial_state(0))
-    assert found.shape == (0, WIDTH)
+    actual, _ = mixer.step(torch.zeros(0, WIDTH), torch.zeros(0, dtype=torch.int64), mixer.initial_state(0))
+    assert actual.shape == (0, WIDTH)
 
 
 @every_mixer
@@ -195,8 +195,8 @@ def test_weights_in_bfloat16_run(name: str) -> None:
     mixer = built(name).to(torch.bfloat16)
     x, position = rows(2, 6)
     assert mixer(x.bfloat16(), position, None).dtype == torch.bfloat16
-    found, _ = mixer.step(x[:, 0].bfloat16(), position[:, 0], mixer.initial_state(2))
-    assert found.dtype == torch.bfloat16
+    actual, _ = mixer.step(x[:, 0].bfloat16(), position[:, 0], mixer.initial_state(2))
+    assert actual.dtype == torch.bfloat16
 
 
 @every_mixer

@@ -36,9 +36,9 @@ def test_it_is_the_sum_it_says(size: int, share: float) -> None:
     torch.manual_seed(size)
     fill, (before, after, computed) = a_fill(size), a_case(share=share)
     expected = filled_by_hand(before, after, computed, fill.weights["3"])
-    found = fill(3, before, after, computed)
-    torch.testing.assert_close(found, expected)
-    assert torch.equal(found[computed], after[computed])
+    filled = fill(3, before, after, computed)
+    torch.testing.assert_close(filled, expected)
+    assert torch.equal(filled[computed], after[computed])
 
 
 def test_a_fresh_fill_lets_rows_pass_unchanged() -> None:
@@ -60,7 +60,7 @@ def test_without_a_kernel_there_is_nothing_to_learn_or_carry() -> None:
 def test_steps_give_the_same_rows_and_leave_the_state_alone(size: int) -> None:
     torch.manual_seed(0)
     fill, (before, after, computed) = a_fill(size), a_case()
-    state, found = fill.initial_state(3), []
+    state, filled = fill.initial_state(3), []
     assert {key: tuple(value.shape) for key, value in state.items()} == {
         "updates1": (3, size, WIDTH),
         "updates3": (3, size, WIDTH),
@@ -70,9 +70,9 @@ def test_steps_give_the_same_rows_and_leave_the_state_alone(size: int) -> None:
         known = {key: value.clone() for key, value in state.items()}
         row, new = fill.step(1, before[:, at], after[:, at], computed[:, at], state)
         assert all(torch.equal(state[key], value) for key, value in known.items())
-        found.append(row)
+        filled.append(row)
         state = new
-    torch.testing.assert_close(torch.cat(found, 1), fill(1, before, after, computed), rtol=1e-12, atol=1e-12)
+    torch.testing.assert_close(torch.cat(filled, 1), fill(1, before, after, computed), rtol=1e-12, atol=1e-12)
     assert not state["updates3"].any()
 
 

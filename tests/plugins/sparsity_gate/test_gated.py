@@ -1,4 +1,4 @@
-"""The keys that gates share, and what is said when they do not fit."""
+"""The keys that gates share, and errors when they do not fit."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What every gate that leaves rows out promises, whatever it chooses by."""
+"""Properties of every gate that skips rows."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def rows(batch: int, count: int, seed: int = 0, width: int = s.WIDTH) -> Rows:
 
 
 def force_open(gate: Any) -> None:
-    """Every row is kept from now on, by a gate that goes on deciding."""
+    """Makes the gate decide to compute every row."""
     if isinstance(gate, RandomGate):
         gate.density = 2.0
     for module in gate.modules():
@@ -63,7 +63,7 @@ def force_open(gate: Any) -> None:
             module.threshold.fill_(-1e4)
 
 
-def kept(gate: Any, known: Rows, seed: int = 0, layer: int = 1) -> Keep:
+def decision(gate: Any, known: Rows, seed: int = 0, layer: int = 1) -> Keep:
     torch.manual_seed(seed)
     return gate.keep(layer, known)
 
@@ -129,12 +129,12 @@ def test_one_token_at_a_time_gives_the_same_numbers(name: str, scope: str) -> No
     model, known = model_of(name, scope=scope), tokens(3, 23)
     expected = model(known).logits
     assert not torch.allclose(expected, s.build(depth=DEPTH)(known).logits)
-    state, found = model.initial_state(3), []
+    state, actual = model.initial_state(3), []
     state["trunk"]["layers"] = [{k: v.double() for k, v in each.items()} for each in state["trunk"]["layers"]]
     for column in known.unbind(1):
         logits, state = model.step(column, state)
-        found.append(logits)
-    torch.testing.assert_close(torch.stack(found, 1), expected, rtol=1e-10, atol=1e-10)
+        actual.append(logits)
+    torch.testing.assert_close(torch.stack(actual, 1), expected, rtol=1e-10, atol=1e-10)
 
 
 @every_gate
@@ -147,11 +147,11 @@ def test_decisions_do_not_see_later_rows(name: str, count: int, cut: float, seed
     other[:, past:] = 5 * torch.randn(2, count - past, s.WIDTH)
     moved[:, past:] += 3
     again = copy.deepcopy(gate)
-    one, two = kept(gate, known, seed), kept(again, Rows(other, moved), seed)
-    assert torch.equal(one.mask[:, :past], two.mask[:, :past])
-    shorter = kept(copy.deepcopy(again), Rows(known.x[:, :past], known.position[:, :past]), seed)
+    first, second = decision(gate, known, seed), decision(again, Rows(other, moved), seed)
+    assert torch.equal(first.mask[:, :past], second.mask[:, :past])
+    shorter = decision(copy.deepcopy(again), Rows(known.x[:, :past], known.position[:, :past]), seed)
     if name == "random" or not train:  # a threshold has moved by then
-        assert torch.equal(one.mask[:, :past], shorter.mask)
+        assert torch.equal(first.mask[:, :past], shorter.mask)
 
 
 @every_scope
@@ -161,13 +161,13 @@ def test_logits_do_not_change_when_the_future_does(name: str, scope: str, mode: 
     for cut in cuts:
         changed = known.clone()
         changed[:, cut:] = (changed[:, cut:] + 3) % s.VOCABULARY
-        found = []
+        actual = []
         for text in (known, changed):
             model = model_of(name, mode=mode, scope=scope)
             torch.manual_seed(5)
-            found.append(model(text).logits[:, :cut])
-        # how many rows a product has depends on the text, and so does its rounding
-        torch.testing.assert_close(*found, rtol=1e-12, atol=1e-12)
+            actual.append(model(text).logits[:, :cut])
+        # the number of rows of a product, and so its rounding, depends on the text
+        torch.testing.assert_close(*actual, rtol=1e-12, atol=1e-12)
 
 
 @every_scope
@@ -204,20 +204,20 @@ def test_no_gradient_of_a_decision_goes_into_the_rows(name: str) -> None:
 def test_padding_counts_for_nothing(name: str) -> None:
     known, length = rows(4, 20), torch.tensor([20, 1, 0, 13])
     present = torch.arange(20) < length[:, None]
-    found = []
+    actual = []
     for padding in (0.0, 50.0, -1e4):
         gate = built(name)
         x = torch.where(present[..., None], known.x, padding)
-        keep = kept(gate, Rows(x, known.position, length))
+        keep = decision(gate, Rows(x, known.position, length))
         if keep.penalties:
             keep.penalties["sparsity"].backward()
         gradients = {key: p.grad for key, p in gate.named_parameters() if p.grad is not None}
-        found.append(
+        actual.append(
             {"mask": keep.mask[present], **keep.penalties, **gradients, **dict(gate.named_buffers())}
         )
-    for other in found[1:]:
-        assert set(other) == set(found[0])
-        assert all(torch.equal(other[key], value) for key, value in found[0].items())
+    for other in actual[1:]:
+        assert set(other) == set(actual[0])
+        assert all(torch.equal(other[key], value) for key, value in actual[0].items())
 
 
 @every_gate
@@ -252,9 +252,9 @@ def test_state_dict_and_copies(name: str) -> None:
 @every_scope
 def test_under_bfloat16_autocast_the_decisions_are_those_of_fp32(name: str, scope: str) -> None:
     gate, known = built(name, scope=scope), rows(3, 40)
-    exact = kept(copy.deepcopy(gate), known)
+    exact = decision(copy.deepcopy(gate), known)
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        rough = kept(gate, known)
+        rough = decision(gate, known)
     assert torch.equal(rough.mask, exact.mask)
     assert rough.weight is None or rough.weight.dtype == torch.float32
     model = model_of(name, mode="train", scope=scope).float()
@@ -280,7 +280,7 @@ def test_weights_in_bfloat16_run(name: str) -> None:
 @pytest.mark.parametrize(("batch", "count"), [(2, 0), (2, 1), (0, 4), (1, 257)])
 def test_any_number_of_rows(name: str, mode: str, batch: int, count: int) -> None:
     gate, known = built(name).train(mode == "train"), rows(batch, count)
-    keep = kept(gate, known)
+    keep = decision(gate, known)
     assert keep.mask.shape == (batch, count)
     assert gate.fill(1, known.x, known.x, keep).shape == known.x.shape
     assert all(bool(value.isfinite()) for value in keep.penalties.values())

@@ -1,4 +1,4 @@
-"""`bpe`: any bytes there and back, frequent strings joined, the same every time, and what is restored."""
+"""`bpe`: round trip of any bytes, merges of frequent strings, determinism, and what is restored."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def test_nothing_is_joined_over_the_border_of_pieces(
 ) -> None:
     whole = learned.encode(TEXT.train).tolist()
     monkeypatch.setattr(texts.pieces, "__defaults__", (100,))
-    assert learned.encode(TEXT.train).tolist() == whole  # where pieces end with lines, no pair is parted
+    assert learned.encode(TEXT.train).tolist() == whole  # pieces end with lines, so no merge is missed
 
 
 @needs_tokenizers

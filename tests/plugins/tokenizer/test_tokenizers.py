@@ -1,4 +1,4 @@
-"""`bytes` and `chars`: there and back, what they refuse, and what a checkpoint restores."""
+"""`bytes` and `chars`: round trip, what they refuse, and what a checkpoint restores."""
 
 from __future__ import annotations
 
