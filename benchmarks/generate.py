@@ -1,7 +1,7 @@
-"""Writing with carried state: python benchmarks/generate.py
+"""Generation with carried state: python benchmarks/generate.py
 
-Seconds and state per token after a context of 100 and of 100 000 tokens, for a constant-size state and for
-attention's cache, whose long context is put in place rather than read.
+Time per token and size of the state after a context of 100 and of 100 000 tokens, for a constant-size state
+and for attention's cache, which is filled at random instead of reading the long context.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ TOKENS = 20
 
 
 def state_after(model: LanguageModel, context: int) -> dict[str, Any]:
-    """The state after `context` tokens. A constant-size state is read up to; a cache is filled at random."""
+    """The state after at most 100 tokens; a cache is then filled at random up to `context` tokens."""
     state = model.initial_state(1)
     for _ in range(min(context, 100)):
         _, state = model.step(torch.randint(256, (1,)), state)
@@ -52,8 +52,8 @@ def main() -> None:
         runs = {str(context): (lambda state=state: write(state)) for context, state in states.items()}
         seconds = paired(runs, rounds=5)
         for context, state in states.items():
-            each = 1e6 * median(seconds[str(context)]) / TOKENS
-            print(f"{name:14} after {context:7,}: {each:9.0f} µs a token, state {size(state):13,} bytes")
+            microseconds = 1e6 * median(seconds[str(context)]) / TOKENS
+            print(f"{name:14} after {context:7,}: {microseconds:9.0f} µs/token, {size(state):13,} bytes")
         print(f"{'':14} long / short {ratio(seconds[str(CONTEXTS[1])], seconds[str(CONTEXTS[0])])}")
 
 

@@ -1,7 +1,7 @@
 """Influence of a site on the diagonal over distance: python benchmarks/influence.py
 
-Draws |dG_ii / dv_j| against |i - j| for several eta, clean and disordered, with the proved bound of the
-one-sided ratios, into docs/influence.svg.
+Draws |dG_ii / dv_j| against |i - j| for several eta, with and without disorder, with the proven bound of
+the one-sided ratios, into docs/influence.svg.
 """
 
 from __future__ import annotations

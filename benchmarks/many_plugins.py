@@ -32,7 +32,7 @@ def install(site: Path, number: int) -> None:
 
 
 def seconds(environment: dict[str, str]) -> tuple[float, int]:
-    """Of the whole process, and how many lines it printed."""
+    """Seconds of the whole process, and the number of lines it printed."""
     start = time.perf_counter()
     done = subprocess.run(
         [sys.executable, "-m", "resnetbk", "list"],
@@ -49,16 +49,17 @@ def main(count: int) -> None:
         for number in range(count):
             install(Path(folder), number)
         path = os.pathsep.join(filter(None, [folder, os.environ.get("PYTHONPATH", "")]))
-        found: dict[str, list[float]] = {"without them": [], f"with {count} plugins": []}
+        measured: dict[str, list[float]] = {"without them": [], f"with {count} plugins": []}
         for _ in range(ROUNDS):
             for name, environment in zip(
-                found, (os.environ, {**os.environ, "PYTHONPATH": path}), strict=True
+                measured, (os.environ, {**os.environ, "PYTHONPATH": path}), strict=True
             ):
-                taken, lines = seconds(dict(environment))
+                wall, lines = seconds(dict(environment))
                 assert name == "without them" or lines > 2 * count
-                found[name].append(taken)
-    for name, each in found.items():
-        print(f"resnetbk list {name:18} {statistics.median(each):.2f} s ({min(each):.2f} to {max(each):.2f})")
+                measured[name].append(wall)
+    for name, times in measured.items():
+        fastest, median, slowest = min(times), statistics.median(times), max(times)
+        print(f"resnetbk list {name:18} {median:.2f} s ({fastest:.2f} to {slowest:.2f})")
 
 
 if __name__ == "__main__":

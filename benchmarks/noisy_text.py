@@ -1,9 +1,9 @@
-"""Writes a text of which half of what is learned from cannot be learned, and nothing of what is held out.
+"""Writes a text in which half of the training part is noise, and none of the held-out part.
 
     python benchmarks/noisy_text.py tinyshakespeare.txt noisy.txt
 
-After every 2048 bytes of the first nine tenths stand as many random base64 digits, as in a crawl that met
-binary files; the last tenth is as it was. Prints the share to hold out, for `data.corpus.held_out`.
+In the first nine tenths, every 2048 bytes are followed by as many random base64 digits, as in a web crawl
+with binary files; the last tenth is unchanged. Prints the share to hold out, for `data.corpus.held_out`.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ HELD_OUT = 0.1
 
 
 def noisy(text: bytes, seed: int = 0) -> tuple[bytes, float]:
-    """The text with its noise, and the share of it that is the held-out end."""
+    """The text with noise, and the share of it that is the held-out end."""
     digits = random.Random(seed)
     cut = len(text) - round(len(text) * HELD_OUT)
     pieces = [text[start : min(start + PIECE, cut)] for start in range(0, cut, PIECE)]
-    mixed = [each + base64.b64encode(digits.randbytes(len(each)))[: len(each)] for each in pieces]
+    mixed = [piece + base64.b64encode(digits.randbytes(len(piece)))[: len(piece)] for piece in pieces]
     whole = b"".join(mixed) + text[cut:]
     return whole, (len(text) - cut) / len(whole)
 

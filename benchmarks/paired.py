@@ -1,4 +1,4 @@
-"""Timing on a machine that others use too: candidates take turns in one run, and ratios are of pairs."""
+"""Timing on a shared machine: candidates are interleaved in one process, ratios are paired."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 
 def paired(candidates: dict[str, Callable[[], object]], rounds: int = 9) -> dict[str, list[float]]:
-    """Seconds of each candidate in each round, ABBA: the order turns round every time. One round warms up."""
+    """Seconds of each candidate in each round, interleaved ABBA, after a warmup round."""
     seconds: dict[str, list[float]] = {name: [] for name in candidates}
     for number in range(-1, rounds):
         order = list(candidates.items())

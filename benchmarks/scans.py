@@ -1,7 +1,7 @@
 """How fast the one-sided scan runs: python benchmarks/scans.py
 
-Chain-steps are rows times chains times sequences. The reference of every ratio, a Python loop of torch
-operations over the rows, runs in the same rounds.
+Chain-steps are rows times chains times sequences. The baseline of every ratio, a Python loop over the rows
+with torch operators, runs in the same rounds.
 """
 
 from __future__ import annotations

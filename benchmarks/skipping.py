@@ -1,8 +1,8 @@
-"""What skipped work really saves: python benchmarks/skipping.py [fp32|bf16]
+"""The time that skipped work saves: python benchmarks/skipping.py [fp32|bf16]
 
-Width 256, depth 4, 16 windows of 256 tokens; seconds of candidates that take turns, and ratios of pairs:
-a gate that keeps a share of the rows, rows that halt, a coarser scale, and what the trunk costs where no
-policy skips anything, beside a loop over its layers.
+Width 256, depth 4, 16 windows of 256 tokens; interleaved timings and paired ratios: a gate at several
+densities, rows that halt, a coarser scale, and the overhead of the trunk without skipping, against a loop
+over its layers.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def build(mixer: str, policy: str = "") -> LanguageModel:
 
 
 def looped(model: LanguageModel) -> LanguageModel:
-    """The same model, whose trunk is nothing but a loop over its layers."""
+    """The same model with a trunk that only loops over its layers."""
     trunk = model.trunk
 
     def forward(x: Tensor, tokens: Tensor, position: Tensor) -> tuple[Tensor, Account]:
@@ -72,13 +72,13 @@ def step(model: LanguageModel, batch: Batch, precision: str) -> None:
         parameter.grad = None
 
 
-def read(model: LanguageModel, batch: Batch, precision: str) -> None:
+def forward_pass(model: LanguageModel, batch: Batch, precision: str) -> None:
     with torch.inference_mode(), autocast(batch.inputs.device, precision):
         model.eval()(batch.inputs)
 
 
 def share(model: LanguageModel, batch: Batch, training: bool) -> float:
-    """Of one row a token and layer, what is computed. A loop keeps no account, and computes all."""
+    """The share of rows computed, of one per token and layer. A loop has no statistics, and computes all."""
     with torch.no_grad():
         rows = model.train(training)(batch.inputs).rows
     return sum(rows) / (len(rows) * batch.inputs.numel()) if rows else 1.0
@@ -91,7 +91,7 @@ def table(
     batch: Batch,
     precision: str,
 ) -> None:
-    """The first model is the one that the others are held against."""
+    """Prints times and speedups; the first model is the baseline."""
     for model in models.values():  # half-precision products are compiled for each number of rows
         for _ in range(WARM):
             run(model, batch, precision)
@@ -118,7 +118,7 @@ def main(precision: str) -> None:
     for mixer in MIXERS:
         halting = build(mixer, 'halting = { use = "random", layers = 2.77 }')
         models = {"all layers": build(mixer), "70 % of the layers": halting}
-        table(f"{mixer}: reading, where rows halt", models, read, batch, precision)
+        table(f"{mixer}: a forward pass in which rows halt", models, forward_pass, batch, precision)
     for mixer in MIXERS:
         hourglass = build(mixer, 'resolution = { use = "hourglass", layers = [1, 2, 1], factor = 4 }')
         models = {"flat": build(mixer), "hourglass 1, 2, 1": hourglass}

@@ -1,4 +1,4 @@
-"""The spectrum that a run learned: python benchmarks/spectrum.py runs/quickstart
+"""The learned spectrum of a run: python benchmarks/spectrum.py runs/quickstart
 
 Draws each chain's energy and eta before and after training, layer by layer, into docs/spectrum.svg.
 """

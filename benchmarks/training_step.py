@@ -1,7 +1,7 @@
 """A training step with bk-causal against one with attention: python benchmarks/training_step.py
 
-Width 256, depth 4, 16384 tokens a step, forward and backward, at parameters equal within 5 %. Prints medians
-and paired ratios, and writes docs/scaling.svg (time per token over the window).
+Width 256, depth 4, 16384 tokens per step, forward and backward, at parameter counts equal within 5 %. Prints
+medians and paired ratios, and writes docs/scaling.svg (time per token by context length).
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Variants of bk-causal that were tried and not kept; docs/bk-core.md has what they came to."""
+"""Variants of bk-causal that were tried and rejected; docs/bk-core.md has their results."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from resnetbk_plugins.sequence_mixer.bk_causal import BKCausal
 
 @attrs.frozen(kw_only=True)
 class Frozen(BKCausal):
-    """bk-causal, its spectrum not learned."""
+    """bk-causal with a fixed spectrum."""
 
     def build(self, *, width: int, depth: int) -> nn.Module:
         module = super().build(width=width, depth=depth)
@@ -22,7 +22,7 @@ class Frozen(BKCausal):
 
 @attrs.frozen(kw_only=True)
 class Energies(BKCausal):
-    """bk-causal in which `energies` chains, far apart in energy, read one potential."""
+    """bk-causal in which `energies` chains, far apart in energy, share a potential."""
 
     energies: int = attrs.field(default=4, validator=ge(1))
 

@@ -1,4 +1,4 @@
-"""bk-causal that dawdles: what it costs is known, so an instrument that does not find it is wrong."""
+"""bk-causal with a known slowdown, which a correct instrument must measure."""
 
 from __future__ import annotations
 
@@ -23,21 +23,21 @@ class Dawdles(BKCausal):
 
 
 class Dawdler:
-    """Waits for `share` of the time since it last went on, which is one step.
+    """Waits for `share` of the time since the end of its last wait, which is one step.
 
-    It keeps its core busy meanwhile: after a sleep the work itself would be slower, by an unknown amount.
+    It waits busily: after a sleep the work itself would be slower, by an unknown amount.
     """
 
     def __init__(self, share: float) -> None:
         self.share = share
-        self.went_on: float | None = None
+        self.resumed: float | None = None
 
     def __call__(self, module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
         if not module.training:
             return
         now = time.perf_counter()
-        if self.went_on is not None:
-            end = now + self.share * (now - self.went_on)
+        if self.resumed is not None:
+            end = now + self.share * (now - self.resumed)
             while now < end:
                 now = time.perf_counter()
-        self.went_on = now
+        self.resumed = now
