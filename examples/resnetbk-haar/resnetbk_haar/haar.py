@@ -13,12 +13,12 @@ from resnetbk.kinds import State, with_role
 
 @attrs.frozen(kw_only=True)
 class Haar:
-    """Each row receives, for every scale w = 1, 2, 4, .., the mean of the last w rows less that of the w rows
-    before them: the detail of a Haar wavelet that ends at this row. Details are weighed by learned numbers,
-    one for each scale and channel; a gate that the row opens itself says how much goes on.
+    """Each row receives, for every scale w = 1, 2, 4, .., the mean of the last w rows minus that of the w
+    rows before them: the detail of a Haar wavelet that ends at this row. Details have learned weights, one
+    for each scale and channel; the sum is scaled by a gate read from the row.
 
-    levels    scales: the longest reach is 2^levels rows
-    channels  numbers that are transformed in each row; 0 stands for the model's width
+    levels    number of scales: a row depends on the last 2^levels rows
+    channels  number of channels that are transformed; 0 stands for the model's width
     """
 
     levels: int = attrs.field(default=7, validator=and_(ge(1), le(16)))
@@ -29,7 +29,7 @@ class Haar:
 
 
 class HaarMixer(nn.Module):
-    """Has no constants that depend on a length: any will do. State: the last 2^levels values."""
+    """No constant depends on a length, so any length works. State: the last 2^levels values."""
 
     def __init__(self, width: int, channels: int, levels: int) -> None:
         super().__init__()
@@ -46,7 +46,7 @@ class HaarMixer(nn.Module):
         nn.init.zeros_(self.output.weight)
 
     def forward(self, x: Tensor, position: Tensor, length: Tensor | None) -> Tensor:
-        """(B, M, D) -> (B, M, D). Padding stands at the end, where no row looks."""
+        """(B, M, D) -> (B, M, D). Padding comes last, so it is never seen."""
         value = self.value(x)
         total = value.to(torch.promote_types(value.dtype, torch.float32)).cumsum(1)
         mixed = self.weights[-1] * value
@@ -57,12 +57,12 @@ class HaarMixer(nn.Module):
         return self.output(mixed * torch.sigmoid(self.gate(x)))
 
     def initial_state(self, batch: int) -> State:
-        """`last` (B, 2^levels, C): zeros stand for the rows before the first."""
+        """`last` (B, 2^levels, C): zeros for the rows before the first."""
         weight = self.value.weight
         return {"last": weight.new_zeros(batch, 2**self.levels, weight.shape[0])}
 
     def step(self, x: Tensor, position: Tensor, state: State) -> tuple[Tensor, State]:
-        """(B, D) -> (B, D): what `forward` gives at that row."""
+        """(B, D) -> (B, D): the row that `forward` gives."""
         value = self.value(x)
         last = torch.cat([state["last"][:, 1:], value[:, None].to(state["last"].dtype)], 1)
         mixed = self.weights[-1] * value
@@ -74,5 +74,5 @@ class HaarMixer(nn.Module):
 
 
 def _back(total: Tensor, rows: int) -> Tensor:
-    """(B, M, C) of `rows` rows ago, zeros before the first."""
+    """(B, M, C) shifted by `rows` rows, zeros before the first."""
     return F.pad(total, (0, 0, rows, 0))[:, : total.shape[1]]

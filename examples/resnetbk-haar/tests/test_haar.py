@@ -1,4 +1,4 @@
-"""The mixer keeps what it promises, and computes what its formula says."""
+"""The mixer has its capabilities, and computes its formula."""
 
 import torch
 from resnetbk_haar.haar import Haar
