@@ -70,7 +70,7 @@ def _index(registry: Registry) -> str:
         f"{', '.join(f'`{entry.name}`' for entry in registry.entries(kind.name))} |"
         for kind in KINDS.values()
     ]
-    capabilities = [f"| `{word}` | {promise} |" for word, promise in CAPABILITIES.items()]
+    capabilities = [f"| `{name}` | {meaning} |" for name, meaning in CAPABILITIES.items()]
     return _lines(
         "# Reference",
         "",
@@ -117,8 +117,16 @@ def _interface(kind: Kind) -> list[str]:
 
 
 def _component(entry: Entry, cls: type) -> list[str]:
-    words = (("provides", entry.provides), ("requires", entry.requires), ("conflicts with", entry.conflicts))
-    facts = [f"{what} {', '.join(f'`{word}`' for word in sorted(own))}" for what, own in words if own]
+    declared = (
+        ("provides", entry.provides),
+        ("requires", entry.requires),
+        ("conflicts with", entry.conflicts),
+    )
+    facts = [
+        f"{relation} {', '.join(f'`{name}`' for name in sorted(names))}"
+        for relation, names in declared
+        if names
+    ]
     facts += ["the default"] if entry.default else []
     facts += [f"paper: {entry.paper}"] if entry.paper else []
     lines = ["", f"## {entry.name}", "", f"{entry.summary}.", *([""] if facts else []), "; ".join(facts)]

@@ -22,7 +22,7 @@ class Grow:
 
     Deeper, from L layers to L': layer i starts as the parent's layer
         "stack"     i mod L, the whole stack repeated (Gong et al., 2019)
-        "repeat"    floor(i L / L'), each layer repeated
+        "repeat"    i L // L', each layer repeated
         "identity"  as "repeat", but in all copies of a layer except the first, weights called `output` are
                     zero, so that at first these copies add nothing (Wu et al., 2024, arXiv:2401.02415).
                     Preserves the parent's function.

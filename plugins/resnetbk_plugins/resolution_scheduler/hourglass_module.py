@@ -18,7 +18,7 @@ class HourglassResolution(nn.Module):
 
     With k the level's factor, coarse row j reads fine rows j k - (k - 1) .. j k, with zeros before the first:
     it sees nothing after j k, and every fine row is read by one coarse row. It is their sum, weighted per
-    channel, times a matrix. Fine row p adds coarse row floor(p / k), normalised (RMSNorm), times a matrix and
+    channel, times a matrix. Fine row p adds coarse row p // k, normalised (RMSNorm), times a matrix and
     a scale per channel and per p mod k. N fine rows have ceil(N / k) coarse rows.
 
     Initially coarse rows are means, and the upsampling matrix is zero. Measured in one run each of 120 to 150
