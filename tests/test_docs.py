@@ -197,7 +197,7 @@ def test_the_formula_of_the_tutorial_counts() -> None:
 
 SCANNED = (
     *("*.md", "docs/*.md", "docs/decisions/*.md", "docs/make_reference.py", "registry.toml"),
-    *("plugins/resnetbk_plugins/**/*.py", "tests/plugins/**/*.py"),
+    *("plugins/resnetbk_plugins/**/*.py", "tests/plugins/**/*.py", "tests/support/**/*.py"),
     *("specs/**/*.toml", "benchmarks/**/*.py", "benchmarks/**/*.toml"),
     *("examples/**/*.py", "examples/**/*.toml", "examples/**/*.md"),
 )

@@ -101,15 +101,15 @@ def comparison(
 
 
 def ablation() -> Ablation:
-    found = comparison(1.0, 2.0, 3.0, names=("base", "only mixer", "all"))
-    kept = Factor(
+    measured = comparison(1.0, 2.0, 3.0, names=("base", "only mixer", "all"))
+    keep = Factor(
         name="mixer",
         what="plain -> quick",
         worth=Worth(ratio(2.0, 5), ratio(1.5, 5), ratio(0.75, 5)),
         amortised={3: Worth(ratio(2.2, 5), ratio(1.7, 5), ratio(0.77, 5))},
         verdict="keep",
     )
-    dropped = Factor(
+    drop = Factor(
         name="halting",
         what="none -> some",
         worth=Worth(None, ratio(0.8, 5), None),
@@ -117,5 +117,5 @@ def ablation() -> Ablation:
         note="only halting: 1.88 was not reached",
     )
     return Ablation(
-        comparison=found, factors=(kept, dropped), whole="all", left_out={"only gate": "needs a mixer"}
+        comparison=measured, factors=(keep, drop), whole="all", left_out={"only gate": "needs a mixer"}
     )

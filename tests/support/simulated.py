@@ -23,13 +23,13 @@ TO_LOSS = Goal(loss=1.95)
 
 @attrs.define
 class Curve:
-    """loss = floor + scale * (steps * quick) ** -power; a step takes `seconds`; fails from `breaks` steps.
+    """loss = limit + scale * (steps * quick) ** -power; a step takes `seconds`; fails from `breaks` steps.
     parents: seconds that its parent runs took.
     """
 
     quick: float = 1.0
     seconds: float = 0.1
-    floor: float = 1.2
+    limit: float = 1.2
     scale: float = 6.0
     power: float = 0.35
     set_up: float = 0.0
@@ -37,11 +37,11 @@ class Curve:
     breaks: int = 10**9
 
     def loss(self, steps: int) -> float:
-        return self.floor + self.scale * (steps * self.quick) ** -self.power
+        return self.limit + self.scale * (steps * self.quick) ** -self.power
 
     def steps(self, loss: float) -> float:
         """Where the curve reaches a loss."""
-        return ((loss - self.floor) / self.scale) ** (-1 / self.power) / self.quick
+        return ((loss - self.limit) / self.scale) ** (-1 / self.power) / self.quick
 
 
 @attrs.define(slots=False)

@@ -82,7 +82,7 @@ class Open:
 @attrs.define
 class Every(Open):
     """Keeps the rows at positions that `every` divides, weighs them, and fills the others with a running
-    mean of what layers added to kept rows: a fill that needs state."""
+    mean of what layers added to computed rows: a fill that needs state."""
 
     every: int = 2
     weight: float = 0.5

@@ -102,7 +102,7 @@ def test_at_equal_budgets_worths_are_differences_of_losses(three):
 def test_a_factor_without_which_the_loss_is_not_reached_is_kept(three):
     planted = curves(three, {"embedding": 1.0, "optimizer": 1.0, "precision": 1.0})
     for name in ("base", "only optimizer", "only precision", "all but embedding"):
-        planted[name] = Curve(floor=1.94)
+        planted[name] = Curve(limit=1.94)
     found = ablated(three, planted, **QUIET)
     embedding, optimizer, _ = found.factors
     assert (embedding.verdict, embedding.worth) == ("keep", Worth())

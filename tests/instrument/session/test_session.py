@@ -58,7 +58,7 @@ def test_intervals_hold_the_truth_as_often_as_they_say_and_are_of_use(spec, b, t
 
 def test_a_planted_quality_loss_is_refused_as_unequal(spec):
     for seed in range(20):
-        found = compared(spec, {"A": Curve(), "B": Curve(floor=1.75)}, seed=seed)
+        found = compared(spec, {"A": Curve(), "B": Curve(limit=1.75)}, seed=seed)
         a, b = found.variants
         assert b.refused.startswith("does not reach 1.95 nats/token: its best is 2.")
         assert b.refused.endswith("within 3,200 steps")
@@ -68,7 +68,7 @@ def test_a_planted_quality_loss_is_refused_as_unequal(spec):
 
 @pytest.mark.parametrize("cost", ["seconds", "flops", "tokens"])
 def test_at_equal_cost_the_loss_gained_is_found(spec, cost):
-    b = Curve(seconds=0.13, floor=1.15)
+    b = Curve(seconds=0.13, limit=1.15)
     steps = 400 if cost == "tokens" else round(400 / 1.3)
     truth = Curve().loss(400) - b.loss(steps)
     found = [
@@ -212,7 +212,7 @@ def test_a_variant_that_diverges_is_refused_and_not_averaged(spec):
 
 
 def test_when_the_first_variant_is_refused_there_are_no_ratios(spec):
-    found = compared(spec, {"A": Curve(floor=1.9), "B": Curve()}, **QUIET)
+    found = compared(spec, {"A": Curve(limit=1.9), "B": Curve()}, **QUIET)
     assert found.variants[0].refused
     assert found.variants[1].reached
     assert found.variants[1].saved == {}
