@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from resnetbk.kinds import SelectionContext, Text, Windows
-from resnetbk.testing.subject import Subject, kept, require
+from resnetbk.testing.subject import Subject, kept, require, same
 
 WINDOW, BATCH, STEPS = 16, 4, 40
 SENTENCE = "The quick brown fox jumps over the lazy dog, größer als 雪 and 🦊.\n".encode()
@@ -97,8 +97,7 @@ def _tokenizer(subject: Subject) -> Any:
 def windows_lie_in_the_text(subject: Subject) -> None:
     """Windows lie in the text, are as many as the spec's batch or more, and no longer than its window."""
     selector = _selector(subject)
-    for windows in _play(selector, range(STEPS)):
-        starts, length = windows.starts, windows.length
+    for starts, length in _play(selector, range(STEPS)):
         require(starts.ndim == 1 and starts.dtype == np.int64, f"starts are {starts.dtype}, {starts.ndim}-D")
         require(len(starts) >= BATCH, f"{len(starts)} windows where the spec says {BATCH}")
         require(1 <= length <= WINDOW, f"windows of {length} tokens where the spec says {WINDOW}")
@@ -107,8 +106,8 @@ def windows_lie_in_the_text(subject: Subject) -> None:
 
 def choice_comes_again(subject: Subject) -> None:
     """The same seed gives the same windows."""
-    one, other = (_play(_selector(subject), range(STEPS)) for _ in range(2))
-    _equal(one, other, "with the same seed")
+    first, second = (_play(_selector(subject), range(STEPS)) for _ in range(2))
+    same(second, first, "windows with the same seed", 0.0)
 
 
 def resumed(subject: Subject) -> None:
@@ -119,7 +118,7 @@ def resumed(subject: Subject) -> None:
         saved = kept(whole.state())
         rest = _play(whole, range(stop, STEPS))
         other.restore(saved)
-        _equal(rest, _play(other, range(stop, STEPS)), f"resumed at step {stop}")
+        same(_play(other, range(stop, STEPS)), rest, f"windows, resumed at step {stop}", 0.0)
 
 
 def text_is_left_alone(subject: Subject) -> None:
@@ -136,8 +135,8 @@ def _selector(subject: Subject) -> Any:
     return subject.component.build(tokens=_tokens(), window=WINDOW, batch=BATCH, seed=1)
 
 
-def _play(selector: Any, steps: range) -> list[Windows]:
-    """What it chooses, told losses that are a function of the windows."""
+def _play(selector: Any, steps: range) -> list[tuple[Any, int]]:
+    """Starts and length of the windows that it selects, told losses that are a function of the windows."""
     chosen = []
     for step in steps:
         context = SelectionContext(
@@ -145,15 +144,9 @@ def _play(selector: Any, steps: range) -> list[Windows]:
         )
         windows = selector.select(context)
         selector.observe(context, windows, _losses(windows))
-        chosen.append(copy.deepcopy(windows))
+        chosen.append((copy.deepcopy(windows.starts), windows.length))
     return chosen
 
 
 def _losses(windows: Windows) -> Any:
     return (2.0 + np.sin(windows.starts)).astype(np.float32)
-
-
-def _equal(one: list[Windows], other: list[Windows], when: str) -> None:
-    for number, (a, b) in enumerate(zip(one, other, strict=True)):
-        alike = a.length == b.length and np.array_equal(a.starts, b.starts)
-        require(alike, f"{when}: other windows, {number} steps on")

@@ -87,13 +87,12 @@ def alone(subject: Subject) -> None:
 
 def seeds(subject: Subject) -> None:
     """The same seed gives the same weights, and the same pass the same numbers, in training too."""
-    one, other = subject.model(stirred=False), subject.model(stirred=False)
-    for (name, a), (_, b) in zip(one.state_dict().items(), other.state_dict().items(), strict=True):
-        require(torch.equal(a, b), f"{name} differs between two models of one seed")
-    tokens = text(19)
+    model, tokens = subject.model(stirred=False), text(19)
+    again = subject.model(stirred=False)
+    same(again.state_dict(), model.state_dict(), "two models of the same seed", 0.0)
     for training in (False, True):
-        one.train(training)
-        require(torch.equal(_logits(one, tokens), _logits(one, tokens)), "the same pass came out otherwise")
+        model.train(training)
+        same(_logits(model, tokens), _logits(model, tokens), "the same pass, done twice", 0.0)
 
 
 def gradients(subject: Subject) -> None:
@@ -137,7 +136,7 @@ def saved(subject: Subject) -> None:
     tensors = {name: tensor.contiguous().clone() for name, tensor in model.state_dict().items()}
     other = subject.model(seed=1)
     other.load_state_dict(load(save(tensors)))
-    require(torch.equal(model(text(17)).logits, other(text(17)).logits), "what was loaded answers otherwise")
+    same(other(text(17)).logits, model(text(17)).logits, "a model loaded from the file of another", 0.0)
 
 
 def half_precision(subject: Subject) -> None:

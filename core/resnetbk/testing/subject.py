@@ -55,9 +55,6 @@ class Subject:
     def component(self) -> Any:
         return self.part.component
 
-    def claims(self, capability: str) -> bool:
-        return capability in self.entry.provides
-
     def build(self, *, training: bool = False) -> Any:
         """The working object of a model's kind, at WIDTH and DEPTH: modules have random float64 weights."""
         torch.manual_seed(0)
@@ -171,9 +168,14 @@ def require(holds: object, problem: str) -> None:
         raise AssertionError(problem)
 
 
-def same(one: Tensor, other: Tensor, what: str, tolerance: float = 1e-9) -> None:
-    """Raises AssertionError, with the largest difference, unless both are equal within `tolerance`."""
-    require(one.shape == other.shape, f"{what}: shapes {tuple(one.shape)} and {tuple(other.shape)}")
-    if one.numel():
-        apart = (one - other).abs().max().item()
-        require(apart <= tolerance, f"{what}: up to {apart:.3g} apart")
+def same(actual: Any, expected: Any, what: str, tolerance: float = 1e-9) -> None:
+    """Raises AssertionError, with the largest difference, unless two tensors are equal within `tolerance`; or
+    two trees of lists, tuples and mappings of tensors, arrays, numbers and None."""
+    torch.testing.assert_close(
+        actual,
+        expected,
+        rtol=0.0,
+        atol=tolerance,
+        check_dtype=False,
+        msg=lambda problem: f"{what}: {problem}",
+    )

@@ -125,9 +125,8 @@ def subject_of(
 
 def applicable(subject: Subject | VerbSubject) -> Iterator[Check]:
     """Those that it claims to pass."""
-    for check in checks(subject.entry.kind):
-        if not check.capability or subject.claims(check.capability):
-            yield check
+    provided = {"", *subject.entry.provides}
+    return (check for check in checks(subject.entry.kind) if check.capability in provided)
 
 
 def all_components(
@@ -161,7 +160,9 @@ def all_components(
     given, left_out, reasons = dict(settings or {}), dict(skipped or {}), dict(expected_failures or {})
     entries = [e for e in (*registry.entries(), *registry.entries(VERB)) if e.plugin == plugin]
     if not entries:
-        raise UserError(f"no plugin {plugin!r} with components or verbs{nearest(plugin, _plugins(registry))}")
+        raise UserError(
+            f"no plugin {plugin!r} with components or verbs{nearest(plugin, [p.name for p in registry.plugins])}"
+        )
     cases, asked = [], set[str]()
 
     def reason(table: Mapping[str, Any], *names: str) -> Any:
@@ -184,7 +185,3 @@ def all_components(
         close = {name: nearest(name, asked) if get_close_matches(name, asked) else "" for name in unknown}
         raise UserError(*(f"{plugin} has nothing called {name!r}{hint}" for name, hint in close.items()))
     return pytest.mark.parametrize(("component", "check"), cases)
-
-
-def _plugins(registry: Registry) -> list[str]:
-    return [plugin.name for plugin in registry.plugins]

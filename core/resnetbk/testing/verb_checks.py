@@ -27,9 +27,6 @@ class VerbSubject:
         """Raises UserError when it cannot be imported, or is no click command."""
         return cls(registry, entry, registry.load_verb(entry))
 
-    def claims(self, capability: str) -> bool:
-        return capability in self.entry.provides
-
 
 def explained(subject: VerbSubject) -> None:
     """Its manifest has a summary, its help says what it does, and each option has a help text."""
