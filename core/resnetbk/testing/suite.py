@@ -160,9 +160,8 @@ def all_components(
     given, left_out, reasons = dict(settings or {}), dict(skipped or {}), dict(expected_failures or {})
     entries = [e for e in (*registry.entries(), *registry.entries(VERB)) if e.plugin == plugin]
     if not entries:
-        raise UserError(
-            f"no plugin {plugin!r} with components or verbs{nearest(plugin, [p.name for p in registry.plugins])}"
-        )
+        hint = nearest(plugin, [plugin.name for plugin in registry.plugins])
+        raise UserError(f"no plugin {plugin!r} with components or verbs{hint}")
     cases, asked = [], set[str]()
 
     def reason(table: Mapping[str, Any], *names: str) -> Any:
