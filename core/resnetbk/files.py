@@ -8,7 +8,7 @@ import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from resnetbk.errors import StorageError
 
@@ -32,20 +32,27 @@ def replace_file(path: Path, data: bytes, *, parents: bool = False) -> None:
     path = Path(os.path.realpath(path))
     if path.exists() and not path.is_file():
         raise StorageError(f"{path}: cannot be written (it is no regular file)")
-    temporary = path.with_name(f".{path.name}.tmp")
     with accessing(path):
         if parents:
             path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            with open(temporary, "wb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(temporary, path)
-        except BaseException:
-            temporary.unlink(missing_ok=True)
-            raise
-        sync_folder(path.parent)
+        with replacing(path, path.with_name(f".{path.name}.tmp")) as file:
+            file.write(data)
+
+
+@contextmanager
+def replacing(path: Path, temporary: Path) -> Iterator[BinaryIO]:
+    """A file that is written at `temporary`, beside `path`, and takes its place once it is whole and on disk;
+    after an error nothing has changed."""
+    try:
+        with open(temporary, "wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    sync_folder(path.parent)
 
 
 def sync_folder(path: Path) -> None:

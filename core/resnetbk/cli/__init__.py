@@ -7,7 +7,6 @@ import io
 import os
 import sys
 import traceback
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -120,23 +119,16 @@ def _registry(context: click.Context) -> Registry:
     if context.obj is None:
         paths = [Path(path) for path in context.params.get("manifests", ())]
         context.obj = Registry.discover(paths, block=context.params.get("block", ()))
-    found: Registry = context.obj
-    return found
+    registry: Registry = context.obj
+    return registry
 
 
 def _pass_on(context: click.Context, variable: str, separator: str, more: list[str]) -> None:
     """Lets whatever looks for plugins while a verb runs, such as a run to start from, find the same."""
-    before = os.environ.get(variable)
     if more:
-        os.environ[variable] = separator.join([*more, *([before] if before else [])])
-        context.call_on_close(partial(_put_back, variable, before))
-
-
-def _put_back(variable: str, before: str | None) -> None:
-    if before is None:
-        os.environ.pop(variable, None)
-    else:
-        os.environ[variable] = before
+        before = {key: value for key, value in os.environ.items() if key == variable}
+        os.environ[variable] = separator.join(filter(None, [*more, *before.values()]))
+        context.call_on_close(lambda: (os.environ.pop(variable), os.environ.update(before)))
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import keyword
-import os
 import re
-import shutil
 import tempfile
 from collections.abc import Mapping
 from importlib.metadata import version
@@ -53,18 +51,14 @@ def write(folder: Path, name: str, kind: str) -> None:
     templates = {**FILES, "@package@/component.py": f"{kind}.py"}
     with accessing(folder):
         folder.parent.mkdir(parents=True, exist_ok=True)
-        making = Path(tempfile.mkdtemp(prefix=f".{name}-", dir=folder.parent))
-        try:
+        with tempfile.TemporaryDirectory(prefix=f".{name}-", dir=folder.parent) as temporary:
+            root = Path(temporary, folder.name)
             for place, template in templates.items():
-                path = making / _filled(place, words)
-                path.parent.mkdir(exist_ok=True)
+                path = root / _filled(place, words)
+                path.parent.mkdir(parents=True, exist_ok=True)
                 path.write_text(_filled(_template(template), words), encoding="utf-8")
-            (making / words["package"] / "__init__.py").write_text("", encoding="utf-8")
-            making.chmod(0o777 & ~_umask())
-            making.rename(folder)
-        except BaseException:
-            shutil.rmtree(making, ignore_errors=True)
-            raise
+            (root / words["package"] / "__init__.py").touch()
+            root.rename(folder)
 
 
 def _component(words: Mapping[str, str], kind: str) -> dict[str, str]:
@@ -99,10 +93,4 @@ def _template(name: str) -> str:
 
 
 def _filled(text: str, words: dict[str, str]) -> str:
-    return re.sub(r"@(\w+)@", lambda found: words[found[1]], text)
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
+    return re.sub(r"@(\w+)@", lambda match: words[match[1]], text)
