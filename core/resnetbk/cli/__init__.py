@@ -161,20 +161,16 @@ def _run(arguments: list[str] | None) -> int:
         return code if isinstance(code, int) else 0
     except click.exceptions.Exit as done:
         return done.exit_code
-    except click.exceptions.Abort:
+    except (click.exceptions.Abort, KeyboardInterrupt):
         return _say("interrupted", 130)
     except click.ClickException as error:
         return _say(error.format_message(), 2)
-    except UserError as error:
-        return _say(str(error), 2)
     except ResnetbkError as error:
         return _say(str(error), error.exit_code)
     except BrokenPipeError:
         return _silence()
     except OSError as error:
         return _say(f"{error.filename or 'I/O'}: {error.strerror or error}", 4)
-    except KeyboardInterrupt:
-        return _say("interrupted", 130)
     except (Exception, SystemExit) as error:
         # The reader of our output left: rich exits then, and click exits after it has replaced the stream.
         if isinstance(error.__context__, BrokenPipeError) or sys.stdout is not stdout:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from resnetbk.hooks import HOOKS, manager
-from resnetbk.kinds import Batch, BatchLoss, Weight, with_role
+from resnetbk.kinds import Batch, BatchLoss, with_role
 from resnetbk.model.weights import weights
 from resnetbk.testing.subject import DEPTH, Subject, kept, require, same, seeded, text
 
@@ -34,9 +33,6 @@ class Toy(nn.Module):
         with torch.no_grad():
             for parameter in self.parameters():
                 parameter.copy_(0.3 * torch.randn(parameter.shape, generator=source))
-
-    def weights(self) -> list[Weight]:
-        return weights(self)
 
     def objective(self, batch: Batch) -> BatchLoss:
         x = self.embedding(batch.inputs)
@@ -112,7 +108,7 @@ def strategy_resumed(subject: Subject) -> None:
 
 
 def _strategy(subject: Subject, toy: Toy) -> Any:
-    return subject.component.build(weights=toy.weights())
+    return subject.component.build(weights=weights(toy))
 
 
 def _steps(strategy: Any, toy: Toy, steps: range) -> list[list[Tensor | None]]:
@@ -130,7 +126,7 @@ def _steps(strategy: Any, toy: Toy, steps: range) -> list[list[Tensor | None]]:
 def learns(subject: Subject) -> None:
     """Its updates lower the loss of a batch, say the rate, and clear the gradients."""
     toy = Toy()
-    optimizer, batch = subject.component.build(weights=toy.weights()), _batch(0)
+    optimizer, batch = subject.component.build(weights=weights(toy)), _batch(0)
     first = toy.objective(batch).loss.item()
     for step in range(30):
         toy.objective(batch).loss.backward()  # type: ignore[no-untyped-call]
@@ -145,7 +141,7 @@ def learns(subject: Subject) -> None:
 def what_has_no_gradient_stays(subject: Subject) -> None:
     """A weight without a gradient is left alone."""
     toy = Toy()
-    optimizer, before = subject.component.build(weights=toy.weights()), toy.head.weight.detach().clone()
+    optimizer, before = subject.component.build(weights=weights(toy)), toy.head.weight.detach().clone()
     for step in range(3):
         toy.objective(_batch(step)).loss.backward()  # type: ignore[no-untyped-call]
         toy.head.weight.grad = None
@@ -157,17 +153,17 @@ def updates_come_again(subject: Subject) -> None:
     """The same gradients give the same weights."""
     toys = Toy(), Toy()
     for toy in toys:
-        _updates(subject.component.build(weights=toy.weights()), toy, range(8))
+        _updates(subject.component.build(weights=weights(toy)), toy, range(8))
     _same_weights(*toys, "with the same gradients")
 
 
 def optimizer_resumed(subject: Subject) -> None:
     """With its state loaded it goes on bit for bit."""
     toy, other = Toy(), Toy()
-    whole = subject.component.build(weights=toy.weights())
+    whole = subject.component.build(weights=weights(toy))
     _updates(whole, toy, range(5))
     other.load_state_dict(toy.state_dict())
-    again = subject.component.build(weights=other.weights())
+    again = subject.component.build(weights=weights(other))
     again.load_state_dict(kept(whole.state_dict()))
     _updates(whole, toy, range(5, 10))
     _updates(again, other, range(5, 10))
@@ -201,23 +197,9 @@ def starts_again(subject: Subject) -> None:
 
 
 def _started(subject: Subject) -> tuple[nn.Module, list[str]]:
-    model = subject.model(stirred=False).float()
-    return model, seeded(partial(subject.component.build().initialize, model, _Bytes(), DEPTH))
-
-
-class _Bytes:
-    vocabulary = 256
-
-    def encode(self, text: bytes) -> Any:
-        import numpy as np
-
-        return np.frombuffer(text, np.uint8)
-
-    def decode(self, tokens: Sequence[int]) -> bytes:
-        return bytes(tokens)
-
-    def state(self) -> dict[str, Any]:
-        return {}
+    model, data = subject.model(stirred=False).float(), subject.spec().data
+    tokenizer = data.tokenizer.component.build(text=data.corpus.component.build())
+    return model, seeded(partial(subject.component.build().initialize, model, tokenizer, DEPTH))
 
 
 # ---------------------------------------------------------------- observers
