@@ -42,13 +42,11 @@ def command(registry: Registry, name: str, sets: tuple[str, ...]) -> None:
         claimed = set(applicable(subject))
         rows = table(f"{entry.kind} {entry.name}", "", "what it is to keep", left=(0, 1, 2))
         for check in checks(entry.kind):
-            if check not in claimed:
-                verdict, style = "not claimed", "dim"
-            else:
+            verdict, style = "not claimed", "dim"
+            if check in claimed:
                 problem = _problem(check, subject)
                 verdict, style = ("failed", "red") if problem else ("passed", "")
-                if problem:
-                    failures.append(f"{entry.name}: {check.name}: {problem}")
+                failures += [f"{entry.name}: {check.name}: {problem}"] if problem else []
             rows.add_row(check.name, verdict, escape(check.summary), style=style)
         console.print(rows)
     if failures:

@@ -79,10 +79,8 @@ def formula(func: Any) -> Formula | str | None:
     plain = name if name.startswith("__") else name.removesuffix("_")
     if namespace == "aten":
         for known in (name, plain):
-            if known in FORMULAS:
-                return FORMULAS[known]
-            if known in FIRST:
-                return _first(FIRST[known])
+            if known in FORMULAS or known in FIRST:
+                return FORMULAS.get(known) or _first(FIRST[known])
     if packet in flop_registry:
         return _registered(flop_registry[packet])
     if namespace in ("aten", "prim") and (plain in FREE or _moves(schema)):

@@ -29,7 +29,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
@@ -119,10 +119,7 @@ class Meter:
         self._calls[activity] = calls + 1
         self.costs[phase].calls += 1
         try:
-            if work.counted and not running:
-                with self.counter:
-                    yield
-            else:
+            with self.counter if work.counted and not running else nullcontext():
                 yield
         finally:
             self._tick()
@@ -233,12 +230,10 @@ def forget_peak() -> bool:
 def _peak(cuda: torch.device | None) -> int:
     if cuda is not None:
         return int(torch.cuda.max_memory_allocated(cuda))
-    try:
+    with suppress(OSError):
         for line in Path("/proc/self/status").read_text().splitlines():
             if line.startswith("VmHWM:"):
                 return int(line.split()[1]) * 1024
-    except OSError:
-        pass
     import resource  # here, since not every system has it
 
     unit = 1 if sys.platform == "darwin" else 1024

@@ -18,7 +18,7 @@ import os
 import re
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -193,19 +193,16 @@ def _step(path: Path) -> int | None:
 
 
 def _pointed(run: Path) -> str | None:
-    try:
+    with suppress(OSError, UnicodeDecodeError):
         return (run / LATEST).read_text(encoding="utf-8").strip()
-    except (OSError, UnicodeDecodeError):
-        return None
+    return None
 
 
 def _newest_good(paths: list[Path]) -> Path | None:
     for path in reversed(paths):
-        try:
+        with suppress(StorageError):
             verify(path)
-        except StorageError:
-            continue
-        return path
+            return path
     return None
 
 
@@ -224,9 +221,8 @@ def load(path: Path, *, device: str | torch.device = "cpu", with_optimizer: bool
         verify(path)
         return _load(path, device, with_optimizer)
     except StorageError as error:
-        step = _step(path)
-        earlier = [other for at, other in _steps(path.parent) if step is not None and at < step]
-        good = _newest_good(earlier)
+        step = _step(path) or 0
+        good = _newest_good([earlier for number, earlier in _steps(path.parent) if number < step])
         offer = "there is no good checkpoint before it"
         if good:
             offer = f"the previous good checkpoint is {good}: remove {path.name} to go on from it"

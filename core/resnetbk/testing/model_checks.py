@@ -102,7 +102,7 @@ def gradients(subject: Subject) -> None:
     fresh = subject.within(subject.model(stirred=False))
     for (_, part), (_, other) in zip(subject.within(model), fresh, strict=True):
         part.load_state_dict(other.state_dict())
-    reached = dict.fromkeys(own, False)
+    optimizer, silent = torch.optim.SGD(model.parameters(), lr=0.1), dict.fromkeys(own)
     for step in range(12):
         model.anneal(step / 12)
         _learn(model, text(33, seed=step, batch=4))
@@ -110,13 +110,10 @@ def gradients(subject: Subject) -> None:
             if parameter.grad is not None:
                 gradient = parameter.grad.to_dense()
                 require(torch.isfinite(gradient).all(), f"the gradient of {name} is not finite")
-                reached[name] |= bool(gradient.abs().max() > 0)
-        with torch.no_grad():
-            for parameter in model.parameters():
-                if parameter.grad is not None:
-                    parameter.sub_(0.1 * parameter.grad.to_dense())
-                parameter.grad = None
-    silent = [name for name, found in reached.items() if not found]
+                if gradient.any():
+                    silent.pop(name, None)
+        optimizer.step()
+        optimizer.zero_grad()
     require(not silent, f"no gradient reaches {', '.join(silent)}")
 
 

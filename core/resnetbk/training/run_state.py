@@ -56,10 +56,6 @@ class RunState:
             wrong = sorted(names ^ set(checkpoint.state))
             raise StorageError(f"{path}: is not of a run that this version can read ({wrong[0]!r})") from None
 
-    def plain(self) -> dict[str, Any]:
-        """As it is written."""
-        return attrs.asdict(self, recurse=False)
-
     def training_cost(self) -> dict[str, float]:
         """What it took to come here, parent runs included: seconds, cpu_seconds and flops of set-up and
         steps, in all processes, and tokens."""

@@ -192,7 +192,9 @@ class Trainer:
         )
         if not self.processes.first:
             return self.folder.checkpoints / checkpoint.name(learner.step)
-        whole = Checkpoint(learner.model.state_dict(), learner.optimizer.state_dict(), state.plain())
+        whole = Checkpoint(
+            learner.model.state_dict(), learner.optimizer.state_dict(), attrs.asdict(state, recurse=False)
+        )
         path = checkpoint.save(self.folder.checkpoints, learner.step, whole)
         checkpoint.prune(self.folder.path, self.spec.train.keep, self.best_at)
         return path
