@@ -73,7 +73,7 @@ def _environment(locked: Tree, now: Tree) -> Iterator[Drift]:
     for key, here in now.items():
         before = locked.get(key, NOTHING)
         if key == "python":
-            before, here = (_minor(value) for value in (before, here))
+            before, here = (value if value is NOTHING else _minor(str(value)) for value in (before, here))
         if before != here:
             was, there = ("nothing" if value is NOTHING else str(value) for value in (before, here))
             if key == "corpus_sha256":
@@ -82,5 +82,5 @@ def _environment(locked: Tree, now: Tree) -> Iterator[Drift]:
             yield Drift("environment", key, was, there, "" if before is NOTHING else fix)
 
 
-def _minor(version: Any) -> Any:
-    return ".".join(version.split(".")[:2]) if isinstance(version, str) else version
+def _minor(version: str) -> str:
+    return ".".join(version.split(".")[:2])

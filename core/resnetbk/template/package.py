@@ -9,10 +9,12 @@ from collections.abc import Mapping
 from importlib.metadata import version
 from importlib.resources import files
 from pathlib import Path
+from typing import Any
 
 from resnetbk.files import accessing
 from resnetbk.kinds import KINDS
 from resnetbk.registry.entry import VERB
+from resnetbk.toml_write import dumps
 
 _MODEL = ("causal", "streaming", "any-length", "deterministic", "ragged")
 
@@ -47,7 +49,7 @@ def write(folder: Path, name: str, kind: str) -> None:
         "Kind": kind.replace("-", " ").capitalize(),
         "version": version("resnetbk"),
     }
-    words |= _verb(words) if kind == VERB else _component(words, kind)
+    words |= _registered(words, kind)
     templates = {**FILES, "@package@/component.py": f"{kind}.py"}
     with accessing(folder):
         folder.parent.mkdir(parents=True, exist_ok=True)
@@ -61,23 +63,19 @@ def write(folder: Path, name: str, kind: str) -> None:
             root.rename(folder)
 
 
-def _component(words: Mapping[str, str], kind: str) -> dict[str, str]:
-    """The manifest's table and the README's line of a component."""
-    promises = ", ".join(f'"{word}"' for word in PROVIDES.get(kind, ("deterministic",)))
-    table = f"""[{kind}.{words["name"]}]
-use = "{words["package"]}.component:{words["Class"]}"
-summary = "{KINDS[kind].summary.capitalize()}: say here how"
-provides = [{promises}]
-api = {KINDS[kind].api}"""
-    return {"table": table, "usage": f'In a spec: `{KINDS[kind].key} = "{words["name"]}"`.'}
-
-
-def _verb(words: Mapping[str, str]) -> dict[str, str]:
-    """The same of a verb."""
-    table = f"""[verb.{words["name"]}]
-use = "{words["package"]}.component:command"
-summary = "What it does: say here what\""""
-    return {"table": table, "usage": f"On the command line: `resnetbk {words['name']} --help`."}
+def _registered(words: Mapping[str, str], kind: str) -> dict[str, str]:
+    """The manifest's table of a component or a verb, and the README's line on how to use it."""
+    name, module = words["name"], f"{words['package']}.component"
+    table: dict[str, Any]
+    if kind == VERB:
+        table = {"use": f"{module}:command", "summary": "What it does: say here what"}
+        usage = f"On the command line: `resnetbk {name} --help`."
+    else:
+        provides, summary = PROVIDES.get(kind, ("deterministic",)), KINDS[kind].summary.capitalize()
+        table = {"use": f"{module}:{words['Class']}", "summary": f"{summary}: say here how"}
+        table |= {"provides": provides, "api": KINDS[kind].api}
+        usage = f'In a spec: `{KINDS[kind].key} = "{name}"`.'
+    return {"table": dumps({kind: {name: table}}, headers=2), "usage": usage}
 
 
 def _class(name: str, code: str) -> str:

@@ -31,13 +31,11 @@ def halted_rows_stay(subject: Subject) -> None:
     """A row that has halted does not run again."""
     policy, rows = subject.build(), _rows()
     halting = policy.begin(0, rows)
-    before = None
+    before = torch.ones_like(rows.position, dtype=torch.bool)
     for layer in range(DEPTH):
-        now = halting.running
-        if before is not None:
-            again = torch.ones_like(before) if now is None else now
-            require(not (again & ~before).any(), f"after layer {layer - 1} rows run that had halted")
-        before = now if now is not None else before
+        now = torch.ones_like(before) if halting.running is None else halting.running
+        require(not (now & ~before).any(), f"after layer {layer - 1} rows run that had halted")
+        before = now
         halting.observe(layer, rows.x + layer)
 
 
