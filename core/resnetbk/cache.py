@@ -37,5 +37,5 @@ def cached_file(name: str, write: Callable[[BinaryIO], object]) -> Path:
     except (OSError, RuntimeError) as error:
         cause = getattr(error, "strerror", None) or error
         raise StorageError(
-            f"cannot keep {name} in the cache ({cause}); RESNETBK_CACHE names its folder"
+            f"cannot write {name} to the cache ({cause}); RESNETBK_CACHE names its folder"
         ) from error

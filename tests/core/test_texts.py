@@ -67,7 +67,7 @@ def test_a_cache_that_cannot_be_written_is_one_line(tmp_path: Path, monkeypatch:
     for place in (str(tmp_path / "file"), "~no-such-user-at-all/cache"):
         monkeypatch.setenv("RESNETBK_CACHE", place)
         with pytest.raises(
-            StorageError, match=r"cannot keep a/b in the cache \(.+\); RESNETBK_CACHE"
+            StorageError, match=r"cannot write a/b to the cache \(.+\); RESNETBK_CACHE"
         ) as caught:
             cached_file("a/b", lambda file: file.write(b""))
         assert "\n" not in str(caught.value)

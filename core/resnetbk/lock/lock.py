@@ -154,7 +154,7 @@ def _loaded(path: Path | str) -> tuple[dict[str, Any], toml_places.Places]:
     for name in ("components", "environment"):
         if not isinstance(tree.get(name), dict):
             tree[name] = {}
-    tree["components"] = {k: found for k, found in tree["components"].items() if isinstance(found, dict)}
+    tree["components"] = {key: table for key, table in tree["components"].items() if isinstance(table, dict)}
     return tree, lines
 
 
@@ -184,8 +184,8 @@ def plain(value: Any, registry: Registry | None = None) -> Any:
         fields = [field for field in attrs.fields(type(value)) if field.init]
         items = [(field, getattr(value, field.name)) for field in fields]
         # None that is not the default stays, and cannot be written: leaving it out would change it.
-        kept = {field.alias: item for field, item in items if item is not None or field.default is not None}
-        return plain(kept, registry)
+        table = {field.alias: item for field, item in items if item is not None or field.default is not None}
+        return plain(table, registry)
     if isinstance(value, Mapping):
         return {key: plain(item, registry) for key, item in value.items()}
     if isinstance(value, (set, frozenset)):

@@ -1,4 +1,4 @@
-"""Counting the operations that are really executed, whoever asks for them."""
+"""Counting the FLOPs that are really executed, whoever asks for them."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ class FlopCounter:
         shares = sorted(((spent / self.seconds, name) for name, spent in self.unknown.items()), reverse=True)
         names = ", ".join(f"{name} ({share:.0%} of the time)" for share, name in shares[:5])
         raise UserError(
-            f"cannot count the operations of {names}; whoever provides it registers a formula: "
+            f"cannot count the FLOPs of {names}; whoever provides it registers a formula: "
             f"torch.utils.flop_counter.register_flop_formula(torch.ops.{shares[0][1].replace('::', '.')})"
         )
 

@@ -6,7 +6,7 @@
                                 state.json               their skeletons (see `resnetbk.runs.state`)
                                 manifest.json            size and sha256 of each file, and its own sha256
 
-Beside them may stand `.tmp-...`, what a killed writer left, and `step-000600.old`, which counts as
+Beside them may stand `.tmp-...`, which a killed writer left, and `step-000600.old`, which counts as
 step-000600 until the checkpoint that replaces it is in place. The next save tidies both up.
 """
 
@@ -87,9 +87,9 @@ def prune(run: Path, keep: int, best: str | None) -> None:
     """Removes all checkpoints but the `keep` newest, the one LATEST names, and `best` (`step-000400`)."""
     folder = run / CHECKPOINTS
     with _writing(folder, folder):
-        kept = {best, _pointed(run), *(path.name for path in available(run)[-max(1, keep) :])}
+        wanted = {best, _pointed(run), *(path.name for path in available(run)[-max(1, keep) :])}
         for path in available(run):
-            if path.name not in kept:
+            if path.name not in wanted:
                 _discard(path)
 
 
@@ -144,13 +144,13 @@ def _old(path: Path) -> Path:
 
 
 def _discard(path: Path) -> None:
-    """Removes a checkpoint so that no half of it is ever taken for one."""
+    """Removes a checkpoint so that no half of it is ever taken for a whole one."""
     doomed = path.with_name(f"{TEMPORARY}{path.name}")
     os.rename(path, doomed)
     shutil.rmtree(doomed)
 
 
-# ---------------------------------------------------------------- finding
+# ---------------------------------------------------------------- which there are
 
 
 def available(run: Path) -> list[Path]:
@@ -178,13 +178,13 @@ def latest(run: Path) -> Path:
 
 
 def _steps(folder: Path) -> list[tuple[int, Path]]:
-    found: dict[int, Path] = {}
+    paths: dict[int, Path] = {}
     with accessing(folder, "read"):
         for path in sorted(folder.iterdir()) if folder.is_dir() else []:
             step = _step(path)
             if step is not None and path.is_dir():
-                found.setdefault(step, path)  # sorted: `step-000600` before `step-000600.old`
-    return sorted(found.items())
+                paths.setdefault(step, path)  # sorted: `step-000600` before `step-000600.old`
+    return sorted(paths.items())
 
 
 def _step(path: Path) -> int | None:

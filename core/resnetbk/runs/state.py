@@ -1,6 +1,6 @@
 """Training state as plain JSON plus named tensors, and back, exactly.
 
-A tree is made of dicts (str or int keys), lists, tuples, tensors, numpy arrays and scalars, torch dtypes,
+A tree consists of dicts (str or int keys), lists, tuples, tensors, numpy arrays and scalars, torch dtypes,
 str, bool, int, float, complex and None. Its *skeleton* is the same tree as JSON values, where an object with
 a `$` key stands for what JSON cannot say:
 
@@ -32,7 +32,7 @@ NATIVE = {
 def split(tree: Any) -> tuple[Any, dict[str, Tensor]]:
     """The skeleton, and the tensors it names: on the CPU, contiguous, no two of them in one storage.
 
-    Only values are kept: a Parameter comes back as a tensor without gradient, an OrderedDict as a dict, and
+    Only values are saved: a Parameter comes back as a tensor without gradient, an OrderedDict as a dict, and
     two names of one tensor as two tensors. Raises TypeError naming the place of anything else.
     """
     tensors: dict[str, Tensor] = {}

@@ -84,7 +84,7 @@ class Data:
 
 
 def _tokens(text: Text, which: str, tokenizer: Tokenizer, chosen: Part) -> Array:
-    """Part `which` of a text in tokens. A large one's are kept on disk, unless they are the text itself."""
+    """Part `which` of a text in tokens: of a large text on disk, unless the tokens are the text itself."""
     part: bytes | memoryview = getattr(text, which)
     if isinstance(part, bytes) or "byte-level" in chosen.entry.provides:
         return tokenizer.encode(part)

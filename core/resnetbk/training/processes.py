@@ -7,7 +7,7 @@ first process is, and so do buffers, as a running statistic, which is then that 
 
 The first process alone evaluates, saves, tells observers and prints. A run in several processes gives the
 losses of one process with the same batch but for rounding, in so far as nothing is random within the model
-and no part of it looks at the batch as a whole.
+and no part of it depends on the batch as a whole.
 """
 
 from __future__ import annotations
