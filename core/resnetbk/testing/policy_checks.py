@@ -27,7 +27,7 @@ def weights_sum_to_one(subject: Subject) -> None:
         same(seeded(leave), rows.x, "rows that nothing changed", tolerance=1e-6)
 
 
-def halted_rows_stay(subject: Subject) -> None:
+def halting_is_final(subject: Subject) -> None:
     """A row that has halted does not run again."""
     policy, rows = subject.build(), _rows()
     halting = policy.begin(0, rows)
@@ -39,8 +39,8 @@ def halted_rows_stay(subject: Subject) -> None:
         halting.observe(layer, rows.x + layer)
 
 
-def computes_what_it_keeps(subject: Subject) -> None:
-    """What it leaves out it really leaves out: no computed row is weighed with zero afterwards."""
+def no_wasted_rows(subject: Subject) -> None:
+    """It computes no row in vain: no computed row is multiplied by zero afterwards."""
     for training in (False, True):
         gate = subject.build(training=training)
         for layer in range(DEPTH):

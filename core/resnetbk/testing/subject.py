@@ -77,7 +77,7 @@ class Subject:
 
     def model(self, seed: int = 0, *, stirred: bool = True) -> LanguageModel:
         """A language model with the component in it, and elsewhere what specs get by default, in float64:
-        rounding would hide what is looked for.
+        rounding would hide the differences that checks are about.
 
         stirred  with random weights everywhere: those that start at zero hide what is behind them
         """
@@ -139,13 +139,13 @@ def text(length: int, seed: int = 0, batch: int = 2) -> Tensor:
 
 
 def seeded(work: Callable[[], Any], seed: int = 0) -> Any:
-    """What `work` gives with torch's generator at `seed`, which is put back."""
+    """The result of `work` with torch's generator at `seed`, which is put back."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return work()
 
 
-def kept(tree: Any) -> Any:
+def reloaded(tree: Any) -> Any:
     """A state as it comes back from a checkpoint. Raises TypeError for what cannot be saved."""
     skeleton, tensors = state.split(tree)
     copies = {name: tensor.clone() for name, tensor in tensors.items()}

@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from resnetbk.hooks import HOOKS, manager
 from resnetbk.kinds import Batch, BatchLoss, with_role
 from resnetbk.model.weights import weights
-from resnetbk.testing.subject import DEPTH, Subject, kept, require, same, seeded, text
+from resnetbk.testing.subject import DEPTH, Subject, reloaded, require, same, seeded, text
 
 STEPS = 12
 
@@ -57,16 +57,16 @@ def _gradients(toy: Toy) -> list[Tensor | None]:
 # ---------------------------------------------------------------- gradient strategies
 
 
-def gradients_come(subject: Subject) -> None:
-    """Every step leaves finite gradients, changes no weight, and answers for the whole batch."""
+def finite_gradients(subject: Subject) -> None:
+    """Every step leaves finite gradients, changes no weight, and returns the loss of the whole batch."""
     toy = Toy()
     strategy, before = _strategy(subject, toy), [p.detach().clone() for p in toy.parameters()]
     for step in range(STEPS):
         batch = _batch(step)
         result = strategy.gradients(step, batch, toy.objective)
-        found = [g for g in _gradients(toy) if g is not None]
-        require(found, f"step {step} left no gradient")
-        require(all(bool(torch.isfinite(g).all()) for g in found), f"step {step}: not finite")
+        gradients = [gradient for gradient in _gradients(toy) if gradient is not None]
+        require(gradients, f"step {step} left no gradient")
+        require(all(bool(torch.isfinite(g).all()) for g in gradients), f"step {step}: not finite")
         with torch.no_grad():
             whole = toy.objective(batch)
         same(result.cross_entropy, whole.cross_entropy, "the loss of the batch", 1e-5)
@@ -89,19 +89,19 @@ def shares_average(subject: Subject) -> None:
     same(means, _gradients(whole), "the halves of a batch and the whole", 1e-6)
 
 
-def gradients_come_again(subject: Subject) -> None:
+def reproducible_gradients(subject: Subject) -> None:
     """The same batches give the same gradients."""
     first, second = (_steps(_strategy(subject, toy), toy, range(STEPS)) for toy in (Toy(), Toy()))
     same(second, first, "with the same batches", 0.0)
 
 
 def strategy_resumed(subject: Subject) -> None:
-    """Restored from what it had saved at any step, it gives the same gradients on."""
+    """Restored from the state of any step, it gives the gradients of the uninterrupted strategy."""
     for stop in (0, 1, 5, STEPS - 1):
         toy, other = Toy(), Toy()
         whole, again = _strategy(subject, toy), _strategy(subject, other)
         _steps(whole, toy, range(stop))
-        saved = kept(whole.state())
+        saved = reloaded(whole.state())
         rest = _steps(whole, toy, range(stop, STEPS))
         again.restore(saved)
         same(_steps(again, other, range(stop, STEPS)), rest, f"resumed at step {stop}", 0.0)
@@ -123,8 +123,8 @@ def _steps(strategy: Any, toy: Toy, steps: range) -> list[list[Tensor | None]]:
 # ---------------------------------------------------------------- optimizers
 
 
-def learns(subject: Subject) -> None:
-    """Its updates lower the loss of a batch, say the rate, and clear the gradients."""
+def lowers_loss(subject: Subject) -> None:
+    """Its updates lower the loss of a batch, return the rate, and clear the gradients."""
     toy = Toy()
     optimizer, batch = subject.component.build(weights=weights(toy)), _batch(0)
     first = toy.objective(batch).loss.item()
@@ -135,11 +135,11 @@ def learns(subject: Subject) -> None:
         left = [p.grad for p in toy.parameters() if p.grad is not None and p.grad.abs().max() > 0]
         require(not left, "gradients are left, and would add up")
     last = toy.objective(batch).loss.item()
-    require(last < first, f"30 steps on one batch took its loss from {first:.3f} to {last:.3f}")
+    require(last < first, f"30 steps on a batch took its loss from {first:.3f} to {last:.3f}")
 
 
-def what_has_no_gradient_stays(subject: Subject) -> None:
-    """A weight without a gradient is left alone."""
+def no_update_without_gradient(subject: Subject) -> None:
+    """A weight without a gradient does not change."""
     toy = Toy()
     optimizer, before = subject.component.build(weights=weights(toy)), toy.head.weight.detach().clone()
     for step in range(3):
@@ -149,7 +149,7 @@ def what_has_no_gradient_stays(subject: Subject) -> None:
     require(torch.equal(toy.head.weight, before), "it changed a weight that had no gradient")
 
 
-def updates_come_again(subject: Subject) -> None:
+def reproducible_updates(subject: Subject) -> None:
     """The same gradients give the same weights."""
     toys = Toy(), Toy()
     for toy in toys:
@@ -158,13 +158,13 @@ def updates_come_again(subject: Subject) -> None:
 
 
 def optimizer_resumed(subject: Subject) -> None:
-    """With its state loaded it goes on bit for bit."""
+    """With its state loaded it makes the same updates, bit for bit."""
     toy, other = Toy(), Toy()
     whole = subject.component.build(weights=weights(toy))
     _updates(whole, toy, range(5))
     other.load_state_dict(toy.state_dict())
     again = subject.component.build(weights=weights(other))
-    again.load_state_dict(kept(whole.state_dict()))
+    again.load_state_dict(reloaded(whole.state_dict()))
     _updates(whole, toy, range(5, 10))
     _updates(again, other, range(5, 10))
     _same_weights(toy, other, "after its state was loaded")
@@ -183,15 +183,18 @@ def _same_weights(first: nn.Module, second: nn.Module, when: str) -> None:
 # ---------------------------------------------------------------- initializers
 
 
-def says_what_it_did(subject: Subject) -> None:
-    """It says what it did in lines, and leaves finite weights."""
+def reports_in_lines(subject: Subject) -> None:
+    """It returns lines that say what it did, and leaves finite weights."""
     model, lines = _started(subject)
-    require(all(isinstance(line, str) and "\n" not in line for line in lines), "what it says is no lines")
+    require(
+        all(isinstance(line, str) and "\n" not in line for line in lines),
+        "what it returned is not a list of lines",
+    )
     for name, parameter in model.named_parameters():
         require(torch.isfinite(parameter).all(), f"{name} is not finite")
 
 
-def starts_again(subject: Subject) -> None:
+def reproducible_start(subject: Subject) -> None:
     """From the same seed it gives the same weights."""
     _same_weights(_started(subject)[0], _started(subject)[0], "from the same seed")
 
@@ -205,8 +208,8 @@ def _started(subject: Subject) -> tuple[nn.Module, list[str]]:
 # ---------------------------------------------------------------- observers
 
 
-def listens(subject: Subject) -> None:
-    """What it builds implements a hook, and none that is not there."""
+def implements_hooks(subject: Subject) -> None:
+    """What it builds implements at least one hook, and none that does not exist."""
     with tempfile.TemporaryDirectory() as folder:
         built = subject.component.build(folder=Path(folder), spec=subject.spec())
         hooks = manager([built]).hook
