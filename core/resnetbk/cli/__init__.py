@@ -17,29 +17,29 @@ from resnetbk.registry.entry import VERB
 from resnetbk.registry.lookup import PATHS, PLUGINS, Registry, listed
 
 VERBS = {
-    "list": "The components that are installed",
-    "show": "One component, or a spec with all its defaults",
-    "check": "Look for mistakes in specs",
+    "list": "List installed components and verbs",
+    "show": "Show a component with its keys, or a spec with all its defaults",
+    "check": "Report all mistakes in specs",
     "train": "Train a model from a spec",
-    "eval": "Measure a trained run on held-out text",
-    "generate": "Let a trained run write",
-    "new": "Write a package with a component of your own",
-    "test": "Put a component to all that it promises",
+    "eval": "Evaluate a run on held-out text",
+    "generate": "Generate text with a run",
+    "new": "Write a package with a component or a verb of your own",
+    "test": "Run the conformance checks of a component or a verb",
     "schema": "Write a JSON Schema of specs, for editors",
-    "lock": "Write down all that a training depends on",
-    "diff": "How two specs, locks or runs differ",
-    "doctor": "What this machine and this installation are like",
+    "lock": "Record everything that a run depends on",
+    "diff": "Show how two specs, locks or runs differ",
+    "doctor": "Check this machine and installation",
 }
-"""Core's own verbs, each a file of this folder. All others come from manifests."""
+"""Core's own verbs, a file of this folder for each. All others come from manifests."""
 
 ELSEWHERE = dict.fromkeys(("compare", "ablate", "tune", "cost", "explain", "report"), "resnetbk-instrument")
-"""Where verbs come from that people look for in any installation."""
+"""The plugins that bring verbs which people expect in any installation."""
 
 
 class Verbs(click.Group):
     """Core's verbs and those of plugins, by name and summary; imports only the one that is called.
 
-    A bare name means core's verb before a plugin's, which is always to be had as `plugin/name`.
+    A bare name means core's verb before a plugin's, which can always be called as `plugin/name`.
     """
 
     def list_commands(self, ctx: click.Context) -> list[str]:
@@ -115,7 +115,7 @@ def cli(context: click.Context, manifests: tuple[str, ...], block: tuple[str, ..
 
 
 def _registry(context: click.Context) -> Registry:
-    """What is installed and what the options before the verb name, found once."""
+    """What is installed and what the options before the verb name, discovered once."""
     if context.obj is None:
         paths = [Path(path) for path in context.params.get("manifests", ())]
         context.obj = Registry.discover(paths, block=context.params.get("block", ()))
@@ -124,7 +124,7 @@ def _registry(context: click.Context) -> Registry:
 
 
 def _pass_on(context: click.Context, variable: str, separator: str, more: list[str]) -> None:
-    """Lets whatever looks for plugins while a verb runs, such as a run to start from, find the same."""
+    """Adds to a variable while the verb runs, for code that discovers plugins itself, as for a parent run."""
     if more:
         before = {key: value for key, value in os.environ.items() if key == variable}
         os.environ[variable] = separator.join(filter(None, [*more, *before.values()]))

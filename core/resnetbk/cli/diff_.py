@@ -24,7 +24,7 @@ SECTIONS = ("spec", "components", "environment")
 @click.option("--json", "as_json", is_flag=True, help="For scripts.")
 @click.pass_obj
 def command(registry: Registry, a: str, b: str, as_json: bool) -> None:
-    """How B differs from A: specs with all their defaults, locks, or run folders.
+    """Shows how B differs from A: specs with all their defaults, locks, or run folders.
 
     Between locks and runs, also the plugin, version and source of each component, and what they ran on.
     """

@@ -19,9 +19,9 @@ PACKAGES = ("torch", "numpy", "pluggy", "attrs", "cattrs", "click", "rich", "saf
 @click.command("doctor")
 @click.pass_obj
 def command(registry: Registry) -> None:
-    """What this machine and this installation are like, and why a plugin is left out.
+    """Checks this machine and installation, and says why a plugin is left out.
 
-    Imports every component and every module of hooks, to find out. Exit code 2 when something is broken.
+    Imports every component and every module of hooks for this. Exit code 2 when something is broken.
     """
     click.echo(f"resnetbk {installed_version('resnetbk')}")
     click.echo(f"python   {platform.python_version()} on {platform.platform()}, {os.cpu_count()} processors")
@@ -45,7 +45,7 @@ def _devices() -> str:
 
 
 def _plugin(registry: Registry, plugin: Plugin) -> int:
-    """Says how a plugin fares; gives how much of it is broken."""
+    """Prints the state of a plugin; returns how much of it is broken."""
     from resnetbk.cli import VERBS
     from resnetbk.errors import UserError
 

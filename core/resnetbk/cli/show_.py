@@ -19,7 +19,7 @@ from resnetbk.registry.lookup import Registry
 @click.option("--set", "sets", multiple=True, metavar="KEY=VALUE", help="Override a key of SPEC; repeatable.")
 @click.pass_obj
 def command(registry: Registry, what: str, sets: tuple[str, ...]) -> None:
-    """A component with its keys, a verb with its options, or a spec file with all its defaults."""
+    """Shows a component with its keys, a verb with its options, or a spec file with all its defaults."""
     if what.endswith(".toml") or Path(what).is_file():
         from resnetbk.lock.lock import dump
         from resnetbk.spec.read import read

@@ -1,4 +1,4 @@
-"""A package with one component, from the files beside this one, in which `@word@` stands for its own."""
+"""A package with one component, from the files beside this one, in which `@word@` is replaced."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ PROVIDES: dict[str, tuple[str, ...]] = {
     "channel-mixer": _MODEL,
     "gradient-strategy": ("deterministic", "data-parallel"),
 }
-"""What the components of the templates promise, where it is more than to be deterministic."""
+"""The capabilities of the templates' components, where they have more than `deterministic`."""
 
 FILES = {
     "README.md": "README.md",
