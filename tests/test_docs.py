@@ -200,6 +200,11 @@ SCANNED = (
     *("plugins/resnetbk_plugins/**/*.py", "tests/plugins/**/*.py", "tests/support/**/*.py"),
     *("specs/**/*.toml", "benchmarks/**/*.py", "benchmarks/**/*.toml"),
     *("examples/**/*.py", "examples/**/*.toml", "examples/**/*.md"),
+    *(
+        f"core/resnetbk/{folder}/*"
+        for folder in ("cli", "lock", "metering", "runs", "template", "testing", "training")
+    ),
+    *(f"core/resnetbk/{file}.py" for file in ("cache", "files", "texts")),
 )
 """What has been cleaned. Add a glob when its files are."""
 
@@ -229,7 +234,10 @@ BANNED = {
 }
 """Patterns, as whole words, with what to write."""
 
-CLEAN = sorted({path for glob in SCANNED for path in ROOT.glob(glob)} - {ROOT / path for path in EXEMPT})
+CLEAN = sorted(
+    {path for glob in SCANNED for path in ROOT.glob(glob) if path.is_file()}
+    - {ROOT / path for path in EXEMPT}
+)
 
 
 @pytest.mark.parametrize("path", CLEAN, ids=name)

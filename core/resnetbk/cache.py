@@ -1,4 +1,4 @@
-"""Files that are expensive to make and can be made again: in one folder, named by all that they depend on.
+"""Files that are expensive to write and can be written again: in one folder, named by all they depend on.
 
 Each may be deleted while no run is using it.
 """
@@ -6,12 +6,12 @@ Each may be deleted while no run is using it.
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO
 
 from resnetbk.errors import StorageError
+from resnetbk.files import replacing
 
 
 def cache_folder() -> Path:
@@ -21,29 +21,21 @@ def cache_folder() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "resnetbk"
 
 
-def kept(name: str, write: Callable[[BinaryIO], object]) -> Path:
-    """The file `name` in the cache: made by `write` unless it is there, and then whole or not at all.
+def cached_file(name: str, write: Callable[[BinaryIO], object]) -> Path:
+    """The file `name` in the cache: written by `write` unless it is there, and then whole or not at all.
 
     Raises StorageError, and what `write` raises.
     """
     try:
         path = cache_folder() / name
-        if path.is_file():
-            return path
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".new-")
-        try:
-            with os.fdopen(handle, "wb") as file:
+        if not path.is_file():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            # a name of its own, since another process may be writing the same file
+            with replacing(path, path.with_name(f".new-{os.urandom(8).hex()}")) as file:
                 write(file)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(temporary, path)
-        except BaseException:
-            os.unlink(temporary)
-            raise
+        return path
     except (OSError, RuntimeError) as error:
         cause = getattr(error, "strerror", None) or error
         raise StorageError(
-            f"cannot keep {name} in the cache ({cause}); RESNETBK_CACHE names its folder"
+            f"cannot write {name} to the cache ({cause}); RESNETBK_CACHE names its folder"
         ) from error
-    return path

@@ -8,7 +8,7 @@ import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from resnetbk.errors import StorageError
 
@@ -18,7 +18,7 @@ NOT_FINITE = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
 
 @contextmanager
 def accessing(path: Path, verb: str = "written") -> Iterator[None]:
-    """Makes one line of what the system refuses: `runs/x: cannot be written (No space left on device)`."""
+    """Says in one line what the system refuses: `runs/x: cannot be written (No space left on device)`."""
     try:
         yield
     except OSError as error:
@@ -27,25 +27,32 @@ def accessing(path: Path, verb: str = "written") -> Iterator[None]:
 
 def replace_file(path: Path, data: bytes, *, parents: bool = False) -> None:
     """Writes a file so that at every moment either the old one or the new one stands there, on disk; with
-    `parents`, in folders that are made if need be. A link stays one. Raises StorageError, also for what is no
-    file, as a device or a pipe."""
+    `parents`, in folders that are created if need be. A link stays a link. Raises StorageError, also for a
+    device or a pipe."""
     path = Path(os.path.realpath(path))
     if path.exists() and not path.is_file():
         raise StorageError(f"{path}: cannot be written (it is no regular file)")
-    temporary = path.with_name(f".{path.name}.tmp")
     with accessing(path):
         if parents:
             path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            with open(temporary, "wb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(temporary, path)
-        except BaseException:
-            temporary.unlink(missing_ok=True)
-            raise
-        sync_folder(path.parent)
+        with replacing(path, path.with_name(f".{path.name}.tmp")) as file:
+            file.write(data)
+
+
+@contextmanager
+def replacing(path: Path, temporary: Path) -> Iterator[BinaryIO]:
+    """A file that is written at `temporary`, beside `path`, and takes its place once it is whole and on disk;
+    after an error nothing has changed."""
+    try:
+        with open(temporary, "wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    sync_folder(path.parent)
 
 
 def sync_folder(path: Path) -> None:
@@ -65,7 +72,7 @@ def sync_folder(path: Path) -> None:
 
 @contextmanager
 def locked(path: Path, *, wait: bool) -> Iterator[None]:
-    """Holds the lock file `path`, made if need be, until it is left or this process dies.
+    """Holds the lock file `path`, created if need be, until it is left or this process dies.
 
     Raises BlockingIOError when another process has it and not `wait`.
     """
@@ -95,7 +102,7 @@ def spelled(value: Any) -> Any:
 
 
 def numbers(value: Any) -> Any:
-    """JSON values with what `spelled` made strings of as numbers again."""
+    """JSON values with the strings of `spelled` as numbers again."""
     if isinstance(value, dict):
         return {key: numbers(item) for key, item in value.items()}
     if isinstance(value, list):

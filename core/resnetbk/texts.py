@@ -15,7 +15,7 @@ PIECE = 1 << 20
 
 
 def mapped(file: Path) -> memoryview:
-    """A file's bytes, read-only, read when they are looked at. It must not change; nor may it be empty."""
+    """A file's bytes, read-only, read on access. The file must not change; nor may it be empty."""
     with file.open("rb") as opened:
         return memoryview(mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ))
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from resnetbk.cache import cache_folder, kept
+from resnetbk.cache import cache_folder, cached_file
 from resnetbk.errors import StorageError
 from resnetbk.texts import mapped, pieces
 
@@ -45,7 +45,7 @@ def test_what_is_kept_is_made_once(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     def write(file: BinaryIO) -> None:
         made.append(file.write(b"dear"))
 
-    paths = {kept("a/b", write) for _ in range(3)}
+    paths = {cached_file("a/b", write) for _ in range(3)}
     assert paths == {cache_folder() / "a" / "b"}
     assert (paths.pop().read_bytes(), len(made)) == (b"dear", 1)
 
@@ -58,7 +58,7 @@ def test_what_fails_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        kept("a/b", write)
+        cached_file("a/b", write)
     assert os.listdir(tmp_path / "a") == []
 
 
@@ -67,7 +67,7 @@ def test_a_cache_that_cannot_be_written_is_one_line(tmp_path: Path, monkeypatch:
     for place in (str(tmp_path / "file"), "~no-such-user-at-all/cache"):
         monkeypatch.setenv("RESNETBK_CACHE", place)
         with pytest.raises(
-            StorageError, match=r"cannot keep a/b in the cache \(.+\); RESNETBK_CACHE"
+            StorageError, match=r"cannot write a/b to the cache \(.+\); RESNETBK_CACHE"
         ) as caught:
-            kept("a/b", lambda file: file.write(b""))
+            cached_file("a/b", lambda file: file.write(b""))
         assert "\n" not in str(caught.value)

@@ -7,7 +7,6 @@ import io
 import os
 import sys
 import traceback
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,29 +17,29 @@ from resnetbk.registry.entry import VERB
 from resnetbk.registry.lookup import PATHS, PLUGINS, Registry, listed
 
 VERBS = {
-    "list": "The components that are installed",
-    "show": "One component, or a spec with all its defaults",
-    "check": "Look for mistakes in specs",
+    "list": "List installed components and verbs",
+    "show": "Show a component with its keys, or a spec with all its defaults",
+    "check": "Report all mistakes in specs",
     "train": "Train a model from a spec",
-    "eval": "Measure a trained run on held-out text",
-    "generate": "Let a trained run write",
-    "new": "Write a package with a component of your own",
-    "test": "Put a component to all that it promises",
+    "eval": "Evaluate a run on held-out text",
+    "generate": "Generate text with a run",
+    "new": "Write a package with a component or a verb of your own",
+    "test": "Run the conformance checks of a component or a verb",
     "schema": "Write a JSON Schema of specs, for editors",
-    "lock": "Write down all that a training depends on",
-    "diff": "How two specs, locks or runs differ",
-    "doctor": "What this machine and this installation are like",
+    "lock": "Record everything that a run depends on",
+    "diff": "Show how two specs, locks or runs differ",
+    "doctor": "Check this machine and installation",
 }
-"""Core's own verbs, each a file of this folder. All others come from manifests."""
+"""Core's own verbs, a file of this folder for each. All others come from manifests."""
 
 ELSEWHERE = dict.fromkeys(("compare", "ablate", "tune", "cost", "explain", "report"), "resnetbk-instrument")
-"""Where verbs come from that people look for in any installation."""
+"""The plugins that bring verbs which people expect in any installation."""
 
 
 class Verbs(click.Group):
     """Core's verbs and those of plugins, by name and summary; imports only the one that is called.
 
-    A bare name means core's verb before a plugin's, which is always to be had as `plugin/name`.
+    A bare name means core's verb before a plugin's, which can always be called as `plugin/name`.
     """
 
     def list_commands(self, ctx: click.Context) -> list[str]:
@@ -116,27 +115,20 @@ def cli(context: click.Context, manifests: tuple[str, ...], block: tuple[str, ..
 
 
 def _registry(context: click.Context) -> Registry:
-    """What is installed and what the options before the verb name, found once."""
+    """What is installed and what the options before the verb name, discovered once."""
     if context.obj is None:
         paths = [Path(path) for path in context.params.get("manifests", ())]
         context.obj = Registry.discover(paths, block=context.params.get("block", ()))
-    found: Registry = context.obj
-    return found
+    registry: Registry = context.obj
+    return registry
 
 
 def _pass_on(context: click.Context, variable: str, separator: str, more: list[str]) -> None:
-    """Lets whatever looks for plugins while a verb runs, such as a run to start from, find the same."""
-    before = os.environ.get(variable)
+    """Adds to a variable while the verb runs, for code that discovers plugins itself, as for a parent run."""
     if more:
-        os.environ[variable] = separator.join([*more, *([before] if before else [])])
-        context.call_on_close(partial(_put_back, variable, before))
-
-
-def _put_back(variable: str, before: str | None) -> None:
-    if before is None:
-        os.environ.pop(variable, None)
-    else:
-        os.environ[variable] = before
+        before = {key: value for key, value in os.environ.items() if key == variable}
+        os.environ[variable] = separator.join(filter(None, [*more, *before.values()]))
+        context.call_on_close(lambda: (os.environ.pop(variable), os.environ.update(before)))
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -169,20 +161,16 @@ def _run(arguments: list[str] | None) -> int:
         return code if isinstance(code, int) else 0
     except click.exceptions.Exit as done:
         return done.exit_code
-    except click.exceptions.Abort:
+    except (click.exceptions.Abort, KeyboardInterrupt):
         return _say("interrupted", 130)
     except click.ClickException as error:
         return _say(error.format_message(), 2)
-    except UserError as error:
-        return _say(str(error), 2)
     except ResnetbkError as error:
         return _say(str(error), error.exit_code)
     except BrokenPipeError:
         return _silence()
     except OSError as error:
         return _say(f"{error.filename or 'I/O'}: {error.strerror or error}", 4)
-    except KeyboardInterrupt:
-        return _say("interrupted", 130)
     except (Exception, SystemExit) as error:
         # The reader of our output left: rich exits then, and click exits after it has replaced the stream.
         if isinstance(error.__context__, BrokenPipeError) or sys.stdout is not stdout:

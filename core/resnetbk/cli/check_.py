@@ -13,7 +13,7 @@ from resnetbk.registry.lookup import Registry
 @click.option("--set", "sets", multiple=True, metavar="KEY=VALUE", help="Override a key; repeatable.")
 @click.pass_obj
 def command(registry: Registry, specs: tuple[str, ...], sets: tuple[str, ...]) -> None:
-    """Looks for mistakes in SPEC files, and says them all at once."""
+    """Reports all mistakes in SPEC files at once."""
     from resnetbk.errors import printable
     from resnetbk.spec.read import read
 

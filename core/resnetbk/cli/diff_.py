@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from resnetbk.errors import Mistake, UserError
 from resnetbk.registry.lookup import Registry
+
+if TYPE_CHECKING:
+    from resnetbk.lock.changes import Change
 
 SECTIONS = ("spec", "components", "environment")
 
@@ -21,7 +24,7 @@ SECTIONS = ("spec", "components", "environment")
 @click.option("--json", "as_json", is_flag=True, help="For scripts.")
 @click.pass_obj
 def command(registry: Registry, a: str, b: str, as_json: bool) -> None:
-    """How B differs from A: specs with all their defaults, locks, or run folders.
+    """Shows how B differs from A: specs with all their defaults, locks, or run folders.
 
     Between locks and runs, also the plugin, version and source of each component, and what they ran on.
     """
@@ -36,25 +39,15 @@ def command(registry: Registry, a: str, b: str, as_json: bool) -> None:
     if mistakes:
         raise UserError(*mistakes)
     sections = [section for section in SECTIONS if all(section in tree for tree in trees)]
-    found = {section: changes(trees[0][section], trees[1][section]) for section in sections}
+    differing = {section: changes(trees[0][section], trees[1][section]) for section in sections}
     if as_json:
-        keys = ("key", "a", "b")
         rows = {
-            section: [
-                dict(
-                    zip(
-                        keys,
-                        (c.key, *(None if v is NOTHING else v for v in (c.before, c.after))),
-                        strict=True,
-                    )
-                )
-                for c in section_changes
-            ]
-            for section, section_changes in found.items()
+            section: [{"key": change.key, "a": change.before, "b": change.after} for change in of_section]
+            for section, of_section in differing.items()
         }
-        click.echo(json.dumps(rows, default=str))
-        return
-    _print(found)
+        click.echo(json.dumps(rows, default=lambda value: None if value is NOTHING else str(value)))
+    else:
+        _print(differing)
 
 
 def _tree(what: str, registry: Registry) -> Mapping[str, Any]:
@@ -71,24 +64,19 @@ def _tree(what: str, registry: Registry) -> Mapping[str, Any]:
     return {"spec": facts(read(what, registry), registry)["spec"]}
 
 
-def _print(found: Mapping[str, Any]) -> None:
+def _print(differing: Mapping[str, Sequence[Change]]) -> None:
     from rich.console import Console
     from rich.text import Text
 
     from resnetbk.lock.changes import shown
 
     console = Console(highlight=False)
-    if not any(found.values()):
+    if not any(differing.values()):
         console.print("no difference")
-    for section, section_changes in found.items():
-        if section_changes and len(found) > 1:
+    for section, of_section in differing.items():
+        if of_section and len(differing) > 1:
             console.print(Text(f"[{section}]", style="dim"))
-        for change in section_changes:
-            line = Text.assemble(
-                (change.key, "bold"),
-                ": ",
-                (shown(change.before), "red"),
-                " -> ",
-                (shown(change.after), "green"),
-            )
+        for change in of_section:
+            before, after = (shown(change.before), "red"), (shown(change.after), "green")
+            line = Text.assemble((change.key, "bold"), ": ", before, " -> ", after)
             console.print(line, soft_wrap=True)

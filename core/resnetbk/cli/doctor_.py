@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import os
 import platform
 from importlib.util import find_spec
 
 import click
 
+from resnetbk.lock.lock import installed_version
 from resnetbk.registry.discovery import Plugin
 from resnetbk.registry.entry import VERB
 from resnetbk.registry.lookup import Registry
@@ -19,27 +19,20 @@ PACKAGES = ("torch", "numpy", "pluggy", "attrs", "cattrs", "click", "rich", "saf
 @click.command("doctor")
 @click.pass_obj
 def command(registry: Registry) -> None:
-    """What this machine and this installation are like, and why a plugin is left out.
+    """Checks this machine and installation, and says why a plugin is left out.
 
-    Imports every component and every module of hooks, to find out. Exit code 2 when something is broken.
+    Imports every component and every module of hooks for this. Exit code 2 when something is broken.
     """
-    click.echo(f"resnetbk {importlib.metadata.version('resnetbk')}")
+    click.echo(f"resnetbk {installed_version('resnetbk')}")
     click.echo(f"python   {platform.python_version()} on {platform.platform()}, {os.cpu_count()} processors")
     for package in PACKAGES:
-        click.echo(f"{package:8} {_version(package)}")
+        click.echo(f"{package:8} {installed_version(package) or 'not installed'}")
     click.echo(f"devices  {_devices()}\n")
     broken = sum(_plugin(registry, plugin) for plugin in registry.plugins)
     if not registry.plugins:
         click.echo("plugins  none installed")
     if broken:
         click.get_current_context().exit(2)
-
-
-def _version(package: str) -> str:
-    try:
-        return importlib.metadata.version(package)
-    except importlib.metadata.PackageNotFoundError:
-        return "not installed"
 
 
 def _devices() -> str:
@@ -52,7 +45,7 @@ def _devices() -> str:
 
 
 def _plugin(registry: Registry, plugin: Plugin) -> int:
-    """Says how a plugin fares; gives how much of it is broken."""
+    """Prints the state of a plugin; returns how much of it is broken."""
     from resnetbk.cli import VERBS
     from resnetbk.errors import UserError
 

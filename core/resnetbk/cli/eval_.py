@@ -20,7 +20,7 @@ from resnetbk.registry.lookup import Registry
 @click.option("--json", "as_json", is_flag=True, help="For scripts.")
 @click.pass_obj
 def command(registry: Registry, run: str, sets: tuple[str, ...], as_json: bool) -> None:
-    """Measures the trained RUN on all held-out text of its corpus, or of another."""
+    """Evaluates RUN on all held-out text of its corpus, or of another."""
     import attrs
 
     from resnetbk.cli.results import command_hooks, print_results
@@ -31,11 +31,11 @@ def command(registry: Registry, run: str, sets: tuple[str, ...], as_json: bool) 
             raise UserError(f"--set {assignment}: a trained model stays as it is; only data.* can change")
     loaded = Run.open(run, registry, sets)
     data = loaded.data()
-    found = loaded.evaluate(data)
-    if not math.isfinite(found.loss):
-        raise NumericError(f"{run}: the held-out loss is {found.loss}")
+    evaluation = loaded.evaluate(data)
+    if not math.isfinite(evaluation.loss):
+        raise NumericError(f"{run}: the held-out loss is {evaluation.loss}")
     if as_json:
-        click.echo(json.dumps(attrs.asdict(found)))
+        click.echo(json.dumps(attrs.asdict(evaluation)))
     else:
         hooks = command_hooks(registry)
-        print_results(loaded.folder.path.name, found.loss, data, loaded.spec.data.corpus.name, hooks)
+        print_results(loaded.folder.path.name, evaluation.loss, data, loaded.spec.data.corpus.name, hooks)

@@ -12,18 +12,20 @@ from resnetbk.registry.lookup import Registry
 
 @click.command("generate")
 @click.argument("run")
-@click.option("--prompt", required=True, help="What to go on from.")
-@click.option("--tokens", default=400, type=click.IntRange(0), show_default=True, help="How many to write.")
+@click.option("--prompt", required=True, help="The text to continue.")
+@click.option(
+    "--tokens", default=400, type=click.IntRange(0), show_default=True, help="How many to generate."
+)
 @click.option(
     "--temperature", default=0.8, type=click.FloatRange(0), show_default=True,
-    help="0 takes the likeliest token.",
+    help="At 0, always the most likely token.",
 )  # fmt: skip
 @click.option(
     "--seed", default=0, type=click.IntRange(0, 2**63 - 1), show_default=True, help="Same seed, same text."
 )
 @click.pass_obj
 def command(registry: Registry, run: str, prompt: str, tokens: int, temperature: float, seed: int) -> None:
-    """Lets the trained RUN go on from a prompt; the text is printed as it is written."""
+    """Generates text with RUN after a prompt; each piece is printed as soon as it is there."""
     from resnetbk.training.run import Run
 
     loaded = Run.open(run, registry)

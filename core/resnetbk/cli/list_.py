@@ -18,7 +18,7 @@ from resnetbk.registry.lookup import Registry
 @click.option("--json", "as_json", is_flag=True, help="For scripts.")
 @click.pass_obj
 def command(registry: Registry, kind: str | None, as_json: bool) -> None:
-    """The installed components and verbs, or those of KIND (sequence-mixer, model.mixer, verb)."""
+    """Lists the installed components and verbs, or those of KIND (sequence-mixer, model.mixer, verb)."""
     keys = {kind.key: name for name, kind in KINDS.items()}
     kind = keys.get(kind or "", kind)
     if kind not in (None, VERB, *KINDS):

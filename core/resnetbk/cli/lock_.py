@@ -18,7 +18,7 @@ from resnetbk.registry.lookup import Registry
 )  # fmt: skip
 @click.pass_obj
 def command(registry: Registry, spec: str, sets: tuple[str, ...], out: str | None) -> None:
-    """Writes down all that SPEC's training depends on, for `train --locked` to hold it to.
+    """Records everything that a run of SPEC depends on, for `train --locked` to compare with.
 
     That is the spec with every default; plugin, version and sha256 of the source of each component; the
     sha256 of the corpus; Python, torch, threads and platform.
@@ -39,10 +39,10 @@ def command(registry: Registry, spec: str, sets: tuple[str, ...], out: str | Non
         raise UserError(f"--out {path}: is the spec itself")
     text = Experiment(read_spec, registry).lock()
     replace_file(path, text.encode(), parents=True)
-    found = tomllib.loads(text)
-    here = found["environment"]
+    tree = tomllib.loads(text)
+    here = tree["environment"]
     click.echo(
-        f"{path}: {len(found['components'])} components, corpus {here['corpus_sha256'][:12]}, "
+        f"{path}: {len(tree['components'])} components, corpus {here['corpus_sha256'][:12]}, "
         f"Python {here['python']}, torch {here.get('torch', '?')}, threads {here['threads']}, "
         f"{here['platform']}"
     )

@@ -19,7 +19,7 @@ from resnetbk.registry.lookup import Registry
 @click.option("--set", "sets", multiple=True, metavar="KEY=VALUE", help="Override a key of SPEC; repeatable.")
 @click.pass_obj
 def command(registry: Registry, what: str, sets: tuple[str, ...]) -> None:
-    """A component with its keys, a verb with its options, or a spec file with all its defaults."""
+    """Shows a component with its keys, a verb with its options, or a spec file with all its defaults."""
     if what.endswith(".toml") or Path(what).is_file():
         from resnetbk.lock.lock import dump
         from resnetbk.spec.read import read
@@ -63,13 +63,16 @@ def _print(entry: Entry, component: type) -> None:
     console = Console(highlight=False)
     console.print(f"[bold]{entry.name}[/]  {KINDS[entry.kind].name}, chosen by {KINDS[entry.kind].key}")
     console.print(escape(entry.summary))
-    console.print(f"[dim]plugin[/]    {entry.plugin} {entry.version}")
-    console.print(f"[dim]provides[/]  {', '.join(sorted(entry.provides)) or '-'}")
-    for heading, words in (("requires", entry.requires), ("conflicts", entry.conflicts)):
-        if words:
-            console.print(f"[dim]{heading:9}[/] {', '.join(sorted(words))}")
-    if entry.paper:
-        console.print(f"[dim]paper[/]     {escape(entry.paper)}")
+    facts = {
+        "plugin": f"{entry.plugin} {entry.version}",
+        "provides": ", ".join(sorted(entry.provides)) or "-",
+        "requires": ", ".join(sorted(entry.requires)),
+        "conflicts": ", ".join(sorted(entry.conflicts)),
+        "paper": entry.paper,
+    }
+    for heading, text in facts.items():
+        if text:
+            console.print(f"[dim]{heading:9}[/] {escape(text)}")
     fields = [field for field in attrs.fields(component) if field.init]
     if fields:
         rows = table("key", "type", "default", left=range(3))

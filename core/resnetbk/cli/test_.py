@@ -17,12 +17,14 @@ if TYPE_CHECKING:
 
 @click.command("test")
 @click.argument("name")
-@click.option("--set", "sets", multiple=True, metavar="KEY=VALUE", help="A key to test it with; repeatable.")
+@click.option(
+    "--set", "sets", multiple=True, metavar="KEY=VALUE", help="A key of the component under test; repeatable."
+)
 @click.pass_obj
 def command(registry: Registry, name: str, sets: tuple[str, ...]) -> None:
-    """Puts the component or verb NAME to all that its kind promises and its manifest claims.
+    """Runs the conformance checks of the component or verb NAME: of its kind, and of all that it provides.
 
-    Exit code 2 when it fails. A plugin's own tests run the same: see `resnetbk.testing.all_components`.
+    Exit code 2 when a check fails. A plugin's own tests run the same: see `resnetbk.testing.all_components`.
     """
     from rich.console import Console
     from rich.markup import escape
@@ -39,16 +41,14 @@ def command(registry: Registry, name: str, sets: tuple[str, ...]) -> None:
     failures = []
     for entry in find(registry, name):
         subject = subject_of(registry, entry, settings)
-        claimed = set(applicable(subject))
-        rows = table(f"{entry.kind} {entry.name}", "", "what it is to keep", left=(0, 1, 2))
+        applied = set(applicable(subject))
+        rows = table(f"{entry.kind} {entry.name}", "", "what it checks", left=(0, 1, 2))
         for check in checks(entry.kind):
-            if check not in claimed:
-                verdict, style = "not claimed", "dim"
-            else:
+            verdict, style = "not provided", "dim"
+            if check in applied:
                 problem = _problem(check, subject)
                 verdict, style = ("failed", "red") if problem else ("passed", "")
-                if problem:
-                    failures.append(f"{entry.name}: {check.name}: {problem}")
+                failures += [f"{entry.name}: {check.name}: {problem}"] if problem else []
             rows.add_row(check.name, verdict, escape(check.summary), style=style)
         console.print(rows)
     if failures:
@@ -56,9 +56,9 @@ def command(registry: Registry, name: str, sets: tuple[str, ...]) -> None:
 
 
 def _problem(check: Check, subject: Subject | VerbSubject) -> str:
-    """What a check found, in one line; "" when nothing."""
+    """Why a check fails, in one line; "" when it passes."""
     try:
         check.run(subject)
     except AssertionError as error:
-        return " ".join(str(error).split())[:300] or "it does not hold"
+        return " ".join(str(error).split())[:300] or "no reason given"
     return ""

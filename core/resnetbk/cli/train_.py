@@ -16,9 +16,9 @@ SAMPLE_TOKENS = 400
 @click.argument("spec")
 @click.option("--set", "sets", multiple=True, metavar="KEY=VALUE", help="Override a key; repeatable.")
 @click.option("--out", metavar="DIR", help="The run folder; otherwise a new one under runs/.")
-@click.option("--resume", is_flag=True, help="Go on from the folder's latest checkpoint.")
-@click.option("--locked", is_flag=True, help="Refuse unless all is as the lock beside SPEC says.")
-@click.option("--device", type=click.Choice(["cpu", "cuda"]), help="Otherwise cuda where there is one.")
+@click.option("--resume", is_flag=True, help="Continue from the folder's latest checkpoint.")
+@click.option("--locked", is_flag=True, help="Refuse unless everything is as in the lock beside SPEC.")
+@click.option("--device", type=click.Choice(["cpu", "cuda"]), help="Otherwise cuda if available.")
 @click.pass_obj
 def command(
     registry: Registry,
@@ -29,7 +29,7 @@ def command(
     locked: bool,
     device: str | None,
 ) -> None:
-    """Trains the model that SPEC describes, measures it on held-out text, and lets it write."""
+    """Trains the model that SPEC describes, evaluates it on held-out text, and prints a sample."""
     from resnetbk.lock.lock import lock_path, read_held
     from resnetbk.spec.read import read
 

@@ -10,11 +10,7 @@ import click
 
 def write(pieces: Iterable[bytes]) -> None:
     """Prints each piece when it comes; what is no text, or would control the terminal, shows as U+FFFD."""
-    decoder = codecs.getincrementaldecoder("utf-8")("replace")
-    for piece in pieces:
-        click.echo(_shown(decoder.decode(piece)), nl=False)
-    click.echo(decoder.decode(b"", final=True))
-
-
-def _shown(text: str) -> str:
-    return "".join(c if c.isprintable() or c in "\n\t" else "\N{REPLACEMENT CHARACTER}" for c in text)
+    for text in codecs.iterdecode(pieces, "utf-8", "replace"):
+        shown = (c if c.isprintable() or c in "\n\t" else "\N{REPLACEMENT CHARACTER}" for c in text)
+        click.echo("".join(shown), nl=False)
+    click.echo()

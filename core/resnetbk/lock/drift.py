@@ -8,6 +8,7 @@ from typing import Any, Literal
 import attrs
 
 from resnetbk.lock.changes import NOTHING, changes, shown
+from resnetbk.lock.lock import name_at
 
 Tree = Mapping[str, Any]
 
@@ -21,75 +22,65 @@ class Drift:
     key    `model.width`, `model.mixer`, `torch`
     was    in the lock, in words
     now    here, in words
-    mend   what makes it as it was, in words; "" when the lock does not say
+    fix    what makes it as it was, in words; "" when the lock does not say
     """
 
     about: Literal["spec", "component", "source", "environment"]
     key: str
     was: str
     now: str
-    mend: str
+    fix: str
 
     def line(self, instead: str) -> str:
         """`torch: locked 2.12.0, now 2.13.0; install torch==2.12.0, or <instead>`"""
-        return (
-            f"{self.key}: locked {self.was}, now {self.now}; {f'{self.mend}, or ' * bool(self.mend)}{instead}"
-        )
+        what_to_do = ", or ".join(filter(None, (self.fix, instead)))
+        return f"{self.key}: locked {self.was}, now {self.now}; {what_to_do}"
+
+    def __str__(self) -> str:
+        return f"{self.key} {self.was} -> {self.now}"
 
 
 def drift(locked: Tree, now: Tree) -> list[Drift]:
     """Every difference between two trees of `resnetbk.lock.lock.facts`: the spec, the plugin, version and
     source of each component, and all of the environment that `now` has. Of Python, major and minor count."""
-    found = [
+    of_spec = [
         Drift("spec", change.key, shown(change.before), shown(change.after), "take the change back")
         for change in changes(locked["spec"], now["spec"])
     ]
-    return [*found, *_components(locked, now), *_environment(locked["environment"], now["environment"])]
+    return [*of_spec, *_components(locked, now), *_environment(locked["environment"], now["environment"])]
 
 
 def _components(locked: Tree, now: Tree) -> Iterator[Drift]:
     for key, here in now["components"].items():
-        name = _chosen(now["spec"], key)
-        if name != _chosen(locked["spec"], key):
+        name = name_at(now["spec"], key)
+        if name != name_at(locked["spec"], key):
             continue  # another component, which the spec's differences say
         before = locked["components"].get(key, {})
         versions = [f"{c.get('plugin', '?')} {c.get('version', '')}".rstrip() for c in (before, here)]
         sources = [str(c.get("sha256", "none"))[:12] for c in (before, here)]
         if before.get("sha256") != here.get("sha256"):
             was, there = (f"{v}, source {s}" for v, s in zip(versions, sources, strict=True))
-            mend = f"{'install' if versions[0] != versions[1] else 'restore'} {name} of plugin {versions[0]}"
-            yield Drift("source", key, was, there, mend if before else "")
+            fix = f"{'install' if versions[0] != versions[1] else 'restore'} {name} of plugin {versions[0]}"
+            yield Drift("source", key, was, there, fix if before else "")
         elif versions[0] != versions[1]:
             was, there = versions
             yield Drift("component", key, was, there, f"install plugin {was}")
 
 
-def _chosen(spec: Tree, key: str) -> str:
-    """The name, without its plugin's, of the component at `model.mixer` or `train.observe[0]`, or ""."""
-    path, _, index = key.removesuffix("]").partition("[")
-    section, field = path.split(".")
-    try:
-        value = spec[section][field]
-        found = value[int(index)] if index else value
-        return str(found["use"]).rpartition("/")[2]
-    except (KeyError, IndexError, TypeError):
-        return ""
-
-
 def _environment(locked: Tree, now: Tree) -> Iterator[Drift]:
-    mends = {"python": "run it with Python {}", "threads": "set OMP_NUM_THREADS={}",
+    fixes = {"python": "run it with Python {}", "threads": "set OMP_NUM_THREADS={}",
              "platform": "run it there", "corpus_sha256": "restore the text"}  # fmt: skip
     for key, here in now.items():
         before = locked.get(key, NOTHING)
         if key == "python":
-            before, here = (_minor(value) for value in (before, here))
+            before, here = (value if value is NOTHING else _minor(str(value)) for value in (before, here))
         if before != here:
             was, there = ("nothing" if value is NOTHING else str(value) for value in (before, here))
             if key == "corpus_sha256":
                 was, there = was[:12], there[:12]
-            mend = mends.get(key, f"install {key}=={{}}").format(was)
-            yield Drift("environment", key, was, there, "" if before is NOTHING else mend)
+            fix = fixes.get(key, f"install {key}=={{}}").format(was)
+            yield Drift("environment", key, was, there, "" if before is NOTHING else fix)
 
 
-def _minor(version: Any) -> Any:
-    return ".".join(version.split(".")[:2]) if isinstance(version, str) else version
+def _minor(version: str) -> str:
+    return ".".join(version.split(".")[:2])

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import copy
 import enum
 import importlib.metadata
 import os
 import platform
 import re
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any
 
@@ -32,8 +34,7 @@ SCHEMA = 1
 def resolved(spec: Spec) -> dict[str, Any]:
     """`spec` as the plain tree of a file with every default written out. What is None by default and None
     here is left out."""
-    tree: dict[str, Any] = plain(spec, None)
-    return tree
+    return dict(plain(spec))
 
 
 def dump(spec: Spec, registry: Registry | None = None) -> str:
@@ -64,16 +65,17 @@ def facts(
     components = {key: _component(part, packages.get(part.entry.plugin)) for key, part in parts(spec)}
     environment = {
         "python": platform.python_version(),
-        **{package: found for package in ("torch", "resnetbk") if (found := _version(package))},
-        "threads": _threads() if threads is None else threads,
+        "torch": installed_version("torch"),
+        "resnetbk": installed_version("resnetbk"),
+        "threads": threads or _threads(),
         "platform": f"{sys.platform}-{platform.machine()}",
-        **({"corpus_sha256": corpus_sha256} if corpus_sha256 is not None else {}),
+        "corpus_sha256": corpus_sha256,
     }
     return {
         "schema": SCHEMA,
         "spec": plain(spec, registry),
         "components": components,
-        "environment": environment,
+        "environment": {key: value for key, value in environment.items() if value is not None},
     }
 
 
@@ -101,10 +103,8 @@ def read_lock(path: Path | str, registry: Registry, sets: Sequence[str] = ()) ->
     shown = printable(str(path))
     tree, lines = _loaded(path)
     places = {p[1:]: Place(shown, line) for p, line in lines.items() if p[0] == "spec"}
-    try:
+    with _origins_said(tree, registry):
         return finish(Document(_pinned(tree), places, places[()]), registry, sets)
-    except UserError as error:
-        raise with_origins(error, tree, registry) from None
 
 
 def read_held(path: Path | str, locked: Path | str, registry: Registry, sets: Sequence[str] = ()) -> Spec:
@@ -114,22 +114,36 @@ def read_held(path: Path | str, locked: Path | str, registry: Registry, sets: Se
         there = printable(str(path))
         raise UserError(Mistake(printable(str(locked)), f"no such lock; make it: resnetbk lock {there}"))
     tree = load_lock(locked)
-    try:
+    with _origins_said(tree, registry):
         return read(path, registry, sets)
+
+
+def table_at(spec: Mapping[str, Any], key: str) -> dict[str, Any]:
+    """The table of the component at `model.mixer` or `train.observe[0]` in a spec's tree; {} without one."""
+    value: Any = spec
+    try:
+        for step in re.findall(r"\w+", key):
+            value = value[int(step) if step.isdecimal() else step]
+    except (KeyError, IndexError, TypeError):
+        return {}
+    return value if isinstance(value, dict) else {"use": value}
+
+
+def name_at(spec: Mapping[str, Any], key: str) -> str:
+    """The name, without its plugin's, of the component at `key`; "" without one."""
+    return str(table_at(spec, key).get("use", "")).rpartition("/")[2]
+
+
+@contextmanager
+def _origins_said(tree: Mapping[str, Any], registry: Registry) -> Iterator[None]:
+    """Adds to mistakes about components that are missing, or do not load, which plugin and version a lock's
+    tree has them from."""
+    try:
+        yield
     except UserError as error:
-        raise with_origins(error, tree, registry) from None
-
-
-def with_origins(error: UserError, tree: Mapping[str, Any], registry: Registry) -> UserError:
-    """`error` about the spec of a lock's tree: where a component is missing or does not load, with the
-    plugin and version that brought it."""
-    mistakes = []
-    for mistake in error.mistakes:
-        key = mistake.message.partition(": ")[0]
-        found = tree["components"].get(key)
-        brought = _missing(key, found, tree["spec"], registry) if found else ""
-        mistakes.append(Mistake(mistake.place, f"{mistake.message}{brought}"))
-    return UserError(*mistakes)
+        raise UserError(
+            *(Mistake(m.place, f"{m.message}{_origin(m, tree, registry)}") for m in error.mistakes)
+        ) from None
 
 
 def _loaded(path: Path | str) -> tuple[dict[str, Any], toml_places.Places]:
@@ -140,27 +154,25 @@ def _loaded(path: Path | str) -> tuple[dict[str, Any], toml_places.Places]:
     for name in ("components", "environment"):
         if not isinstance(tree.get(name), dict):
             tree[name] = {}
-    tree["components"] = {k: found for k, found in tree["components"].items() if isinstance(found, dict)}
+    tree["components"] = {key: table for key, table in tree["components"].items() if isinstance(table, dict)}
     return tree, lines
 
 
-def _missing(key: str, component: Mapping[str, Any], spec: Mapping[str, Any], registry: Registry) -> str:
-    """What to add about the component that a lock has at `key`: nothing when it is there."""
+def _origin(mistake: Mistake, tree: Mapping[str, Any], registry: Registry) -> str:
+    """What to add to a mistake: nothing unless it is about a component that is missing."""
+    key = mistake.message.partition(": ")[0]
+    component, name = tree["components"].get(key), name_at(tree["spec"], key)
+    kind = next((kind.name for kind in KINDS.values() if kind.key == key.partition("[")[0]), None)
+    if not component or not name or kind is None:
+        return ""
     plugin, version = component.get("plugin", "?"), component.get("version", "")
-    value: Any = spec
     try:
-        for step in re.findall(r"[a-z]+|[0-9]+", key):
-            value = value[int(step)] if step.isdigit() else value[step]
-        use = str(value if isinstance(value, str) else value["use"]).rpartition("/")[2]
-        kind = next(kind.name for kind in KINDS.values() if kind.key == key.partition("[")[0])
-        registry.load(registry.find(kind, f"{plugin}/{use}"))
+        registry.load(registry.find(kind, f"{plugin}/{name}"))
     except UserError:
         here = next((p.version for p in registry.plugins if p.name == plugin and not p.error), None)
         now = "" if here is None else f" (here it is {here or 'of no version'})"
         package = f" of the package {component['package']}" if "package" in component else ""
         return f"; the lock has it from {f'plugin {plugin} {version}'.rstrip()}{package}{now}: install that"
-    except (KeyError, IndexError, TypeError, StopIteration):
-        return ""
     return ""
 
 
@@ -172,8 +184,8 @@ def plain(value: Any, registry: Registry | None = None) -> Any:
         fields = [field for field in attrs.fields(type(value)) if field.init]
         items = [(field, getattr(value, field.name)) for field in fields]
         # None that is not the default stays, and cannot be written: leaving it out would change it.
-        kept = [(field.alias, item) for field, item in items if item is not None or field.default is not None]
-        return {key: plain(item, registry) for key, item in kept}
+        table = {field.alias: item for field, item in items if item is not None or field.default is not None}
+        return plain(table, registry)
     if isinstance(value, Mapping):
         return {key: plain(item, registry) for key, item in value.items()}
     if isinstance(value, (set, frozenset)):
@@ -192,41 +204,31 @@ def _use(part: Part, registry: Registry | None) -> str:
 
 
 def _component(part: Part, package: str | None) -> dict[str, str]:
-    found = {"plugin": part.entry.plugin, "version": part.entry.version}
+    component = {"plugin": part.entry.plugin, "version": part.entry.version}
     if package and package != part.entry.plugin:
-        found["package"] = package
-    sha256 = source_sha256(type(part.component))
-    # without a source file there is nothing to compare with later
-    return found if sha256 is None else {**found, "sha256": sha256}
+        component["package"] = package
+    if sha256 := source_sha256(type(part.component)):  # else there is nothing to compare with later
+        component["sha256"] = sha256
+    return component
 
 
 def _pinned(tree: Mapping[str, Any]) -> dict[str, Any]:
     """The spec in a lock's tree, each component named with the plugin that the lock says."""
-    plugins = {
-        key: component["plugin"]
-        for key, component in tree["components"].items()
-        if isinstance(component.get("plugin"), str)
-    }
-
-    def pin(value: Any, key: str) -> Any:
-        if isinstance(value, dict):
-            use = value.get("use")
-            if key in plugins and isinstance(use, str) and "/" not in use:
-                return {**value, "use": f"{plugins[key]}/{use}"}
-            return {name: pin(item, f"{key}.{name}" if key else name) for name, item in value.items()}
-        if isinstance(value, list):
-            return [pin(item, f"{key}[{i}]") for i, item in enumerate(value)]
-        return value
-
-    pinned: dict[str, Any] = pin(tree["spec"], "")
-    return pinned
+    spec: dict[str, Any] = copy.deepcopy(tree["spec"])
+    for key, component in tree["components"].items():
+        table, plugin = table_at(spec, key), component.get("plugin")
+        use = table.get("use")
+        if isinstance(plugin, str) and isinstance(use, str) and "/" not in use:
+            table["use"] = f"{plugin}/{use}"
+    return spec
 
 
-def _version(package: str) -> str:
+def installed_version(package: str) -> str | None:
+    """Of a distribution; None without it."""
     try:
         return importlib.metadata.version(package)
     except importlib.metadata.PackageNotFoundError:
-        return ""
+        return None
 
 
 def _threads() -> int:

@@ -36,20 +36,20 @@ def _files(module: str, first: Path) -> list[Path]:
     depth = module.count(".") + is_package
     root = first.parents[depth] if depth < len(first.parents) else first.parent
     waiting = list(accumulate(module.split("."), "{}.{}".format))
-    found: dict[str, Path] = {module: first}
+    files: dict[str, Path] = {module: first}
     seen: set[str] = set()
     while waiting:
         name = waiting.pop()
         if name in seen:
             continue
         seen.add(name)
-        file = found.get(name) or _locate(name, root, module.partition(".")[0] if depth else "")
+        file = files.get(name) or _locate(name, root, module.partition(".")[0] if depth else "")
         if file is not None:
-            found[name] = file
+            files[name] = file
             package = name if file.name == "__init__.py" else name.rpartition(".")[0]
             for imported in _imports(file.read_bytes(), package):
                 waiting += accumulate(imported.split("."), "{}.{}".format)
-    others = (found[name] for name in sorted(found) if name != module)
+    others = (files[name] for name in sorted(files) if name != module)
     return [first, *(file for file in others if file != first)]
 
 
@@ -64,7 +64,7 @@ def _locate(name: str, root: Path, top: str) -> Path | None:
 
 @functools.lru_cache(maxsize=1024)
 def _imports(source: bytes, package: str) -> tuple[str, ...]:
-    """The names that a module in `package` may import; some are of what stands in a module, not of one."""
+    """The names that a module in `package` may import; some name what stands in a module."""
     try:
         return tuple(_imported(ast.parse(source), package))
     except (SyntaxError, ValueError, RecursionError):

@@ -1,1 +1,1 @@
-"""What a run costs: seconds, memory and executed operations, by phase and by component."""
+"""What a run costs: seconds, memory and executed FLOPs, by phase and by component."""

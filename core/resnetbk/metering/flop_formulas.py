@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 Formula = Callable[[Sequence[Any], Mapping[str, Any], Any], int]
-"""Operations of one call, from its positional arguments, keyword arguments and result."""
+"""FLOPs of one call, from its positional arguments, keyword arguments and result."""
 
 KEYS_TOGETHER = 512
 """Keys in a block of torch's attention kernel for CPUs; a query's block is 32, 64 or 256 long."""
@@ -69,8 +69,8 @@ def _fourier(args: Sequence[Any], kwargs: Mapping[str, Any], out: Any) -> int:
     """5 n log2 n, half of it between real and complex (Cooley & Tukey, 1965)."""
     x = args[0]
     points = math.prod((out if x.is_complex() and not out.is_complex() else x).shape[d] for d in args[1])
-    each = 5.0 if x.is_complex() and out.is_complex() else 2.5
-    return int(each * max(x.numel(), out.numel()) * math.log2(max(points, 2)))
+    factor = 5.0 if x.is_complex() and out.is_complex() else 2.5
+    return int(factor * max(x.numel(), out.numel()) * math.log2(max(points, 2)))
 
 
 def _scores(query: Tensor, key: Tensor, causal: bool) -> int:
@@ -93,8 +93,8 @@ def _attention(args: Sequence[Any], kwargs: Mapping[str, Any], out: Any) -> int:
     the quotient is of the result."""
     query, key, value = args[:3]
     causal = bool(args[4] if len(args) > 4 else kwargs.get("is_causal", False))
-    each = 2 * query.shape[3] + 2 * value.shape[3] + 5
-    return _scores(query, key, causal) * int(each) + int(out[0].numel())
+    per_score = 2 * query.shape[3] + 2 * value.shape[3] + 5
+    return _scores(query, key, causal) * int(per_score) + int(out[0].numel())
 
 
 def _attention_backward(args: Sequence[Any], kwargs: Mapping[str, Any], out: Any) -> int:
@@ -102,8 +102,8 @@ def _attention_backward(args: Sequence[Any], kwargs: Mapping[str, Any], out: Any
     computed again, and difference, exponential, difference, product."""
     gradient, query, key, value = args[:4]
     causal = bool(args[7] if len(args) > 7 else kwargs["is_causal"])
-    each = 6 * query.shape[3] + 4 * value.shape[3] + 4
-    return _scores(query, key, causal) * int(each) + 2 * int(gradient.numel())
+    per_score = 6 * query.shape[3] + 4 * value.shape[3] + 4
+    return _scores(query, key, causal) * int(per_score) + 2 * int(gradient.numel())
 
 
 FORMULAS: dict[str, Formula] = {

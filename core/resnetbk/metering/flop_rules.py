@@ -1,10 +1,10 @@
-"""Which formula an operator has: floating-point operations, multiplication and addition apart.
+"""Which formula an operator has: FLOPs, a multiplication and an addition counted as two.
 
 In this order: what the tables here and in `flop_formulas` say; the formulas registered with torch
 (`torch.utils.flop_counter.register_flop_formula`: convolutions, fused attention on GPUs, and plugins' own
 operators); nothing for views, copies, gathers and creation; by torch's tags, one for each element that comes
 out of a pointwise operator and one for each element that goes into a reduction. Transcendental functions
-count as one, and so do operations on integers. Composite operators count as what they do.
+count as one, and so does arithmetic on integers. Composite operators count as what they do.
 """
 
 from __future__ import annotations
@@ -63,14 +63,14 @@ FIRST = {
     "_fused_adagrad_": 7,
     "_fused_sgd_": 4,
 }
-"""Operations for each element of the first argument: a tensor, or a list of them."""
+"""FLOPs for each element of the first argument: a tensor, or a list of them."""
 
 BITWISE = frozenset(f"__{i}{name}__" for i in ("", "i") for name in ("and", "or", "xor", "lshift", "rshift"))
 """Pointwise operators that torch does not tag."""
 
 
 def formula(func: Any) -> Formula | str | None:
-    """How to count calls of an operator: a formula, COMPOSITE for what is made of others, or None."""
+    """How to count calls of an operator: a formula, COMPOSITE for what consists of others, or None."""
     packet = getattr(func, "_overloadpacket", func)
     schema = getattr(func, "_schema", None)
     if schema is None:  # a higher-order operator
@@ -79,10 +79,8 @@ def formula(func: Any) -> Formula | str | None:
     plain = name if name.startswith("__") else name.removesuffix("_")
     if namespace == "aten":
         for known in (name, plain):
-            if known in FORMULAS:
-                return FORMULAS[known]
-            if known in FIRST:
-                return _first(FIRST[known])
+            if known in FORMULAS or known in FIRST:
+                return FORMULAS.get(known) or _first(FIRST[known])
     if packet in flop_registry:
         return _registered(flop_registry[packet])
     if namespace in ("aten", "prim") and (plain in FREE or _moves(schema)):
@@ -126,9 +124,9 @@ def _moves(schema: Any) -> bool:
     aliases = [value.alias_info for value in schema.returns]
     view = bool(aliases) and all(alias is not None and not alias.is_write for alias in aliases)
     name = schema.name.split("::")[1]
-    made = name.startswith("new_") or name.endswith("_like")
+    creates = name.startswith("new_") or name.endswith("_like")
     changes = any(a.alias_info is not None and a.alias_info.is_write for a in schema.arguments)
-    return view or not takes or made or (not gives and not changes)
+    return view or not takes or creates or (not gives and not changes)
 
 
 def _nothing(args: Sequence[Any], kwargs: Mapping[str, Any], out: Any) -> int:
@@ -139,8 +137,8 @@ def _pointwise(args: Sequence[Any], kwargs: Mapping[str, Any], out: Any) -> int:
     return size(args[0] if out is None else out)
 
 
-def _first(each: int) -> Formula:
-    return lambda args, kwargs, out: each * size(args[0] if args else next(iter(kwargs.values())))
+def _first(per_element: int) -> Formula:
+    return lambda args, kwargs, out: per_element * size(args[0] if args else next(iter(kwargs.values())))
 
 
 def _registered(formula: Any) -> Formula:

@@ -1,11 +1,12 @@
-"""Counting the operations that are really executed, whoever asks for them."""
+"""Counting the FLOPs that are really executed, whoever asks for them."""
 
 from __future__ import annotations
 
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from functools import partial
 from typing import Any
 
 import torch
@@ -14,7 +15,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from resnetbk.errors import UserError
 from resnetbk.metering.flop_formulas import Formula
-from resnetbk.metering.flop_rules import COMPOSITE, formula
+from resnetbk.metering.flop_rules import formula
 from resnetbk.model.language_model import LanguageModel
 
 TOLERATED = 0.01
@@ -42,7 +43,7 @@ class FlopCounter:
         self.components: dict[str, int] = defaultdict(int)
         self.seconds = 0.0
         self.unknown: dict[str, float] = defaultdict(float)
-        self._labels = [""]
+        self._at_work = [""]  # components, the innermost last
         self._mode = _Mode(self)
         self._since = 0.0
 
@@ -62,23 +63,21 @@ class FlopCounter:
         shares = sorted(((spent / self.seconds, name) for name, spent in self.unknown.items()), reverse=True)
         names = ", ".join(f"{name} ({share:.0%} of the time)" for share, name in shares[:5])
         raise UserError(
-            f"cannot count the operations of {names}; whoever provides it registers a formula: "
+            f"cannot count the FLOPs of {names}; whoever provides it registers a formula: "
             f"torch.utils.flop_counter.register_flop_formula(torch.ops.{shares[0][1].replace('::', '.')})"
         )
 
-    @contextmanager
-    def label(self, name: str) -> Iterator[None]:
-        """What runs inside is done by this component."""
-        self._labels.append(name)
-        try:
-            yield
-        finally:
-            self._labels.pop()
+    def begin(self, component: str, *_: object) -> None:
+        """What runs until the matching `end` is the work of this component. Both can be hooks of a module."""
+        self._at_work.append(component)
+
+    def end(self, *_: object) -> None:
+        self._at_work.pop()
 
     def count(self, operator: str, flops: int) -> None:
         self.flops += flops
         self.operators[operator] += flops
-        self.components[self._labels[-1]] += flops
+        self.components[self._at_work[-1]] += flops
 
 
 class _Mode(TorchDispatchMode):  # type: ignore[no-untyped-call]
@@ -94,14 +93,11 @@ class _Mode(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
-        known = _FORMULAS.get(func)
+        known = _FORMULAS.get(func) or formula(func)
         if known is None:
-            known = formula(func)
-            if known is None:
-                return self._unknown(func, args, kwargs)
-            _FORMULAS[func] = known
-        if isinstance(known, str):
-            assert known == COMPOSITE
+            return self._unknown(func, args, kwargs)
+        _FORMULAS[func] = known
+        if isinstance(known, str):  # composite
             with self:
                 return func.decompose(*args, **kwargs)
         out = func(*args, **kwargs)
@@ -150,33 +146,18 @@ def by_component(model: LanguageModel, counter: FlopCounter) -> Iterator[None]:
     for layer in trunk.layers:
         modules += [(layer.mixer, "mixer"), (layer.channel, "channel")]
         modules += [(layer.mixer_norm, "norm"), (layer.channel_norm, "norm")]
-    handles = []
     policies = ("halting", "resolution", "gate")
-    own = {name: trunk.__dict__[name] for name in policies if name in trunk.__dict__}
-    try:
+    attributes = vars(trunk)  # in front of policies that are modules, which torch keeps elsewhere
+    own = {name: attributes[name] for name in policies if name in attributes}
+    with ExitStack() as undo:
         for module, name in modules:
-            handles.append(module.register_forward_pre_hook(_entering(counter, name)))
-            handles.append(module.register_forward_hook(_leaving(counter), always_call=True))
-        for name in policies:  # in front of those that are modules, which torch keeps elsewhere
-            trunk.__dict__[name] = _Watched(getattr(trunk, name), counter, name)
-        yield
-    finally:
-        for handle in handles:
-            handle.remove()
+            undo.enter_context(module.register_forward_pre_hook(partial(counter.begin, name)))
+            undo.enter_context(module.register_forward_hook(counter.end, always_call=True))
+        undo.callback(attributes.update, own)
         for name in policies:
-            trunk.__dict__.pop(name, None)
-        trunk.__dict__.update(own)
-
-
-def _entering(counter: FlopCounter, name: str) -> Callable[[Any, Any], None]:
-    return lambda module, inputs: counter._labels.append(name)
-
-
-def _leaving(counter: FlopCounter) -> Callable[[Any, Any, Any], None]:
-    def leave(module: Any, inputs: Any, output: Any) -> None:
-        counter._labels.pop()
-
-    return leave
+            attributes[name] = _Watched(getattr(trunk, name), counter, name)
+            undo.callback(attributes.pop, name)
+        yield
 
 
 class _Watched:
@@ -191,8 +172,11 @@ class _Watched:
             return value
 
         def call(*args: Any, **kwargs: Any) -> Any:
-            with self._counter.label(self._name):
-                made = value(*args, **kwargs)
-            return _Watched(made, self._counter, self._name) if attribute == "begin" else made
+            self._counter.begin(self._name)
+            try:
+                result = value(*args, **kwargs)
+            finally:
+                self._counter.end()
+            return _Watched(result, self._counter, self._name) if attribute == "begin" else result
 
         return call

@@ -1,4 +1,4 @@
-"""What a run costs: wall and CPU seconds, operations, calls, tokens and memory, by phase.
+"""What a run costs: wall and CPU seconds, FLOPs, calls, tokens and memory, by phase.
 
     setup       what the spec causes before its first step: tokens, weights, optimizer, strategy, selector;
                 not importing, and not reading the corpus
@@ -11,7 +11,7 @@
 Setup and steps (all but evaluation) are what a run is charged with. A phase inside another one is not counted
 twice: each has its own time alone. A refused step costs what it took.
 
-Counting operations slows down what is counted, so it is done on samples of an activity. Which calls are
+Counting FLOPs slows down what is counted, so it is done on samples of an activity. Which calls are
 samples depends on their number alone, which a checkpoint keeps: the first ones, then fewer and fewer, in the
 end one in 256, at irregular distances so that what recurs periodically is met. Between two samples an
 activity costs what it cost in the last one of its form: for each token, or for each call where it has no
@@ -19,7 +19,7 @@ tokens; and apart by how many weights take part, where a strategy lets some of t
 skips may lag behind by as many calls, and a window of another length is charged in proportion. What a step
 does not do, as to score or to differentiate, is not charged to it.
 
-Memory is the peak since the meter was made: on CUDA what torch had allocated there, on a CPU what was
+Memory is the peak since the meter began: on CUDA what torch had allocated there, on a CPU what was
 resident in the whole process, torch itself included. Where the system cannot reset that (it is not Linux, or
 refuses), it is the peak of the process since it began.
 """
@@ -29,7 +29,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
@@ -82,8 +82,8 @@ class _Work:
 
 
 class Meter:
-    """Charges what runs inside `with meter.phase(...)` to that phase. `cuda`: wait for the device before each
-    look at the clock, so that what it was told in a phase is done in it."""
+    """Charges what runs inside `with meter.phase(...)` to that phase. `cuda`: wait for the device before
+    the clock is read, so that what was launched in a phase is done in it."""
 
     def __init__(self, cuda: torch.device | None = None) -> None:
         self.costs = {phase: Cost() for phase in PHASES}
@@ -94,7 +94,7 @@ class Meter:
         self._due: dict[str, int] = {}  # calls of an activity to count although they are no samples
         self._open: list[_Work] = []
         self._wall = self._cpu = 0.0
-        self._counted = 0  # of the counter's operations, how many are charged to somebody
+        self._counted = 0  # of the counter's FLOPs, how many are charged to a phase
         self._peak = 0
         if cuda is not None:
             torch.cuda.reset_peak_memory_stats(cuda)
@@ -106,7 +106,7 @@ class Meter:
         self, phase: str, activity: str = "", tokens: int = 0, *, weights: int = 0, always: bool = False
     ) -> Iterator[None]:
         """Runs something of a phase. `activity`: what is alike within it, if that is not all of it; `tokens`:
-        what its operations are in proportion to; `weights`: how many take part, if that changes; `always`:
+        what its FLOPs are in proportion to; `weights`: how many take part, if that changes; `always`:
         count them now, it will not be done often."""
         activity = activity or phase
         calls = self._calls.get(activity, 0)
@@ -119,10 +119,7 @@ class Meter:
         self._calls[activity] = calls + 1
         self.costs[phase].calls += 1
         try:
-            if work.counted and not running:
-                with self.counter:
-                    yield
-            else:
+            with self.counter if work.counted and not running else nullcontext():
                 yield
         finally:
             self._tick()
@@ -139,7 +136,7 @@ class Meter:
                 return
 
     def _tick(self) -> None:
-        """Charges the time and the operations since the last tick to the innermost work under way."""
+        """Charges the time and the FLOPs since the last tick to the innermost work under way."""
         if self._cuda is not None:
             torch.cuda.synchronize(self._cuda)
         wall, cpu, flops = time.perf_counter(), time.process_time(), self.counter.flops
@@ -169,10 +166,10 @@ class Meter:
         self.counter.unknown.clear()
 
     def check(self) -> None:
-        """Raises UserError when operators that cannot be counted took more than 1 % of the time."""
+        """Raises UserError when operators without a formula took more than 1 % of the time."""
         self.counter.check()
 
-    # ------------------------------------------------------------ what it came to
+    # ------------------------------------------------------------ totals
 
     @property
     def seconds(self) -> float:
@@ -186,7 +183,7 @@ class Meter:
 
     @property
     def flops(self) -> float:
-        """Operations of setup and steps."""
+        """FLOPs of setup and steps."""
         return sum(self.costs[phase].flops for phase in ("setup", *STEP_PHASES))
 
     @property
@@ -233,12 +230,10 @@ def forget_peak() -> bool:
 def _peak(cuda: torch.device | None) -> int:
     if cuda is not None:
         return int(torch.cuda.max_memory_allocated(cuda))
-    try:
+    with suppress(OSError):
         for line in Path("/proc/self/status").read_text().splitlines():
             if line.startswith("VmHWM:"):
                 return int(line.split()[1]) * 1024
-    except OSError:
-        pass
     import resource  # here, since not every system has it
 
     unit = 1 if sys.platform == "darwin" else 1024

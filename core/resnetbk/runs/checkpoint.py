@@ -6,7 +6,7 @@
                                 state.json               their skeletons (see `resnetbk.runs.state`)
                                 manifest.json            size and sha256 of each file, and its own sha256
 
-Beside them may stand `.tmp-...`, what a killed writer left, and `step-000600.old`, which counts as
+Beside them may stand `.tmp-...`, which a killed writer left, and `step-000600.old`, which counts as
 step-000600 until the checkpoint that replaces it is in place. The next save tidies both up.
 """
 
@@ -18,7 +18,7 @@ import os
 import re
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -87,9 +87,9 @@ def prune(run: Path, keep: int, best: str | None) -> None:
     """Removes all checkpoints but the `keep` newest, the one LATEST names, and `best` (`step-000400`)."""
     folder = run / CHECKPOINTS
     with _writing(folder, folder):
-        kept = {best, _pointed(run), *(path.name for path in available(run)[-max(1, keep) :])}
+        wanted = {best, _pointed(run), *(path.name for path in available(run)[-max(1, keep) :])}
         for path in available(run):
-            if path.name not in kept:
+            if path.name not in wanted:
                 _discard(path)
 
 
@@ -144,13 +144,13 @@ def _old(path: Path) -> Path:
 
 
 def _discard(path: Path) -> None:
-    """Removes a checkpoint so that no half of it is ever taken for one."""
+    """Removes a checkpoint so that no half of it is ever taken for a whole one."""
     doomed = path.with_name(f"{TEMPORARY}{path.name}")
     os.rename(path, doomed)
     shutil.rmtree(doomed)
 
 
-# ---------------------------------------------------------------- finding
+# ---------------------------------------------------------------- which there are
 
 
 def available(run: Path) -> list[Path]:
@@ -178,13 +178,13 @@ def latest(run: Path) -> Path:
 
 
 def _steps(folder: Path) -> list[tuple[int, Path]]:
-    found: dict[int, Path] = {}
+    paths: dict[int, Path] = {}
     with accessing(folder, "read"):
         for path in sorted(folder.iterdir()) if folder.is_dir() else []:
             step = _step(path)
             if step is not None and path.is_dir():
-                found.setdefault(step, path)  # sorted: `step-000600` before `step-000600.old`
-    return sorted(found.items())
+                paths.setdefault(step, path)  # sorted: `step-000600` before `step-000600.old`
+    return sorted(paths.items())
 
 
 def _step(path: Path) -> int | None:
@@ -193,19 +193,16 @@ def _step(path: Path) -> int | None:
 
 
 def _pointed(run: Path) -> str | None:
-    try:
+    with suppress(OSError, UnicodeDecodeError):
         return (run / LATEST).read_text(encoding="utf-8").strip()
-    except (OSError, UnicodeDecodeError):
-        return None
+    return None
 
 
 def _newest_good(paths: list[Path]) -> Path | None:
     for path in reversed(paths):
-        try:
+        with suppress(StorageError):
             verify(path)
-        except StorageError:
-            continue
-        return path
+            return path
     return None
 
 
@@ -224,9 +221,8 @@ def load(path: Path, *, device: str | torch.device = "cpu", with_optimizer: bool
         verify(path)
         return _load(path, device, with_optimizer)
     except StorageError as error:
-        step = _step(path)
-        earlier = [other for at, other in _steps(path.parent) if step is not None and at < step]
-        good = _newest_good(earlier)
+        step = _step(path) or 0
+        good = _newest_good([earlier for number, earlier in _steps(path.parent) if number < step])
         offer = "there is no good checkpoint before it"
         if good:
             offer = f"the previous good checkpoint is {good}: remove {path.name} to go on from it"

@@ -58,8 +58,8 @@ def _listed(path: Path) -> dict[str, Any]:
 def sealed(schema: Any, files: Any) -> bytes:
     """The one form a manifest can have, byte for byte, so that any change to it shows."""
     body = {"schema": schema, "files": files}
-    own = hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()
-    return json.dumps({**body, "sha256": own}, sort_keys=True, indent=2).encode() + b"\n"
+    sha256 = hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()
+    return json.dumps({**body, "sha256": sha256}, sort_keys=True, indent=2).encode() + b"\n"
 
 
 def digest(path: Path, *, sync: bool = False) -> dict[str, Any]:

@@ -59,9 +59,9 @@ class RunFolder:
 
     @classmethod
     def newest(cls, root: Path, name: str) -> RunFolder:
-        """The run that `fresh` made last for this name. Raises UserError when there is none."""
+        """The newest folder of `fresh` for this name. Raises UserError when there is none."""
         for _, path in sorted(_numbered(root, name).items(), reverse=True):
-            if _name_in(path / SPEC_LOCK) == name:  # runs of a spec called `name-2` look alike
+            if _name_in(path / SPEC_LOCK) == name:  # runs of a spec called `name-2` have such folders too
                 return cls(path)
         raise UserError(f"{root / name}: no such run to resume")
 
@@ -77,7 +77,7 @@ class RunFolder:
                 is_spec = path.suffix == ".toml" and not path.name.endswith(".lock.toml")
                 spec = f"; from a spec, `resnetbk train {path}` makes one" * is_spec
                 raise UserError(f"{path}: is a file; a run is a folder{spec}")
-            runs = [found.parent.name for found in path.parent.glob(f"*/{SPEC_LOCK}")]
+            runs = [lock.parent.name for lock in path.parent.glob(f"*/{SPEC_LOCK}")]
         raise UserError(f"{path}: no such run{nearest(path.name, runs)}")
 
     @property
@@ -102,10 +102,10 @@ class RunFolder:
 
         Raises UserError when another process is in it.
         """
-        with ExitStack() as held:
+        with ExitStack() as stack:
             with accessing(self.path):
                 try:
-                    held.enter_context(locked(self.path / LOCK, wait=False))
+                    stack.enter_context(locked(self.path / LOCK, wait=False))
                 except BlockingIOError:
                     raise UserError(
                         f"{self.path}: another process ({self._writer()}) is training here"
@@ -152,9 +152,9 @@ class RunFolder:
 
     def rewind(self, step: int) -> None:
         """Drops the lines of steps beyond `step`; lines without a step stay."""
-        kept = b"".join(line + b"\n" for line, record in self._lines() if record.get("step", step) <= step)
-        if kept != self._read():
-            replace_file(self.metrics_file, kept)
+        lines = b"".join(line + b"\n" for line, record in self._lines() if record.get("step", step) <= step)
+        if lines != self._read():
+            replace_file(self.metrics_file, lines)
 
     def _read(self) -> bytes:
         with accessing(self.metrics_file, "read"):

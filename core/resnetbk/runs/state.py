@@ -1,6 +1,6 @@
 """Training state as plain JSON plus named tensors, and back, exactly.
 
-A tree is made of dicts (str or int keys), lists, tuples, tensors, numpy arrays and scalars, torch dtypes,
+A tree consists of dicts (str or int keys), lists, tuples, tensors, numpy arrays and scalars, torch dtypes,
 str, bool, int, float, complex and None. Its *skeleton* is the same tree as JSON values, where an object with
 a `$` key stands for what JSON cannot say:
 
@@ -13,6 +13,7 @@ a `$` key stands for what JSON cannot say:
 from __future__ import annotations
 
 import math
+import re
 import struct
 from collections import OrderedDict
 from typing import Any
@@ -31,7 +32,7 @@ NATIVE = {
 def split(tree: Any) -> tuple[Any, dict[str, Tensor]]:
     """The skeleton, and the tensors it names: on the CPU, contiguous, no two of them in one storage.
 
-    Only values are kept: a Parameter comes back as a tensor without gradient, an OrderedDict as a dict, and
+    Only values are saved: a Parameter comes back as a tensor without gradient, an OrderedDict as a dict, and
     two names of one tensor as two tensors. Raises TypeError naming the place of anything else.
     """
     tensors: dict[str, Tensor] = {}
@@ -83,7 +84,9 @@ def _split(value: Any, path: str, tensors: dict[str, Tensor]) -> Any:
     if value is None or kind is bool:
         return value
     if kind is str:
-        return _text(value, path)
+        if re.search("[\ud800-\udfff]", value):
+            raise TypeError(f"{path or 'state'}: cannot save text with lone surrogates")
+        return value
     if kind is int:
         return value if -(2**63) <= value < 2**63 else {"$int": hex(value)}
     if kind is float:
@@ -122,14 +125,6 @@ def _split_dict(value: dict[Any, Any], path: str, tensors: dict[str, Tensor]) ->
 
 def _under(path: str, key: str | int) -> str:
     return f"{path}.{key}" if path else str(key)
-
-
-def _text(value: str, path: str) -> str:
-    try:
-        value.encode()
-    except UnicodeEncodeError as error:
-        raise TypeError(f"{path or 'state'}: cannot save text with lone surrogates") from error
-    return value
 
 
 def _name(tag: str, tensor: Tensor, path: str, tensors: dict[str, Tensor]) -> dict[str, Any]:

@@ -1,20 +1,20 @@
-"""A package with one component, from the files beside this one, in which `@word@` stands for its own."""
+"""A package with one component, from the files beside this one, in which `@word@` is replaced."""
 
 from __future__ import annotations
 
 import keyword
-import os
 import re
-import shutil
 import tempfile
 from collections.abc import Mapping
 from importlib.metadata import version
 from importlib.resources import files
 from pathlib import Path
+from typing import Any
 
 from resnetbk.files import accessing
 from resnetbk.kinds import KINDS
 from resnetbk.registry.entry import VERB
+from resnetbk.toml_write import dumps
 
 _MODEL = ("causal", "streaming", "any-length", "deterministic", "ragged")
 
@@ -27,7 +27,7 @@ PROVIDES: dict[str, tuple[str, ...]] = {
     "channel-mixer": _MODEL,
     "gradient-strategy": ("deterministic", "data-parallel"),
 }
-"""What the components of the templates promise, where it is more than to be deterministic."""
+"""The capabilities of the templates' components, where they have more than `deterministic`."""
 
 FILES = {
     "README.md": "README.md",
@@ -49,41 +49,33 @@ def write(folder: Path, name: str, kind: str) -> None:
         "Kind": kind.replace("-", " ").capitalize(),
         "version": version("resnetbk"),
     }
-    words |= _verb(words) if kind == VERB else _component(words, kind)
+    words |= _registered(words, kind)
     templates = {**FILES, "@package@/component.py": f"{kind}.py"}
     with accessing(folder):
         folder.parent.mkdir(parents=True, exist_ok=True)
-        making = Path(tempfile.mkdtemp(prefix=f".{name}-", dir=folder.parent))
-        try:
+        with tempfile.TemporaryDirectory(prefix=f".{name}-", dir=folder.parent) as temporary:
+            root = Path(temporary, folder.name)
             for place, template in templates.items():
-                path = making / _filled(place, words)
-                path.parent.mkdir(exist_ok=True)
+                path = root / _filled(place, words)
+                path.parent.mkdir(parents=True, exist_ok=True)
                 path.write_text(_filled(_template(template), words), encoding="utf-8")
-            (making / words["package"] / "__init__.py").write_text("", encoding="utf-8")
-            making.chmod(0o777 & ~_umask())
-            making.rename(folder)
-        except BaseException:
-            shutil.rmtree(making, ignore_errors=True)
-            raise
+            (root / words["package"] / "__init__.py").touch()
+            root.rename(folder)
 
 
-def _component(words: Mapping[str, str], kind: str) -> dict[str, str]:
-    """The manifest's table and the README's line of a component."""
-    promises = ", ".join(f'"{word}"' for word in PROVIDES.get(kind, ("deterministic",)))
-    table = f"""[{kind}.{words["name"]}]
-use = "{words["package"]}.component:{words["Class"]}"
-summary = "{KINDS[kind].summary.capitalize()}: say here how"
-provides = [{promises}]
-api = {KINDS[kind].api}"""
-    return {"table": table, "usage": f'In a spec: `{KINDS[kind].key} = "{words["name"]}"`.'}
-
-
-def _verb(words: Mapping[str, str]) -> dict[str, str]:
-    """The same of a verb."""
-    table = f"""[verb.{words["name"]}]
-use = "{words["package"]}.component:command"
-summary = "What it does: say here what\""""
-    return {"table": table, "usage": f"On the command line: `resnetbk {words['name']} --help`."}
+def _registered(words: Mapping[str, str], kind: str) -> dict[str, str]:
+    """The manifest's table of a component or a verb, and the README's line on how to use it."""
+    name, module = words["name"], f"{words['package']}.component"
+    table: dict[str, Any]
+    if kind == VERB:
+        table = {"use": f"{module}:command", "summary": "What it does: say here what"}
+        usage = f"On the command line: `resnetbk {name} --help`."
+    else:
+        provides, summary = PROVIDES.get(kind, ("deterministic",)), KINDS[kind].summary.capitalize()
+        table = {"use": f"{module}:{words['Class']}", "summary": f"{summary}: say here how"}
+        table |= {"provides": provides, "api": KINDS[kind].api}
+        usage = f'In a spec: `{KINDS[kind].key} = "{name}"`.'
+    return {"table": dumps({kind: {name: table}}, headers=2), "usage": usage}
 
 
 def _class(name: str, code: str) -> str:
@@ -99,10 +91,4 @@ def _template(name: str) -> str:
 
 
 def _filled(text: str, words: dict[str, str]) -> str:
-    return re.sub(r"@(\w+)@", lambda found: words[found[1]], text)
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
+    return re.sub(r"@(\w+)@", lambda match: words[match[1]], text)

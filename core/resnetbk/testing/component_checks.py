@@ -10,7 +10,7 @@ from resnetbk.lock.lock import plain
 from resnetbk.testing.subject import Subject, require
 
 
-def described(subject: Subject) -> None:
+def documented(subject: Subject) -> None:
     """Its class has a docstring that says something of every key, and its manifest a summary."""
     cls = type(subject.component)
     own = inspect.getdoc(cls) or ""
@@ -35,7 +35,7 @@ def frozen(subject: Subject) -> None:
     raise AssertionError(f"{cls.__name__} is not frozen: write @attrs.frozen")
 
 
-def written_and_read(subject: Subject) -> None:
+def spec_round_trip(subject: Subject) -> None:
     """Written as a spec has it, and read again, it is the same component."""
     table = plain(subject.component)
     again = Subject.of(subject.registry, subject.entry, table)

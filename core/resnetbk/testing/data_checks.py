@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from resnetbk.kinds import SelectionContext, Text, Windows
-from resnetbk.testing.subject import Subject, kept, require
+from resnetbk.testing.subject import Subject, reloaded, require, same
 
 WINDOW, BATCH, STEPS = 16, 4, 40
 SENTENCE = "The quick brown fox jumps over the lazy dog, größer als 雪 and 🦊.\n".encode()
@@ -20,53 +20,54 @@ SAMPLE = 20 * SENTENCE
 # ---------------------------------------------------------------- corpora
 
 
-def text_is_sound(subject: Subject) -> None:
-    """It gives two parts of UTF-8 that are not empty, and their sha256."""
+def valid_text(subject: Subject) -> None:
+    """Two parts of UTF-8, neither of them empty, and their sha256."""
     text = subject.component.build()
     for name in ("train", "valid"):
         part = bytes(getattr(text, name))
         require(part, f"{name} is empty")
         part.decode()
-    found = hashlib.sha256(text.train)
-    found.update(text.valid)
-    require(found.hexdigest() == text.sha256, "sha256 is not that of train followed by valid")
+    sha256 = hashlib.sha256(text.train)
+    sha256.update(text.valid)
+    require(sha256.hexdigest() == text.sha256, "sha256 is not that of train followed by valid")
 
 
-def text_comes_again(subject: Subject) -> None:
+def reproducible_text(subject: Subject) -> None:
     """Built twice, it gives the same text."""
-    require(subject.component.build().sha256 == subject.component.build().sha256, "it came out otherwise")
+    first, second = subject.component.build(), subject.component.build()
+    require(first.sha256 == second.sha256, "another text at the second time")
 
 
 # ---------------------------------------------------------------- tokenizers
 
 
-def there_and_back(subject: Subject) -> None:
-    """What it encodes it decodes to the same bytes, with tokens below its vocabulary."""
+def round_trip(subject: Subject) -> None:
+    """Decoding what it encoded gives the same bytes; tokens are below its vocabulary."""
     tokenizer = _tokenizer(subject)
     for text in (SAMPLE, SAMPLE[:1], SAMPLE[7:40], "ß🦊".encode(), b""):
         for given in (text, memoryview(text)):
             tokens = tokenizer.encode(given)
             require(tokens.ndim == 1, f"tokens of {tokens.ndim} dimensions")
             require(tokens.dtype.kind == "u", f"tokens are {tokens.dtype}, no unsigned integers")
-            require(not len(tokens) or int(tokens.max()) < tokenizer.vocabulary, "one beyond the vocabulary")
-            require(tokenizer.decode(tokens.tolist()) == text, f"{text[:40]!r} comes back otherwise")
+            require((tokens < tokenizer.vocabulary).all(), "a token beyond the vocabulary")
+            require(tokenizer.decode(tokens.tolist()) == text, f"{text[:40]!r} is decoded to other bytes")
 
 
 def token_by_token(subject: Subject) -> None:
-    """Decoded one by one its tokens come to the same bytes, in any order: so a model writes them."""
+    """Tokens decoded one at a time, in any order, as a model generates them, give the same bytes."""
     tokenizer = _tokenizer(subject)
     tokens = tokenizer.encode(SAMPLE).tolist()
     for written in (tokens, tokens[::-1]):
         alone = b"".join(tokenizer.decode([token]) for token in written)
         whole = tokenizer.decode(written)
-        require(alone == whole, f"one by one {alone[:40]!r}, at once {whole[:40]!r}")
+        require(alone == whole, f"one at a time {alone[:40]!r}, together {whole[:40]!r}")
 
 
-def tokens_come_again(subject: Subject) -> None:
+def reproducible_tokens(subject: Subject) -> None:
     """Built twice from the same text, it gives the same tokens."""
-    one, other = _tokenizer(subject), _tokenizer(subject)
-    require(one.state() == other.state(), "another state")
-    np.testing.assert_array_equal(one.encode(SAMPLE), other.encode(SAMPLE))
+    first, second = _tokenizer(subject), _tokenizer(subject)
+    require(first.state() == second.state(), "another state")
+    np.testing.assert_array_equal(first.encode(SAMPLE), second.encode(SAMPLE))
 
 
 def restored(subject: Subject) -> None:
@@ -94,36 +95,35 @@ def _tokenizer(subject: Subject) -> Any:
 # ---------------------------------------------------------------- data selectors
 
 
-def windows_lie_in_the_text(subject: Subject) -> None:
+def windows_in_range(subject: Subject) -> None:
     """Windows lie in the text, are as many as the spec's batch or more, and no longer than its window."""
     selector = _selector(subject)
-    for windows in _play(selector, range(STEPS)):
-        starts, length = windows.starts, windows.length
+    for starts, length in _play(selector, range(STEPS)):
         require(starts.ndim == 1 and starts.dtype == np.int64, f"starts are {starts.dtype}, {starts.ndim}-D")
         require(len(starts) >= BATCH, f"{len(starts)} windows where the spec says {BATCH}")
         require(1 <= length <= WINDOW, f"windows of {length} tokens where the spec says {WINDOW}")
         require(starts.min() >= 0 and starts.max() <= len(_tokens()) - length - 1, "a window beyond the text")
 
 
-def choice_comes_again(subject: Subject) -> None:
+def reproducible_windows(subject: Subject) -> None:
     """The same seed gives the same windows."""
-    one, other = (_play(_selector(subject), range(STEPS)) for _ in range(2))
-    _equal(one, other, "with the same seed")
+    first, second = (_play(_selector(subject), range(STEPS)) for _ in range(2))
+    same(second, first, "windows with the same seed", 0.0)
 
 
 def resumed(subject: Subject) -> None:
-    """Restored from what it had saved at any step, it goes on as if it had not stopped."""
+    """Restored from the state of any step, it selects what the uninterrupted selector does."""
     for stop in (0, 1, 7, STEPS - 1):
-        whole, other = _selector(subject), _selector(subject)
+        whole, again = _selector(subject), _selector(subject)
         _play(whole, range(stop))
-        saved = kept(whole.state())
+        saved = reloaded(whole.state())
         rest = _play(whole, range(stop, STEPS))
-        other.restore(saved)
-        _equal(rest, _play(other, range(stop, STEPS)), f"resumed at step {stop}")
+        again.restore(saved)
+        same(_play(again, range(stop, STEPS)), rest, f"windows, resumed at step {stop}", 0.0)
 
 
-def text_is_left_alone(subject: Subject) -> None:
-    """It does not write to the text, and takes it as it may be mapped from a file: read-only."""
+def text_unchanged(subject: Subject) -> None:
+    """It does not write to the text, which may be mapped from a file: read-only."""
     tokens = np.frombuffer(SAMPLE, np.uint8)
     _play(subject.component.build(tokens=tokens, window=WINDOW, batch=BATCH, seed=1), range(4))
 
@@ -136,8 +136,8 @@ def _selector(subject: Subject) -> Any:
     return subject.component.build(tokens=_tokens(), window=WINDOW, batch=BATCH, seed=1)
 
 
-def _play(selector: Any, steps: range) -> list[Windows]:
-    """What it chooses, told losses that are a function of the windows."""
+def _play(selector: Any, steps: range) -> list[tuple[Any, int]]:
+    """Starts and length of the windows that it selects, told losses that are a function of the windows."""
     chosen = []
     for step in steps:
         context = SelectionContext(
@@ -145,15 +145,9 @@ def _play(selector: Any, steps: range) -> list[Windows]:
         )
         windows = selector.select(context)
         selector.observe(context, windows, _losses(windows))
-        chosen.append(copy.deepcopy(windows))
+        chosen.append((copy.deepcopy(windows.starts), windows.length))
     return chosen
 
 
 def _losses(windows: Windows) -> Any:
     return (2.0 + np.sin(windows.starts)).astype(np.float32)
-
-
-def _equal(one: list[Windows], other: list[Windows], when: str) -> None:
-    for number, (a, b) in enumerate(zip(one, other, strict=True)):
-        alike = a.length == b.length and np.array_equal(a.starts, b.starts)
-        require(alike, f"{when}: other windows, {number} steps on")

@@ -1,4 +1,4 @@
-"""Checks of the components of a model, in a small one in float64: what is not kept shows in what it gives."""
+"""Checks of the components of a model, in a small model in float64."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def shapes(subject: Subject) -> None:
 
 
 def any_length(subject: Subject) -> None:
-    """Logits are as sound for a single token, and for more than a table of positions would have."""
+    """Logits are finite for a single token, and for more tokens than tables of positions usually have."""
     model = subject.model()
     for length in LENGTHS:
         _sound(model, length)
@@ -66,7 +66,7 @@ def bidirectional(subject: Subject) -> None:
 
 
 def streaming(subject: Subject) -> None:
-    """One token at a time, with carried state, gives the numbers of a whole pass."""
+    """One token at a time, with carried state, gives the logits of a whole pass."""
     model = subject.model()
     tokens = text(23)
     state, stepped = model.initial_state(2), []
@@ -77,7 +77,7 @@ def streaming(subject: Subject) -> None:
         same(torch.stack(stepped, 1), model(tokens).logits, "step by step and in one pass")
 
 
-def alone(subject: Subject) -> None:
+def batch_independent(subject: Subject) -> None:
     """A sequence does not depend on the others in its batch."""
     model, tokens = subject.model(), text(21, batch=3)
     together = model(tokens).logits
@@ -85,25 +85,24 @@ def alone(subject: Subject) -> None:
         same(together[i : i + 1], model(tokens[i : i + 1]).logits, f"sequence {i} with others and alone")
 
 
-def seeds(subject: Subject) -> None:
-    """The same seed gives the same weights, and the same pass the same numbers, in training too."""
-    one, other = subject.model(stirred=False), subject.model(stirred=False)
-    for (name, a), (_, b) in zip(one.state_dict().items(), other.state_dict().items(), strict=True):
-        require(torch.equal(a, b), f"{name} differs between two models of one seed")
-    tokens = text(19)
+def reproducible(subject: Subject) -> None:
+    """The same seed gives the same weights, and the same pass the same logits, in training too."""
+    model, tokens = subject.model(stirred=False), text(19)
+    again = subject.model(stirred=False)
+    same(again.state_dict(), model.state_dict(), "two models of the same seed", 0.0)
     for training in (False, True):
-        one.train(training)
-        require(torch.equal(_logits(one, tokens), _logits(one, tokens)), "the same pass came out otherwise")
+        model.train(training)
+        same(_logits(model, tokens), _logits(model, tokens), "the same pass, done twice", 0.0)
 
 
 def gradients(subject: Subject) -> None:
-    """Some steps of training give each of its parameters a gradient: finite, and not always zero."""
+    """Some steps of training give every parameter a gradient: finite, and not always zero."""
     model = subject.model().train()
     own = {f"{at}.{name}": p for at, part in subject.within(model) for name, p in part.named_parameters()}
     fresh = subject.within(subject.model(stirred=False))
     for (_, part), (_, other) in zip(subject.within(model), fresh, strict=True):
         part.load_state_dict(other.state_dict())
-    reached = dict.fromkeys(own, False)
+    optimizer, silent = torch.optim.SGD(model.parameters(), lr=0.1), dict.fromkeys(own)
     for step in range(12):
         model.anneal(step / 12)
         _learn(model, text(33, seed=step, batch=4))
@@ -111,13 +110,10 @@ def gradients(subject: Subject) -> None:
             if parameter.grad is not None:
                 gradient = parameter.grad.to_dense()
                 require(torch.isfinite(gradient).all(), f"the gradient of {name} is not finite")
-                reached[name] |= bool(gradient.abs().max() > 0)
-        with torch.no_grad():
-            for parameter in model.parameters():
-                if parameter.grad is not None:
-                    parameter.sub_(0.1 * parameter.grad.to_dense())
-                parameter.grad = None
-    silent = [name for name, found in reached.items() if not found]
+                if gradient.any():
+                    silent.pop(name, None)
+        optimizer.step()
+        optimizer.zero_grad()
     require(not silent, f"no gradient reaches {', '.join(silent)}")
 
 
@@ -137,7 +133,7 @@ def saved(subject: Subject) -> None:
     tensors = {name: tensor.contiguous().clone() for name, tensor in model.state_dict().items()}
     other = subject.model(seed=1)
     other.load_state_dict(load(save(tensors)))
-    require(torch.equal(model(text(17)).logits, other(text(17)).logits), "what was loaded answers otherwise")
+    same(other(text(17)).logits, model(text(17)).logits, "a model loaded from the file of another", 0.0)
 
 
 def half_precision(subject: Subject) -> None:
@@ -153,8 +149,8 @@ def half_precision(subject: Subject) -> None:
     require(not bad, f"not finite under bf16: {', '.join(bad)}")
 
 
-def skipped(subject: Subject) -> None:
-    """As many rows as it claims to skip are really not computed: counted where mixers run, within 2 %."""
+def skipped_rows(subject: Subject) -> None:
+    """The rows that it claims to skip are not computed: counted where mixers run, within 2 %."""
     for training in (False, True):
         model = subject.model().train(training)
         executed = _counted(model)
@@ -163,8 +159,8 @@ def skipped(subject: Subject) -> None:
         for half in ("mixer", "channel"):
             claimed = {layer.layer: _rows(layer, getattr(layer, half)) for layer in output.layers}
             apart = sum(abs(executed[half, layer] - rows) for layer, rows in claimed.items())
-            found = [executed[half, layer] for layer in claimed]
-            what = f"{half} rows: claims to compute {[*claimed.values()]}, computed {found}"
+            computed = [executed[half, layer] for layer in claimed]
+            what = f"{half} rows: claims to compute {[*claimed.values()]}, computed {computed}"
             require(apart <= 0.02 * sum(claimed.values()), what)
 
 
@@ -182,7 +178,7 @@ def _counted(model: LanguageModel) -> Counter[tuple[str, int]]:
     return executed
 
 
-def no_rows(subject: Subject) -> None:
+def empty_batch(subject: Subject) -> None:
     """No sequences, and sequences of one row, pass."""
     model = subject.model()
     for batch in (0, 1):

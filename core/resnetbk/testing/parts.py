@@ -52,14 +52,14 @@ class Words:
 
 
 def _part(kind: str, component: Mean | Words, *provides: str) -> Part:
-    made = type(component)
+    cls = type(component)
     entry = Entry(
         kind=kind,
-        name=made.__name__.lower(),
+        name=cls.__name__.lower(),
         plugin="resnetbk",
         version="",
-        use=f"{made.__module__}:{made.__name__}",
-        summary=made.__doc__ or "",
+        use=f"{cls.__module__}:{cls.__name__}",
+        summary=cls.__doc__ or "",
         provides=frozenset(provides),
         requires=frozenset(),
         conflicts=frozenset(),

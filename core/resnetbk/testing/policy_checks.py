@@ -27,22 +27,20 @@ def weights_sum_to_one(subject: Subject) -> None:
         same(seeded(leave), rows.x, "rows that nothing changed", tolerance=1e-6)
 
 
-def halted_rows_stay(subject: Subject) -> None:
+def halting_is_final(subject: Subject) -> None:
     """A row that has halted does not run again."""
     policy, rows = subject.build(), _rows()
     halting = policy.begin(0, rows)
-    before = None
+    before = torch.ones_like(rows.position, dtype=torch.bool)
     for layer in range(DEPTH):
-        now = halting.running
-        if before is not None:
-            again = torch.ones_like(before) if now is None else now
-            require(not (again & ~before).any(), f"after layer {layer - 1} rows run that had halted")
-        before = now if now is not None else before
+        now = torch.ones_like(before) if halting.running is None else halting.running
+        require(not (now & ~before).any(), f"after layer {layer - 1} rows run that had halted")
+        before = now
         halting.observe(layer, rows.x + layer)
 
 
-def computes_what_it_keeps(subject: Subject) -> None:
-    """What it leaves out it really leaves out: no computed row is weighed with zero afterwards."""
+def no_wasted_rows(subject: Subject) -> None:
+    """It computes no row in vain: no computed row is multiplied by zero afterwards."""
     for training in (False, True):
         gate = subject.build(training=training)
         for layer in range(DEPTH):

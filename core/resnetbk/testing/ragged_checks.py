@@ -22,30 +22,29 @@ Outcome = tuple[list[Rows], Tensor]
 
 
 def ragged(subject: Subject) -> None:
-    """Packed rows of different lengths come out as if each were alone, whatever stands in the padding."""
+    """Packed rows of different lengths give what each gives by itself, whatever stands in the padding."""
     run = _RUNS[subject.entry.kind]
     rows, tokens = _packed()
-    found, _ = run(subject.build(), rows, tokens)
+    together, _ = run(subject.build(), rows, tokens)
     for i, real in enumerate(REAL):
         alone = Rows(rows.x[i : i + 1, :real], rows.position[i : i + 1, :real])
-        own, _ = run(subject.build(), alone, tokens[i : i + 1, :real])
-        for packed, single in zip(found, own, strict=True):
-            same(_real(packed, i), _real(single, 0), f"a sequence of {real} rows, packed and alone")
-    # in training, where a batch may be drawn for as a whole, only the padding is another one
-    one, other = (_trained(subject, padding) for padding in (1, 2))
-    for a, b in zip(one[0], other[0], strict=True):
+        single, _ = run(subject.build(), alone, tokens[i : i + 1, :real])
+        for packed, by_itself in zip(together, single, strict=True):
+            same(_real(packed, i), _real(by_itself, 0), f"a sequence of {real} rows, packed and alone")
+    # in training, where random numbers may be drawn for the whole batch, only the padding changes
+    (before, state_before), (after, state_after) = (_trained(subject, padding) for padding in (1, 2))
+    for a, b in zip(before, after, strict=True):
         for i, real in enumerate(REAL):
             same(_real(a, i), _real(b, i), f"in training, a sequence of {real} rows beside other padding")
-    for left, right in zip(one[1], other[1], strict=True):
-        same(left, right, "in training, a penalty or what it keeps in mind beside other padding")
+    same(state_after, state_before, "in training, penalties, weights and buffers beside other padding")
 
 
 def _trained(subject: Subject, padding: int) -> tuple[list[Rows], list[Tensor]]:
     """The rows of a pass in training, and what else is there after it: penalties, weights and buffers."""
     built = subject.build(training=True)
-    found, charged = seeded(partial(_RUNS[subject.entry.kind], built, *_packed(padding)))
+    rows, penalty = seeded(partial(_RUNS[subject.entry.kind], built, *_packed(padding)))
     state = built.state_dict().values() if isinstance(built, nn.Module) else ()
-    return found, [charged, *(tensor.double() for tensor in state)]
+    return rows, [penalty, *(tensor.double() for tensor in state)]
 
 
 def _packed(padding: int = 1) -> tuple[Rows, Tensor]:
@@ -102,22 +101,22 @@ def _halting(policy: Any, rows: Rows, tokens: Tensor) -> Outcome:
 def _scheduler(scheduler: Any, rows: Rows, tokens: Tensor) -> Outcome:
     """All rows on the way down and up again."""
     finer: list[Rows] = []
-    found: list[Rows] = []
+    visited: list[Rows] = []
     top = max(stack.level for stack in scheduler.stacks)
     for level in range(1, top + 1):
         finer.append(rows)
         rows = scheduler.down(level, rows, tokens)
-        found.append(rows)
+        visited.append(rows)
     for level in range(top, 0, -1):
         rows = scheduler.up(level, finer.pop(), rows)
-        found.append(rows)
-    return found, torch.zeros(())
+        visited.append(rows)
+    return visited, torch.zeros(())
 
 
 def _gate(gate: Any, rows: Rows, tokens: Tensor) -> Outcome:
     """The rows after each layer, with what it computed and with which weight."""
     present = _present(rows)
-    found, charged = [], list[Tensor]()
+    after_layers, penalties = [], list[Tensor]()
     for layer in range(DEPTH):
         keep = gate.keep(layer, rows)
         mask = present if keep.mask is None else present & keep.mask
@@ -126,9 +125,9 @@ def _gate(gate: Any, rows: Rows, tokens: Tensor) -> Outcome:
         if keep.mask is not None:
             x = gate.fill(layer, rows.x, x, attrs.evolve(keep, mask=mask))
         rows = attrs.evolve(rows, x=x)
-        found.append(attrs.evolve(rows, x=torch.cat([x, torch.stack([mask, weight], -1)], -1)))
-        charged += keep.penalties.values()
-    return found, _sum(charged)
+        after_layers.append(attrs.evolve(rows, x=torch.cat([x, torch.stack([mask, weight], -1)], -1)))
+        penalties += keep.penalties.values()
+    return after_layers, _sum(penalties)
 
 
 def _outcome(rows: Rows, penalties: Mapping[str, Tensor] | None = None) -> Outcome:

@@ -55,15 +55,13 @@ class Subject:
     def component(self) -> Any:
         return self.part.component
 
-    def claims(self, capability: str) -> bool:
-        return capability in self.entry.provides
-
     def build(self, *, training: bool = False) -> Any:
         """The working object of a model's kind, at WIDTH and DEPTH: modules have random float64 weights."""
         torch.manual_seed(0)
+        scheduler = self._default("resolution-scheduler").component
         given: dict[str, dict[str, Any]] = {
             "embedding": {"vocabulary": VOCABULARY, "width": WIDTH},
-            "halting-policy": {"width": WIDTH, "stacks": self._stacks()},
+            "halting-policy": {"width": WIDTH, "stacks": scheduler.build(width=WIDTH, depth=DEPTH).stacks},
         }
         built = self.component.build(**given.get(self.entry.kind, {"width": WIDTH, "depth": DEPTH}))
         if isinstance(built, nn.Module):
@@ -73,18 +71,13 @@ class Subject:
 
     def spec(self) -> Spec:
         """A whole spec of a small run, with the component in it."""
-        train: dict[str, Any] = self._parts("train")
+        data, train = Data(**self._parts("data")), self._parts("train")
         train["observe"] = (train["observe"],)
-        return Spec(
-            name="conformance",
-            data=Data(**self._parts("data")),
-            model=self._model(),
-            train=Train(steps=1, **train),
-        )
+        return Spec(name="conformance", data=data, model=self._model(), train=Train(steps=1, **train))
 
     def model(self, seed: int = 0, *, stirred: bool = True) -> LanguageModel:
         """A language model with the component in it, and elsewhere what specs get by default, in float64:
-        rounding would hide what is looked for.
+        rounding would hide the differences that checks are about.
 
         stirred  with random weights everywhere: those that start at zero hide what is behind them
         """
@@ -95,27 +88,25 @@ class Subject:
 
     def within(self, model: LanguageModel) -> list[tuple[str, nn.Module]]:
         """The modules that the component built in a model, by their names there."""
-        trunk, kind = model.trunk, self.entry.kind
-        if kind in ("sequence-mixer", "channel-mixer"):
-            name = "mixer" if kind == "sequence-mixer" else "channel"
-            found = [(f"layers.{i}.{name}", getattr(each, name)) for i, each in enumerate(trunk.layers)]
-        elif kind == "embedding":
-            found = [("embedding", model.embedding)]
+        name = KINDS[self.entry.kind].key.removeprefix("model.")
+        if name in ("mixer", "channel"):
+            layers = enumerate(model.trunk.layers)
+            built = [(f"layers.{number}.{name}", getattr(layer, name)) for number, layer in layers]
         else:
-            name = KINDS[kind].key.removeprefix("model.")
-            found = [(name, getattr(trunk, name))]
-        return [(name, module) for name, module in found if isinstance(module, nn.Module)]
+            built = [(name, getattr(model if name == "embedding" else model.trunk, name))]
+        return [(place, module) for place, module in built if isinstance(module, nn.Module)]
 
     def _model(self) -> Model:
         return Model(width=WIDTH, depth=DEPTH, **self._parts("model"))
 
     def _parts(self, section: str) -> dict[str, Any]:
         """The parts of a section of the spec: the component, and elsewhere what specs get by default."""
-        keys = {kind.name: kind.key.split(".") for kind in KINDS.values()}
         return {
-            key: self.part if name == self.entry.kind else self._default(name)
-            for name, (where, key) in keys.items()
-            if where == section
+            kind.key.partition(".")[2]: self.part
+            if kind.name == self.entry.kind
+            else self._default(kind.name)
+            for kind in KINDS.values()
+            if kind.key.startswith(f"{section}.")
         }
 
     def _default(self, kind: str) -> Part:
@@ -125,10 +116,6 @@ class Subject:
         if kind not in STAND_INS:
             raise UserError(f"no {kind} is a default, and {self.entry.name} cannot be tested without one")
         return STAND_INS[kind]
-
-    def _stacks(self) -> Any:
-        flat = self._default("resolution-scheduler").component.build(width=WIDTH, depth=DEPTH)
-        return flat.stacks
 
 
 def _placed(problem: Problem) -> str:
@@ -152,13 +139,13 @@ def text(length: int, seed: int = 0, batch: int = 2) -> Tensor:
 
 
 def seeded(work: Callable[[], Any], seed: int = 0) -> Any:
-    """What `work` gives with torch's generator at `seed`, which is put back."""
+    """The result of `work` with torch's generator at `seed`, which is put back."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return work()
 
 
-def kept(tree: Any) -> Any:
+def reloaded(tree: Any) -> Any:
     """A state as it comes back from a checkpoint. Raises TypeError for what cannot be saved."""
     skeleton, tensors = state.split(tree)
     copies = {name: tensor.clone() for name, tensor in tensors.items()}
@@ -171,9 +158,14 @@ def require(holds: object, problem: str) -> None:
         raise AssertionError(problem)
 
 
-def same(one: Tensor, other: Tensor, what: str, tolerance: float = 1e-9) -> None:
-    """Raises AssertionError, with the largest difference, unless both are equal within `tolerance`."""
-    require(one.shape == other.shape, f"{what}: shapes {tuple(one.shape)} and {tuple(other.shape)}")
-    if one.numel():
-        apart = (one - other).abs().max().item()
-        require(apart <= tolerance, f"{what}: up to {apart:.3g} apart")
+def same(actual: Any, expected: Any, what: str, tolerance: float = 1e-9) -> None:
+    """Raises AssertionError, with the largest difference, unless two tensors are equal within `tolerance`; or
+    two trees of lists, tuples and mappings of tensors, arrays, numbers and None."""
+    torch.testing.assert_close(
+        actual,
+        expected,
+        rtol=0.0,
+        atol=tolerance,
+        check_dtype=False,
+        msg=lambda problem: f"{what}: {problem}",
+    )

@@ -1,4 +1,4 @@
-"""Which checks a component is put to, and how a plugin's own tests run them."""
+"""Which checks a component must pass, and how a plugin's own tests run them."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ from resnetbk.testing.verb_checks import VerbSubject
 
 @attrs.frozen
 class Check:
-    """One behaviour. With a capability, it is asked of components that claim it.
+    """A behaviour that is tested; with a capability, only of components that provide it.
 
-    function  raises whatever it comes to when the component does not keep it
+    function  raises an exception when the component fails
     """
 
     function: Callable[[Any], None]
@@ -52,64 +52,64 @@ class Check:
             raise AssertionError(f"raised {type(error).__name__}: {error}") from error
 
 
-EVERY = tuple(map(Check, (component.described, component.frozen, component.written_and_read)))
+EVERY = tuple(map(Check, (component.documented, component.frozen, component.spec_round_trip)))
 
 _MODEL = (
     Check(model.shapes),
     Check(model.any_length, "any-length"),
     Check(model.causal, "causal"),
     Check(model.streaming, "streaming"),
-    Check(model.alone),
+    Check(model.batch_independent),
     Check(ragged, "ragged"),
-    Check(model.seeds, "deterministic"),
+    Check(model.reproducible, "deterministic"),
     Check(model.gradients),
     Check(model.roles),
     Check(model.saved),
     Check(model.half_precision),
-    Check(model.skipped),
-    Check(model.no_rows),
+    Check(model.skipped_rows),
+    Check(model.empty_batch),
 )
 
-_VERB = tuple(map(Check, (verb.explained, verb.wrong_options_are_refused, verb.quick_to_import)))
+_VERB = tuple(map(Check, (verb.documented, verb.unknown_options_refused, verb.imports_no_torch)))
 
 _ALONE = {
     "sequence-mixer": (Check(model.bidirectional, "bidirectional"),),
-    "halting-policy": (Check(policy.weights_sum_to_one), Check(policy.halted_rows_stay)),
+    "halting-policy": (Check(policy.weights_sum_to_one), Check(policy.halting_is_final)),
     "resolution-scheduler": (Check(policy.coarse_rows_are_fewer, "multi-resolution"),),
-    "sparsity-gate": (Check(policy.computes_what_it_keeps),),
-    "corpus": (Check(data.text_is_sound), Check(data.text_comes_again, "deterministic")),
+    "sparsity-gate": (Check(policy.no_wasted_rows),),
+    "corpus": (Check(data.valid_text), Check(data.reproducible_text, "deterministic")),
     "tokenizer": (
-        Check(data.there_and_back),
+        Check(data.round_trip),
         Check(data.token_by_token),
-        Check(data.tokens_come_again, "deterministic"),
+        Check(data.reproducible_tokens, "deterministic"),
         Check(data.restored),
         Check(data.tokens_are_bytes, "byte-level"),
     ),
     "data-selector": (
-        Check(data.windows_lie_in_the_text),
-        Check(data.choice_comes_again, "deterministic"),
+        Check(data.windows_in_range),
+        Check(data.reproducible_windows, "deterministic"),
         Check(data.resumed),
-        Check(data.text_is_left_alone),
+        Check(data.text_unchanged),
     ),
     "gradient-strategy": (
-        Check(training.gradients_come),
-        Check(training.gradients_come_again, "deterministic"),
+        Check(training.finite_gradients),
+        Check(training.reproducible_gradients, "deterministic"),
         Check(training.shares_average, "data-parallel"),
         Check(training.strategy_resumed),
     ),
     "optimizer": (
-        Check(training.learns),
-        Check(training.what_has_no_gradient_stays),
-        Check(training.updates_come_again, "deterministic"),
+        Check(training.lowers_loss),
+        Check(training.no_update_without_gradient),
+        Check(training.reproducible_updates, "deterministic"),
         Check(training.optimizer_resumed),
     ),
-    "initializer": (Check(training.says_what_it_did), Check(training.starts_again, "deterministic")),
-    "observer": (Check(training.listens),),
+    "initializer": (Check(training.reports_in_lines), Check(training.reproducible_start, "deterministic")),
+    "observer": (Check(training.implements_hooks),),
 }
 
 
 def checks(kind: str) -> tuple[Check, ...]:
-    """All that a component of `kind`, or a verb, may be put to."""
+    """All checks of a component of `kind`, or of a verb."""
     if kind == VERB:
         return _VERB
     in_model = _MODEL if KINDS[kind].key.startswith("model.") else ()
@@ -124,10 +124,9 @@ def subject_of(
 
 
 def applicable(subject: Subject | VerbSubject) -> Iterator[Check]:
-    """Those that it claims to pass."""
-    for check in checks(subject.entry.kind):
-        if not check.capability or subject.claims(check.capability):
-            yield check
+    """Those of its kind, and of the capabilities that it provides."""
+    provided = {"", *subject.entry.provides}
+    return (check for check in checks(subject.entry.kind) if check.capability in provided)
 
 
 def all_components(
@@ -161,7 +160,8 @@ def all_components(
     given, left_out, reasons = dict(settings or {}), dict(skipped or {}), dict(expected_failures or {})
     entries = [e for e in (*registry.entries(), *registry.entries(VERB)) if e.plugin == plugin]
     if not entries:
-        raise UserError(f"no plugin {plugin!r} with components or verbs{nearest(plugin, _plugins(registry))}")
+        hint = nearest(plugin, [plugin.name for plugin in registry.plugins])
+        raise UserError(f"no plugin {plugin!r} with components or verbs{hint}")
     cases, asked = [], set[str]()
 
     def reason(table: Mapping[str, Any], *names: str) -> Any:
@@ -184,7 +184,3 @@ def all_components(
         close = {name: nearest(name, asked) if get_close_matches(name, asked) else "" for name in unknown}
         raise UserError(*(f"{plugin} has nothing called {name!r}{hint}" for name, hint in close.items()))
     return pytest.mark.parametrize(("component", "check"), cases)
-
-
-def _plugins(registry: Registry) -> list[str]:
-    return [plugin.name for plugin in registry.plugins]

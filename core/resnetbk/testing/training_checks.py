@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -13,9 +12,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from resnetbk.hooks import HOOKS, manager
-from resnetbk.kinds import Batch, BatchLoss, Weight, with_role
+from resnetbk.kinds import Batch, BatchLoss, with_role
 from resnetbk.model.weights import weights
-from resnetbk.testing.subject import DEPTH, Subject, kept, require, same, seeded, text
+from resnetbk.testing.subject import DEPTH, Subject, reloaded, require, same, seeded, text
 
 STEPS = 12
 
@@ -34,9 +33,6 @@ class Toy(nn.Module):
         with torch.no_grad():
             for parameter in self.parameters():
                 parameter.copy_(0.3 * torch.randn(parameter.shape, generator=source))
-
-    def weights(self) -> list[Weight]:
-        return weights(self)
 
     def objective(self, batch: Batch) -> BatchLoss:
         x = self.embedding(batch.inputs)
@@ -58,32 +54,24 @@ def _gradients(toy: Toy) -> list[Tensor | None]:
     return [None if p.grad is None else p.grad.detach().to_dense().clone() for p in toy.parameters()]
 
 
-def _alike(one: Sequence[Tensor | None], other: Sequence[Tensor | None], what: str, tol: float = 0.0) -> None:
-    for a, b in zip(one, other, strict=True):
-        require((a is None) == (b is None), f"{what}: a gradient is there once, and once not")
-        if a is not None and b is not None:
-            same(a, b, what, tol)
-
-
 # ---------------------------------------------------------------- gradient strategies
 
 
-def gradients_come(subject: Subject) -> None:
-    """Every step leaves finite gradients, changes no weight, and answers for the whole batch."""
+def finite_gradients(subject: Subject) -> None:
+    """Every step leaves finite gradients, changes no weight, and returns the loss of the whole batch."""
     toy = Toy()
     strategy, before = _strategy(subject, toy), [p.detach().clone() for p in toy.parameters()]
     for step in range(STEPS):
         batch = _batch(step)
         result = strategy.gradients(step, batch, toy.objective)
-        found = [g for g in _gradients(toy) if g is not None]
-        require(found, f"step {step} left no gradient")
-        require(all(bool(torch.isfinite(g).all()) for g in found), f"step {step}: not finite")
+        gradients = [gradient for gradient in _gradients(toy) if gradient is not None]
+        require(gradients, f"step {step} left no gradient")
+        require(all(bool(torch.isfinite(g).all()) for g in gradients), f"step {step}: not finite")
         with torch.no_grad():
             whole = toy.objective(batch)
         same(result.cross_entropy, whole.cross_entropy, "the loss of the batch", 1e-5)
         same(result.window_losses, whole.window_losses, "the losses of its windows", 1e-5)
-        for parameter, old in zip(toy.parameters(), before, strict=True):
-            require(torch.equal(parameter, old), "it changed a weight, which is the optimizer's to do")
+        same([*toy.parameters()], before, "weights, which the optimizer alone may change", 0.0)
 
 
 def shares_average(subject: Subject) -> None:
@@ -98,51 +86,47 @@ def shares_average(subject: Subject) -> None:
         None if a is None or b is None else (a + b) / 2
         for a, b in zip(*(_gradients(toy) for toy in halves), strict=True)
     ]
-    _alike(_gradients(whole), means, "the whole batch and its halves", 1e-6)
+    same(means, _gradients(whole), "the halves of a batch and the whole", 1e-6)
 
 
-def gradients_come_again(subject: Subject) -> None:
+def reproducible_gradients(subject: Subject) -> None:
     """The same batches give the same gradients."""
-    one, other = (_steps(_strategy(subject, toy), toy, range(STEPS)) for toy in (Toy(), Toy()))
-    _equal(one, other, "with the same batches")
+    first, second = (_steps(_strategy(subject, toy), toy, range(STEPS)) for toy in (Toy(), Toy()))
+    same(second, first, "with the same batches", 0.0)
 
 
 def strategy_resumed(subject: Subject) -> None:
-    """Restored from what it had saved at any step, it gives the same gradients on."""
+    """Restored from the state of any step, it gives the gradients of the uninterrupted strategy."""
     for stop in (0, 1, 5, STEPS - 1):
         toy, other = Toy(), Toy()
         whole, again = _strategy(subject, toy), _strategy(subject, other)
         _steps(whole, toy, range(stop))
-        saved = kept(whole.state())
+        saved = reloaded(whole.state())
         rest = _steps(whole, toy, range(stop, STEPS))
         again.restore(saved)
-        _equal(rest, _steps(again, other, range(stop, STEPS)), f"resumed at step {stop}")
+        same(_steps(again, other, range(stop, STEPS)), rest, f"resumed at step {stop}", 0.0)
 
 
 def _strategy(subject: Subject, toy: Toy) -> Any:
-    return subject.component.build(weights=toy.weights())
+    return subject.component.build(weights=weights(toy))
 
 
 def _steps(strategy: Any, toy: Toy, steps: range) -> list[list[Tensor | None]]:
-    found = []
+    """The gradients that it leaves after each step."""
+    gradients = []
     for step in steps:
         seeded(partial(strategy.gradients, step, _batch(step), toy.objective), seed=step)
-        found.append(_gradients(toy))
-    return found
-
-
-def _equal(one: list[list[Tensor | None]], other: list[list[Tensor | None]], when: str) -> None:
-    for number, (a, b) in enumerate(zip(one, other, strict=True)):
-        _alike(a, b, f"{when}, {number} steps on")
+        gradients.append(_gradients(toy))
+    return gradients
 
 
 # ---------------------------------------------------------------- optimizers
 
 
-def learns(subject: Subject) -> None:
-    """Its updates lower the loss of a batch, say the rate, and clear the gradients."""
+def lowers_loss(subject: Subject) -> None:
+    """Its updates lower the loss of a batch, return the rate, and clear the gradients."""
     toy = Toy()
-    optimizer, batch = subject.component.build(weights=toy.weights()), _batch(0)
+    optimizer, batch = subject.component.build(weights=weights(toy)), _batch(0)
     first = toy.objective(batch).loss.item()
     for step in range(30):
         toy.objective(batch).loss.backward()  # type: ignore[no-untyped-call]
@@ -151,13 +135,13 @@ def learns(subject: Subject) -> None:
         left = [p.grad for p in toy.parameters() if p.grad is not None and p.grad.abs().max() > 0]
         require(not left, "gradients are left, and would add up")
     last = toy.objective(batch).loss.item()
-    require(last < first, f"30 steps on one batch took its loss from {first:.3f} to {last:.3f}")
+    require(last < first, f"30 steps on a batch took its loss from {first:.3f} to {last:.3f}")
 
 
-def what_has_no_gradient_stays(subject: Subject) -> None:
-    """A weight without a gradient is left alone."""
+def no_update_without_gradient(subject: Subject) -> None:
+    """A weight without a gradient does not change."""
     toy = Toy()
-    optimizer, before = subject.component.build(weights=toy.weights()), toy.head.weight.detach().clone()
+    optimizer, before = subject.component.build(weights=weights(toy)), toy.head.weight.detach().clone()
     for step in range(3):
         toy.objective(_batch(step)).loss.backward()  # type: ignore[no-untyped-call]
         toy.head.weight.grad = None
@@ -165,22 +149,22 @@ def what_has_no_gradient_stays(subject: Subject) -> None:
     require(torch.equal(toy.head.weight, before), "it changed a weight that had no gradient")
 
 
-def updates_come_again(subject: Subject) -> None:
+def reproducible_updates(subject: Subject) -> None:
     """The same gradients give the same weights."""
     toys = Toy(), Toy()
     for toy in toys:
-        _updates(subject.component.build(weights=toy.weights()), toy, range(8))
+        _updates(subject.component.build(weights=weights(toy)), toy, range(8))
     _same_weights(*toys, "with the same gradients")
 
 
 def optimizer_resumed(subject: Subject) -> None:
-    """With its state loaded it goes on bit for bit."""
+    """With its state loaded it makes the same updates, bit for bit."""
     toy, other = Toy(), Toy()
-    whole = subject.component.build(weights=toy.weights())
+    whole = subject.component.build(weights=weights(toy))
     _updates(whole, toy, range(5))
     other.load_state_dict(toy.state_dict())
-    again = subject.component.build(weights=other.weights())
-    again.load_state_dict(kept(whole.state_dict()))
+    again = subject.component.build(weights=weights(other))
+    again.load_state_dict(reloaded(whole.state_dict()))
     _updates(whole, toy, range(5, 10))
     _updates(again, other, range(5, 10))
     _same_weights(toy, other, "after its state was loaded")
@@ -192,52 +176,40 @@ def _updates(optimizer: Any, toy: Toy, steps: range) -> None:
         seeded(partial(optimizer.update, step, step / 20), seed=step)
 
 
-def _same_weights(one: nn.Module, other: nn.Module, when: str) -> None:
-    for (name, a), (_, b) in zip(one.named_parameters(), other.named_parameters(), strict=True):
-        require(torch.equal(a, b), f"{name} came out otherwise {when}")
+def _same_weights(first: nn.Module, second: nn.Module, when: str) -> None:
+    same(dict(second.named_parameters()), dict(first.named_parameters()), f"weights {when}", 0.0)
 
 
 # ---------------------------------------------------------------- initializers
 
 
-def says_what_it_did(subject: Subject) -> None:
-    """It says what it did in lines, and leaves finite weights."""
+def reports_in_lines(subject: Subject) -> None:
+    """It returns lines that say what it did, and leaves finite weights."""
     model, lines = _started(subject)
-    require(all(isinstance(line, str) and "\n" not in line for line in lines), "what it says is no lines")
+    require(
+        all(isinstance(line, str) and "\n" not in line for line in lines),
+        "what it returned is not a list of lines",
+    )
     for name, parameter in model.named_parameters():
         require(torch.isfinite(parameter).all(), f"{name} is not finite")
 
 
-def starts_again(subject: Subject) -> None:
+def reproducible_start(subject: Subject) -> None:
     """From the same seed it gives the same weights."""
     _same_weights(_started(subject)[0], _started(subject)[0], "from the same seed")
 
 
 def _started(subject: Subject) -> tuple[nn.Module, list[str]]:
-    model = subject.model(stirred=False).float()
-    return model, seeded(partial(subject.component.build().initialize, model, _Bytes(), DEPTH))
-
-
-class _Bytes:
-    vocabulary = 256
-
-    def encode(self, text: bytes) -> Any:
-        import numpy as np
-
-        return np.frombuffer(text, np.uint8)
-
-    def decode(self, tokens: Sequence[int]) -> bytes:
-        return bytes(tokens)
-
-    def state(self) -> dict[str, Any]:
-        return {}
+    model, data = subject.model(stirred=False).float(), subject.spec().data
+    tokenizer = data.tokenizer.component.build(text=data.corpus.component.build())
+    return model, seeded(partial(subject.component.build().initialize, model, tokenizer, DEPTH))
 
 
 # ---------------------------------------------------------------- observers
 
 
-def listens(subject: Subject) -> None:
-    """What it builds implements a hook, and none that is not there."""
+def implements_hooks(subject: Subject) -> None:
+    """What it builds implements at least one hook, and none that does not exist."""
     with tempfile.TemporaryDirectory() as folder:
         built = subject.component.build(folder=Path(folder), spec=subject.spec())
         hooks = manager([built]).hook

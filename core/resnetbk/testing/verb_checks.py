@@ -27,11 +27,8 @@ class VerbSubject:
         """Raises UserError when it cannot be imported, or is no click command."""
         return cls(registry, entry, registry.load_verb(entry))
 
-    def claims(self, capability: str) -> bool:
-        return capability in self.entry.provides
 
-
-def explained(subject: VerbSubject) -> None:
+def documented(subject: VerbSubject) -> None:
     """Its manifest has a summary, its help says what it does, and each option has a help text."""
     require(len(subject.entry.summary.strip()) >= 10, f"the summary says nothing: {subject.entry.summary!r}")
     require(bool((subject.command.help or "").strip()), "it has no help: write a docstring")
@@ -40,7 +37,7 @@ def explained(subject: VerbSubject) -> None:
     require(not silent, f"no help for {', '.join(silent)}")
 
 
-def wrong_options_are_refused(subject: VerbSubject) -> None:
+def unknown_options_refused(subject: VerbSubject) -> None:
     """An option that it does not have is a usage error, exit code 2, before anything is done."""
     try:
         subject.command.make_context(subject.entry.name, ["--no-such-option"])
@@ -49,7 +46,7 @@ def wrong_options_are_refused(subject: VerbSubject) -> None:
     raise AssertionError("it takes --no-such-option")
 
 
-def quick_to_import(subject: VerbSubject) -> None:
+def imports_no_torch(subject: VerbSubject) -> None:
     """Importing it does not import torch, so that a mistake in its options is answered at once."""
     module = subject.entry.use.partition(":")[0]
     code = f"import sys, {module}; sys.exit('torch' in sys.modules)"

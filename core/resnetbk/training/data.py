@@ -11,7 +11,7 @@ import attrs
 import numpy as np
 import torch
 
-from resnetbk.cache import kept
+from resnetbk.cache import cached_file
 from resnetbk.errors import UserError
 from resnetbk.kinds import Batch, Text, Tokenizer, Windows
 from resnetbk.lock.source import source_sha256
@@ -84,7 +84,7 @@ class Data:
 
 
 def _tokens(text: Text, which: str, tokenizer: Tokenizer, chosen: Part) -> Array:
-    """Part `which` of a text in tokens. A large one's are kept on disk, unless they are the text itself."""
+    """Part `which` of a text in tokens: of a large text on disk, unless the tokens are the text itself."""
     part: bytes | memoryview = getattr(text, which)
     if isinstance(part, bytes) or "byte-level" in chosen.entry.provides:
         return tokenizer.encode(part)
@@ -97,7 +97,7 @@ def _tokens(text: Text, which: str, tokenizer: Tokenizer, chosen: Part) -> Array
     source = source_sha256(type(chosen.component))
     depends = [text.sha256, which, len(part), PIECE, source, tokenizer.state()]
     key = hashlib.sha256(json.dumps(depends, sort_keys=True).encode()).hexdigest()
-    return np.memmap(kept(f"tokens/{key}.{dtype}", write), dtype, "r").view(np.ndarray)
+    return np.memmap(cached_file(f"tokens/{key}.{dtype}", write), dtype, "r").view(np.ndarray)
 
 
 def _batch(tokens: Array, device: torch.device) -> Batch:

@@ -19,7 +19,7 @@ _HERE: ContextVar[torch.device | None] = ContextVar("device", default=None)
 
 @contextmanager
 def at(device: torch.device) -> Iterator[None]:
-    """Within it, what asks `find_device` for none in particular gets this one."""
+    """Within it, `find_device` gives this device when it is asked for none."""
     token = _HERE.set(device)
     try:
         yield
@@ -28,8 +28,8 @@ def at(device: torch.device) -> Iterator[None]:
 
 
 def find_device(asked: str | None = None) -> torch.device:
-    """`cpu` or `cuda` as asked; without that, that of `at`, else cuda where there is one. Raises UserError
-    for one that is not there."""
+    """`cpu` or `cuda` as asked; without that, the device of `at`, else cuda if available. Raises UserError
+    for a device that is not there."""
     if not asked and (here := _HERE.get()):
         return here
     there = torch.cuda.is_available()
@@ -40,5 +40,5 @@ def find_device(asked: str | None = None) -> torch.device:
 
 def exhausted(error: BaseException) -> bool:
     """Whether an error says that memory ran out."""
-    found = isinstance(error, torch.OutOfMemoryError | MemoryError)
-    return found or any(words in str(error) for words in EXHAUSTED)
+    typed = isinstance(error, torch.OutOfMemoryError | MemoryError)
+    return typed or any(words in str(error) for words in EXHAUSTED)

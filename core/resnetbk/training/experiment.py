@@ -36,16 +36,19 @@ class Experiment:
 
     def lock(self) -> str:
         """The spec's lock: what it resolves to, and all that its run depends on here. Reads the corpus."""
-        return lock(self.spec, self.registry, corpus_sha256=self._corpus(), threads=torch.get_num_threads())
+        return self._lock(self._corpus())
+
+    def _lock(self, corpus_sha256: str) -> str:
+        threads = torch.get_num_threads()
+        return lock(self.spec, self.registry, corpus_sha256=corpus_sha256, threads=threads)
 
     def hold_to(self, locked: Path | str) -> None:
         """Raises UserError, one line for each difference, unless all is as the lock at `locked` says."""
         before = load_lock(locked)
         threads = torch.get_num_threads()
         now = facts(self.spec, self.registry, corpus_sha256=self._corpus(), threads=threads)
-        drifts = drift(before, now)
-        if drifts:
-            raise UserError(*(f"{locked}: {found.line('lock again')}" for found in drifts))
+        if drifts := drift(before, now):
+            raise UserError(*(f"{locked}: {difference.line('lock again')}" for difference in drifts))
 
     def train(
         self,
@@ -68,12 +71,25 @@ class Experiment:
         processes = Processes.here()
         processes.check(self.spec)
         began = out is not None and Path(out).exists()
-        found = str(self._folder(out, resume).path) if processes.first else ""
-        folder = RunFolder(Path(processes.gather(found)[0]))
+        path = self._folder(out, resume).path if processes.first else Path()
+        folder = RunFolder(processes.gather(path)[0])
         with Signals() as signals, folder.writing() if processes.first else nullcontext():
             try:
-                prepare = self._resumed if resume else self._started
-                trainer = prepare(folder, device, processes, strict_flops)
+                if resume:
+                    self._same_spec(folder)
+                    self._same_sources(folder)
+                trainer = Trainer(
+                    self.spec,
+                    self.registry,
+                    folder,
+                    device=device,
+                    processes=processes,
+                    strict_flops=strict_flops,
+                )
+                if resume:
+                    trainer.resume()
+                elif processes.first:
+                    folder.write_lock(self._lock(trainer.learner.data.text.sha256))
             except BaseException:
                 if not resume and processes.first:
                     folder.discard(keep=began)  # nothing was trained, so nothing is left behind
@@ -87,39 +103,24 @@ class Experiment:
             return RunFolder.newest(RUNS, self.spec.name) if out is None else RunFolder.open(Path(out))
         return RunFolder.fresh(RUNS, self.spec.name) if out is None else RunFolder.create(Path(out))
 
-    def _trainer(self, folder: RunFolder, device: str, processes: Processes, strict: bool) -> Trainer:
-        return Trainer(
-            self.spec, self.registry, folder, device=device, processes=processes, strict_flops=strict
-        )
-
-    def _started(self, folder: RunFolder, device: str, processes: Processes, strict: bool) -> Trainer:
-        trainer = self._trainer(folder, device, processes, strict)
-        sha256, threads = trainer.learner.data.text.sha256, torch.get_num_threads()
-        if processes.first:
-            folder.write_lock(lock(self.spec, self.registry, corpus_sha256=sha256, threads=threads))
-        return trainer
-
-    def _resumed(self, folder: RunFolder, device: str, processes: Processes, strict: bool) -> Trainer:
+    def _same_spec(self, folder: RunFolder) -> None:
+        """Raises UserError, one line for each difference, unless the run began with this spec."""
         before = read_lock(folder.spec_lock, self.registry)
         changed = differences(resolved(before), resolved(self.spec))
         if changed:
             raise UserError(
                 *(f"{folder.path}: the spec has changed since this run began: {line}" for line in changed)
             )
-        self._same_sources(folder)
-        trainer = self._trainer(folder, device, processes, strict)
-        trainer.resume()
-        return trainer
 
     def _same_sources(self, folder: RunFolder) -> None:
         """Raises UserError when a component's code is not what the run began with. Observers, which change
         nothing, and the environment, which may change the last digits, are warned of in one line."""
         now = facts(self.spec, self.registry, threads=torch.get_num_threads())
-        found = drift(load_lock(folder.spec_lock), now)
-        refused = [d for d in found if d.about == "source" and not d.key.startswith("train.observe")]
+        drifts = drift(load_lock(folder.spec_lock), now)
+        refused = [d for d in drifts if d.about == "source" and not d.key.startswith("train.observe")]
         if refused:
             raise UserError(*(f"{folder.path}: {d.line('start a new run')}" for d in refused))
-        others = [f"{d.key} {d.was} -> {d.now}" for d in found if d.about != "spec"]
+        others = [str(d) for d in drifts if d.about != "spec"]
         if others:
             message = "%s: resumes with other than it began with: %s"
             logging.getLogger("resnetbk").warning(message, folder.path, ", ".join(others))

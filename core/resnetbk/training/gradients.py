@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 
 def clip(parameters: Sequence[nn.Parameter], limit: float) -> float:
@@ -21,15 +21,7 @@ def clip(parameters: Sequence[nn.Parameter], limit: float) -> float:
                 values.append(parameter.grad.values())
             else:
                 values.append(parameter.grad)
-    norm = float(_norm(values))
+    norm = float(nn.utils.get_total_norm(values))
     if limit and limit < norm < float("inf"):
         torch._foreach_mul_(values, limit / norm)
     return norm
-
-
-def _norm(values: list[Tensor]) -> Tensor:
-    if not values:
-        return torch.zeros(())
-    norms = torch.stack([norm.float() for norm in torch._foreach_norm(values)])
-    total: Tensor = torch.linalg.vector_norm(norms)
-    return total

@@ -187,10 +187,8 @@ class Learner:
     def _score(self, windows: Windows, measure: str = "loss") -> Any:
         mine = self.processes.share(windows)
         with torch.no_grad(), self.meter.phase("scoring", "score", mine.length * len(mine.starts)):
-            found = self._scores(mine, measure)
-            if mine is windows:
-                return found
-            return np.concatenate(self.processes.gather(found.tolist())).astype(found.dtype)
+            scores = self._scores(mine, measure)
+            return scores if mine is windows else np.concatenate(self.processes.gather(scores))
 
     def _scores(self, windows: Windows, measure: str) -> Any:
         """(batch,) numbers; in halves where memory runs out. UserError where one window does not fit."""
@@ -220,11 +218,11 @@ class Learner:
     def measure(self) -> Evaluation:
         """The held-out loss, metered, by the first process for all."""
         window, precision = self.spec.data.window, self.spec.train.precision
-        found = None
+        evaluation: Evaluation | None = None
         if self.processes.first:
-            found = evaluate(self.model, self.data, window=window, precision=precision, meter=self.meter)
-        shared = self.processes.gather(found and attrs.asdict(found))[0]
-        return found or Evaluation(**shared)
+            evaluation = evaluate(self.model, self.data, window=window, precision=precision, meter=self.meter)
+        first: Evaluation = self.processes.gather(evaluation)[0]
+        return first
 
     def progress(self) -> float:
         """The share of the budget that is spent, in [0, 1]."""

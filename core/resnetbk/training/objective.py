@@ -35,15 +35,15 @@ def objective(model: LanguageModel, batch: Batch, precision: str) -> tuple[Batch
     penalties = dict(output.penalties)
     learned = losses.mean()
     if output.answers:
-        parts = [(each.weight * token_losses(each.logits, batch.targets)).mean() for each in output.answers]
+        parts = [(exit.weight * token_losses(exit.logits, batch.targets)).mean() for exit in output.answers]
         learned = torch.stack(parts).sum()
-        losses_of_confidence = [
-            _calibration_loss(answer.logits, answer.confidence, output.answers[-1].logits)
-            for answer in output.answers
-            if answer.confidence is not None
+        calibration_losses = [
+            _calibration_loss(exit.logits, exit.confidence, output.answers[-1].logits)
+            for exit in output.answers
+            if exit.confidence is not None
         ]
-        if losses_of_confidence:
-            penalties["agreement"] = torch.stack(losses_of_confidence).sum()
+        if calibration_losses:
+            penalties["agreement"] = torch.stack(calibration_losses).sum()
     return (
         BatchLoss(
             learned + sum(penalties.values()),
@@ -56,22 +56,22 @@ def objective(model: LanguageModel, batch: Batch, precision: str) -> tuple[Batch
 
 
 def token_losses(logits: Tensor, targets: Tensor) -> Tensor:
-    """(B, N, V), (B, N) -> (B, N): nats a token."""
+    """(B, N, V), (B, N) -> (B, N): nats/token."""
     flat = F.cross_entropy(logits.flatten(0, 1).float(), targets.flatten(), reduction="none")
     return flat.view(targets.shape)
 
 
 def _calibration_loss(logits: Tensor, confidence: Tensor, last: Tensor) -> Tensor:
-    """How badly an exit foretells that it agrees with the last one: a proper score, so that it calibrates."""
+    """How badly an exit predicts that it agrees with the last exit: a proper score, so that it calibrates."""
     agrees = logits.argmax(-1) == last.argmax(-1)
     return F.binary_cross_entropy_with_logits(confidence.float(), agrees.float())
 
 
 @attrs.frozen
 class Evaluation:
-    """What the model makes of the whole held-out text.
+    """The model on the whole held-out text.
 
-    loss           nats a token
+    loss           nats/token
     bits_per_byte  which compares across tokenizers
     tokens         predicted
     seconds        that took

@@ -7,12 +7,11 @@ first process is, and so do buffers, as a running statistic, which is then that 
 
 The first process alone evaluates, saves, tells observers and prints. A run in several processes gives the
 losses of one process with the same batch but for rounding, in so far as nothing is random within the model
-and no part of it looks at the batch as a whole.
+and no part of it depends on the batch as a whole.
 """
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -96,20 +95,12 @@ class Processes:
         torch.set_rng_state(state)
 
     def gather(self, value: Any) -> list[Any]:
-        """A JSON value of each process, in the order of their ranks."""
-        if self.size == 1:
-            return [value]
-        own = torch.frombuffer(bytearray(json.dumps(value).encode()), dtype=torch.uint8)
-        with _together():
-            sizes = [torch.zeros(1, dtype=torch.int64) for _ in range(self.size)]
-            distributed.all_gather(sizes, torch.tensor([len(own)]))
-            longest = int(max(sizes))
-            padded = nn.functional.pad(own, (0, longest - len(own)))
-            found = [torch.empty_like(padded) for _ in range(self.size)]
-            distributed.all_gather(found, padded)
-        return [
-            json.loads(bytes(text[: int(size)].tolist())) for text, size in zip(found, sizes, strict=True)
-        ]
+        """A plain value of each process, in the order of their ranks."""
+        values = [value] * self.size
+        if self.size > 1:
+            with _together():
+                distributed.all_gather_object(values, value)
+        return values
 
     def average(self, result: BatchLoss, parameters: Sequence[nn.Parameter]) -> BatchLoss:
         """The objective of the whole batch, and its gradient in `.grad`, from those of the shares.
@@ -162,10 +153,8 @@ def _add(parameters: Sequence[nn.Parameter], share: float) -> None:
         flat = torch.cat([gradient.reshape(-1) for gradient in own]) * share
         with _together():
             distributed.all_reduce(flat)
-        start = 0
-        for parameter in alike:
-            parameter.grad = flat[start : start + parameter.numel()].view_as(parameter)
-            start += parameter.numel()
+        for parameter, gradient in zip(alike, torch.split(flat, [p.numel() for p in alike]), strict=True):
+            parameter.grad = gradient.view_as(parameter)
 
 
 @contextmanager

@@ -96,13 +96,12 @@ class Run:
 
 
 def _tell_drift(folder: RunFolder, spec: Spec, registry: Registry) -> None:
-    """One warning of all components, of those that a trained model is made of, that are others by now."""
-    found = drift(load_lock(folder.spec_lock), facts(spec, registry))
-    changed_parts = [d for d in found if d.about in ("component", "source") and d.key.startswith(TRAINED)]
-    if changed_parts:
-        changed = ", ".join(f"{d.key} {d.was} -> {d.now}" for d in changed_parts)
+    """One warning of all components, of those that a trained model consists of, that are others by now."""
+    drifts = drift(load_lock(folder.spec_lock), facts(spec, registry))
+    changed = [str(d) for d in drifts if d.about in ("component", "source") and d.key.startswith(TRAINED)]
+    if changed:
         message = "%s: was trained with other components than are here, and may answer otherwise: %s"
-        logging.getLogger("resnetbk").warning(message, folder.path, changed)
+        logging.getLogger("resnetbk").warning(message, folder.path, ", ".join(changed))
 
 
 def _latest(folder: RunFolder) -> Checkpoint:

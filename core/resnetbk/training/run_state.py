@@ -56,13 +56,9 @@ class RunState:
             wrong = sorted(names ^ set(checkpoint.state))
             raise StorageError(f"{path}: is not of a run that this version can read ({wrong[0]!r})") from None
 
-    def plain(self) -> dict[str, Any]:
-        """As it is written."""
-        return attrs.asdict(self, recurse=False)
-
     def training_cost(self) -> dict[str, float]:
-        """What it took to come here, parent runs included: seconds, cpu_seconds and flops of set-up and
-        steps, in all processes, and tokens."""
+        """What the run cost so far, parent runs included: seconds, cpu_seconds and flops of set-up and steps,
+        in all processes, and tokens."""
         costs = self.meter["costs"]
         spent = {key: sum(costs[phase][key] for phase in ("setup", *STEP_PHASES)) for key in _SPENT}
         spent["tokens"] = self.tokens

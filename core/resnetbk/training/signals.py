@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import signal
 import threading
-from types import FrameType, TracebackType
+from contextlib import ExitStack
+from types import FrameType
 
 from resnetbk.errors import ResnetbkError
 
@@ -22,21 +23,17 @@ class Signals:
 
     def __init__(self) -> None:
         self.received = 0
-        self._previous: dict[int, object] = {}
+        self._restore = ExitStack()
 
     def __enter__(self) -> Signals:
         if threading.current_thread() is threading.main_thread():
             for signum in (signal.SIGINT, signal.SIGTERM):
-                if signal.getsignal(signum) is signal.SIG_IGN:
-                    continue  # as for jobs in the background
-                self._previous[signum] = signal.signal(signum, self._note)
+                if signal.getsignal(signum) is not signal.SIG_IGN:  # as it is for jobs in the background
+                    self._restore.callback(signal.signal, signum, signal.signal(signum, self._note))
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        for signum, handler in self._previous.items():
-            signal.signal(signum, handler)  # type: ignore[arg-type]
+    def __exit__(self, *exception: object) -> None:
+        self._restore.close()
 
     def _note(self, signum: int, frame: FrameType | None) -> None:
         if self.received and signum == signal.SIGINT:

@@ -6,6 +6,7 @@ import logging
 import math
 from pathlib import Path
 
+import attrs
 import torch
 
 from resnetbk.errors import NumericError, UserError, one_line
@@ -157,16 +158,7 @@ class Trainer:
         if target is not None and evaluation.loss <= target:
             self.stopped = "target"
         self.hooks.resnetbk_evaluated(
-            report=EvaluationReport(
-                self.learner.step,
-                evaluation.loss,
-                evaluation.bits_per_byte,
-                evaluation.tokens,
-                evaluation.seconds,
-                best,
-                evaluation.rows,
-                evaluation.depths,
-            )
+            report=EvaluationReport(step=self.learner.step, best=best, **attrs.asdict(evaluation))
         )
         return evaluation, best
 
@@ -200,7 +192,9 @@ class Trainer:
         )
         if not self.processes.first:
             return self.folder.checkpoints / checkpoint.name(learner.step)
-        whole = Checkpoint(learner.model.state_dict(), learner.optimizer.state_dict(), state.plain())
+        whole = Checkpoint(
+            learner.model.state_dict(), learner.optimizer.state_dict(), attrs.asdict(state, recurse=False)
+        )
         path = checkpoint.save(self.folder.checkpoints, learner.step, whole)
         checkpoint.prune(self.folder.path, self.spec.train.keep, self.best_at)
         return path

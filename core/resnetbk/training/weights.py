@@ -6,14 +6,14 @@ from pathlib import Path
 
 from torch import Tensor, nn
 
-from resnetbk.errors import StorageError
+from resnetbk.errors import StorageError, shortened
 
 
 def load_weights(model: nn.Module, weights: dict[str, Tensor], path: Path) -> None:
-    """Raises StorageError, and loads nothing, unless names and shapes are the model's."""
-    own = model.state_dict()
-    wrong = sorted(set(own) ^ set(weights))
-    wrong += [name for name in own if name in weights and own[name].shape != weights[name].shape]
-    if wrong:
-        raise StorageError(f"{path}: the checkpoint does not fit its spec: {wrong[0]!r} differs")
-    model.load_state_dict(weights)
+    """Raises StorageError unless names and shapes are the model's."""
+    try:
+        model.load_state_dict(weights)
+    except RuntimeError as error:
+        raise StorageError(
+            f"{path}: the checkpoint does not fit its spec ({shortened(str(error))})"
+        ) from error

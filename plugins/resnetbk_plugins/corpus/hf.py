@@ -20,7 +20,7 @@ from typing import Any, BinaryIO
 import attrs
 from attrs.validators import ge, min_len
 
-from resnetbk.cache import kept
+from resnetbk.cache import cached_file
 from resnetbk.errors import StorageError, UserError, one_line
 from resnetbk.kinds import Text
 from resnetbk_plugins.corpus.text import check_held_out, check_sha256, split
@@ -74,7 +74,7 @@ class HuggingFace:
         keys = {k: v for k, v in attrs.asdict(self).items() if k not in ("held_out", "sha256")}
         depends = [keys, [_state(file) for file in self._local()]]
         key = hashlib.sha256(json.dumps(depends, sort_keys=True).encode()).hexdigest()
-        return split("hf", [kept(f"texts/hf-{key}", self._write)], self.held_out, self.sha256)
+        return split("hf", [cached_file(f"texts/hf-{key}", self._write)], self.held_out, self.sha256)
 
     def _local(self) -> list[str]:
         """The local files that the text is read from, as far as the keys name them."""

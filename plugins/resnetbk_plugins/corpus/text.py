@@ -12,7 +12,7 @@ from typing import Any, NoReturn
 
 import attrs
 
-from resnetbk.cache import kept
+from resnetbk.cache import cached_file
 from resnetbk.errors import StorageError, UserError
 from resnetbk.kinds import Text
 from resnetbk.texts import LARGE, PIECE, mapped
@@ -126,7 +126,7 @@ def _whole(corpus: str, files: Sequence[Path]) -> tuple[bytes | memoryview, str]
     if len(files) == 1:
         return mapped(files[0]), digest
     again = (chunk for file in files for chunk in _chunks(corpus, file))
-    return mapped(kept(f"texts/{digest}", lambda joined: joined.writelines(again))), digest
+    return mapped(cached_file(f"texts/{digest}", lambda joined: joined.writelines(again))), digest
 
 
 def _chunks(corpus: str, file: Path) -> Iterator[bytes]:

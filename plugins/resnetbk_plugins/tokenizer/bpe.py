@@ -18,7 +18,7 @@ import attrs
 import numpy as np
 from attrs.validators import ge
 
-from resnetbk.cache import kept
+from resnetbk.cache import cached_file
 from resnetbk.errors import StorageError, UserError
 from resnetbk.texts import pieces
 
@@ -42,7 +42,7 @@ class BPE:
         def write(file: BinaryIO) -> None:
             file.write(_learn(text, self.vocabulary).encode())
 
-        path = kept(f"bpe/{key}.json", write)
+        path = cached_file(f"bpe/{key}.json", write)
         try:
             return BPETokenizer(path.read_text())
         except ValueError as error:

@@ -214,7 +214,7 @@ def test_an_operator_that_cannot_be_counted_is_one_warning(tmp_path, caplog):
     assert report.steps == 12
     assert "resnetbktest::busy" in report.uncounted
     (warning,) = caplog.messages
-    assert "cannot count the operations of resnetbktest::busy" in warning
+    assert "cannot count the FLOPs of resnetbktest::busy" in warning
     assert "training goes on" in warning
 
 

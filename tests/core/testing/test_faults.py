@@ -125,7 +125,7 @@ def test_the_command_says_what_fails(call):
     assert code == 2
     assert err.startswith(("leaking: causal: in training, rows before", "leaking: causal: once"))
     assert "passed" in out
-    assert "not claimed" in out
+    assert "not provided" in out
     code, out, err = call("test", "mlp", "--set", "expansion=1.5")
     assert (code, err) == (0, "")
     code, _, err = call("test", "mlp", "--set", "expanson=1.5")
