@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import tempfile
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -115,7 +114,8 @@ def _steps(strategy: Any, toy: Toy, steps: range) -> list[list[Tensor | None]]:
     """The gradients that it leaves after each step."""
     gradients = []
     for step in steps:
-        seeded(partial(strategy.gradients, step, _batch(step), toy.objective), seed=step)
+        with seeded(step):
+            strategy.gradients(step, _batch(step), toy.objective)
         gradients.append(_gradients(toy))
     return gradients
 
@@ -173,7 +173,8 @@ def optimizer_resumed(subject: Subject) -> None:
 def _updates(optimizer: Any, toy: Toy, steps: range) -> None:
     for step in steps:
         toy.objective(_batch(step)).loss.backward()  # type: ignore[no-untyped-call]
-        seeded(partial(optimizer.update, step, step / 20), seed=step)
+        with seeded(step):
+            optimizer.update(step, step / 20)
 
 
 def _same_weights(first: nn.Module, second: nn.Module, when: str) -> None:
@@ -202,7 +203,8 @@ def reproducible_start(subject: Subject) -> None:
 def _started(subject: Subject) -> tuple[nn.Module, list[str]]:
     model, data = subject.model(stirred=False).float(), subject.spec().data
     tokenizer = data.tokenizer.component.build(text=data.corpus.component.build())
-    return model, seeded(partial(subject.component.build().initialize, model, tokenizer, DEPTH))
+    with seeded():
+        return model, subject.component.build().initialize(model, tokenizer, DEPTH)
 
 
 # ---------------------------------------------------------------- observers
