@@ -8,6 +8,7 @@ from importlib.util import find_spec
 
 import click
 
+from resnetbk.errors import UserError
 from resnetbk.lock.lock import installed_version
 from resnetbk.registry.discovery import Plugin
 from resnetbk.registry.entry import VERB
@@ -47,7 +48,6 @@ def _devices() -> str:
 def _plugin(registry: Registry, plugin: Plugin) -> int:
     """Prints the state of a plugin; returns how much of it is broken."""
     from resnetbk.cli import VERBS
-    from resnetbk.errors import UserError
 
     if plugin.error or plugin.manifest is None:
         click.echo(f"plugin   {plugin.name} {plugin.version}".rstrip() + f": left out: {plugin.error}")
