@@ -9,7 +9,6 @@ from importlib.util import find_spec
 import click
 
 from resnetbk.errors import UserError
-from resnetbk.lock.lock import installed_version
 from resnetbk.registry.discovery import Plugin
 from resnetbk.registry.entry import VERB
 from resnetbk.registry.lookup import Registry
@@ -24,6 +23,8 @@ def command(registry: Registry) -> None:
 
     Imports every component and every module of hooks for this. Exit code 2 when something is broken.
     """
+    from resnetbk.lock.lock import installed_version
+
     click.echo(f"resnetbk {installed_version('resnetbk')}")
     click.echo(f"python   {platform.python_version()} on {platform.platform()}, {os.cpu_count()} processors")
     for package in PACKAGES:
