@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from resnetbk.errors import Mistake, UserError
+from resnetbk.errors import Mistake, UserError, printable
 from resnetbk.registry.lookup import Registry
 
 
@@ -14,7 +14,6 @@ from resnetbk.registry.lookup import Registry
 @click.pass_obj
 def command(registry: Registry, specs: tuple[str, ...], sets: tuple[str, ...]) -> None:
     """Reports all mistakes in SPEC files at once."""
-    from resnetbk.errors import printable
     from resnetbk.spec.read import read
 
     mistakes: list[Mistake] = []

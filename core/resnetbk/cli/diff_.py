@@ -15,8 +15,6 @@ from resnetbk.registry.lookup import Registry
 if TYPE_CHECKING:
     from resnetbk.lock.changes import Change
 
-SECTIONS = ("spec", "components", "environment")
-
 
 @click.command("diff")
 @click.argument("a")
@@ -38,8 +36,9 @@ def command(registry: Registry, a: str, b: str, as_json: bool) -> None:
             mistakes += error.mistakes
     if mistakes:
         raise UserError(*mistakes)
-    sections = [section for section in SECTIONS if all(section in tree for tree in trees)]
-    differing = {section: changes(trees[0][section], trees[1][section]) for section in sections}
+    before, after = trees
+    sections = [name for name in ("spec", "components", "environment") if name in before and name in after]
+    differing = {section: changes(before[section], after[section]) for section in sections}
     if as_json:
         rows = {
             section: [{"key": change.key, "a": change.before, "b": change.after} for change in of_section]

@@ -8,7 +8,7 @@ from importlib.util import find_spec
 
 import click
 
-from resnetbk.lock.lock import installed_version
+from resnetbk.errors import UserError
 from resnetbk.registry.discovery import Plugin
 from resnetbk.registry.entry import VERB
 from resnetbk.registry.lookup import Registry
@@ -23,6 +23,8 @@ def command(registry: Registry) -> None:
 
     Imports every component and every module of hooks for this. Exit code 2 when something is broken.
     """
+    from resnetbk.lock.lock import installed_version
+
     click.echo(f"resnetbk {installed_version('resnetbk')}")
     click.echo(f"python   {platform.python_version()} on {platform.platform()}, {os.cpu_count()} processors")
     for package in PACKAGES:
@@ -47,7 +49,6 @@ def _devices() -> str:
 def _plugin(registry: Registry, plugin: Plugin) -> int:
     """Prints the state of a plugin; returns how much of it is broken."""
     from resnetbk.cli import VERBS
-    from resnetbk.errors import UserError
 
     if plugin.error or plugin.manifest is None:
         click.echo(f"plugin   {plugin.name} {plugin.version}".rstrip() + f": left out: {plugin.error}")

@@ -32,7 +32,9 @@ def command(registry: Registry, what: str, sets: tuple[str, ...]) -> None:
         if number:
             click.echo()
         if entry.kind == VERB:
-            _print_verb(entry, registry.load_verb(entry))
+            verb = registry.load_verb(entry)
+            click.echo(f"{entry.name}  verb\n{entry.summary}\nplugin    {entry.plugin} {entry.version}\n")
+            click.echo(verb.get_help(click.Context(verb, info_name=f"resnetbk {entry.name}")))
         else:
             _print(entry, registry.load(entry))
 
@@ -45,11 +47,6 @@ def find(registry: Registry, what: str) -> list[Entry]:
     if not entries:
         raise UserError(f"no component or verb {what!r}{nearest(name, [entry.name for entry in known])}")
     return entries
-
-
-def _print_verb(entry: Entry, command: click.Command) -> None:
-    click.echo(f"{entry.name}  verb\n{entry.summary}\nplugin    {entry.plugin} {entry.version}\n")
-    click.echo(command.get_help(click.Context(command, info_name=f"resnetbk {entry.name}")))
 
 
 def _print(entry: Entry, component: type) -> None:

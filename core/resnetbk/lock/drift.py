@@ -72,15 +72,11 @@ def _environment(locked: Tree, now: Tree) -> Iterator[Drift]:
              "platform": "run it there", "corpus_sha256": "restore the text"}  # fmt: skip
     for key, here in now.items():
         before = locked.get(key, NOTHING)
-        if key == "python":
-            before, here = (value if value is NOTHING else _minor(str(value)) for value in (before, here))
+        if key == "python":  # of which major and minor count
+            before, here = (v if v is NOTHING else ".".join(str(v).split(".")[:2]) for v in (before, here))
         if before != here:
             was, there = ("nothing" if value is NOTHING else str(value) for value in (before, here))
             if key == "corpus_sha256":
                 was, there = was[:12], there[:12]
             fix = fixes.get(key, f"install {key}=={{}}").format(was)
             yield Drift("environment", key, was, there, "" if before is NOTHING else fix)
-
-
-def _minor(version: str) -> str:
-    return ".".join(version.split(".")[:2])

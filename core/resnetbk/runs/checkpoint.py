@@ -26,7 +26,7 @@ import attrs
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
-from torch import Tensor
+from torch import Tensor, nn
 
 from resnetbk.errors import StorageError, shortened
 from resnetbk.files import accessing, locked, replace_file, sync_folder
@@ -207,6 +207,16 @@ def _newest_good(paths: list[Path]) -> Path | None:
 
 
 # ---------------------------------------------------------------- reading
+
+
+def load_weights(model: nn.Module, weights: dict[str, Tensor], path: Path) -> None:
+    """Raises StorageError naming `path` unless names and shapes are the model's."""
+    try:
+        model.load_state_dict(weights)
+    except RuntimeError as error:
+        raise StorageError(
+            f"{path}: the checkpoint does not fit its spec ({shortened(str(error))})"
+        ) from error
 
 
 def load(path: Path, *, device: str | torch.device = "cpu", with_optimizer: bool = True) -> Checkpoint:

@@ -115,10 +115,9 @@ class RunFolder:
 
     def _writer(self) -> str:
         """Who holds the lock, by the number of the process."""
-        try:
+        with suppress(OSError):
             return self.writer_file.read_text(errors="replace").strip()[:20] or "unknown"
-        except OSError:
-            return "unknown"
+        return "unknown"
 
     def discard(self, *, keep: bool = False) -> None:
         """Removes what a run that never began has written, for the one who holds `writing()`, and with it
@@ -179,10 +178,8 @@ def _numbered(root: Path, name: str) -> dict[int, Path]:
     return {int(match[1] or 1): path for match, path in matches if match}
 
 
-def _name_in(lock: Path) -> str | None:
+def _name_in(lock: Path) -> Any:
     """The name of the spec in a lock, None when there is none to read."""
-    try:
-        name = tomllib.loads(lock.read_text())["spec"]["name"]
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
-    return name if isinstance(name, str) else None
+    with suppress(OSError, ValueError, KeyError, TypeError):
+        return tomllib.loads(lock.read_text())["spec"]["name"]
+    return None

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-from functools import partial
-from typing import Any
-
 import torch
-from torch import Tensor
 
 from resnetbk.kinds import Rows
 from resnetbk.testing.subject import DEPTH, WIDTH, Subject, require, same, seeded
@@ -16,15 +12,11 @@ def weights_sum_to_one(subject: Subject) -> None:
     """Rows that no layer changes leave as they entered: a mean of states has weights that sum to 1."""
     for training in (False, True):
         policy, rows = subject.build(training=training), _rows()
-
-        def leave(policy: Any = policy, rows: Rows = rows) -> Tensor:
+        with seeded():
             halting = policy.begin(0, rows)
             for layer in range(DEPTH):
                 halting.observe(layer, rows.x)
-            x: Tensor = halting.finish().x
-            return x
-
-        same(seeded(leave), rows.x, "rows that nothing changed", tolerance=1e-6)
+            same(halting.finish().x, rows.x, "rows that nothing changed", tolerance=1e-6)
 
 
 def halting_is_final(subject: Subject) -> None:
@@ -44,7 +36,8 @@ def no_wasted_rows(subject: Subject) -> None:
     for training in (False, True):
         gate = subject.build(training=training)
         for layer in range(DEPTH):
-            keep = seeded(partial(gate.keep, layer, _rows()))
+            with seeded():
+                keep = gate.keep(layer, _rows())
             if keep.weight is None:
                 continue
             computed = torch.ones_like(keep.weight, dtype=torch.bool) if keep.mask is None else keep.mask

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from functools import partial
 from typing import Any
 
 import attrs
@@ -42,7 +41,8 @@ def ragged(subject: Subject) -> None:
 def _trained(subject: Subject, padding: int) -> tuple[list[Rows], list[Tensor]]:
     """The rows of a pass in training, and what else is there after it: penalties, weights and buffers."""
     built = subject.build(training=True)
-    rows, penalty = seeded(partial(_RUNS[subject.entry.kind], built, *_packed(padding)))
+    with seeded():
+        rows, penalty = _RUNS[subject.entry.kind](built, *_packed(padding))
     state = built.state_dict().values() if isinstance(built, nn.Module) else ()
     return rows, [penalty, *(tensor.double() for tensor in state)]
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import attrs
@@ -138,11 +139,12 @@ def text(length: int, seed: int = 0, batch: int = 2) -> Tensor:
     return letters[torch.randint(len(letters), (batch, length), generator=source)]
 
 
-def seeded(work: Callable[[], Any], seed: int = 0) -> Any:
-    """The result of `work` with torch's generator at `seed`, which is put back."""
+@contextmanager
+def seeded(seed: int = 0) -> Iterator[None]:
+    """Within it torch's generator begins at `seed`; after it, it is where it was."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return work()
+        yield
 
 
 def reloaded(tree: Any) -> Any:

@@ -120,7 +120,9 @@ def subject_of(
     registry: Registry, entry: Entry, settings: Mapping[str, Any] | None = None
 ) -> Subject | VerbSubject:
     """What the checks of a component or a verb are handed. Raises UserError when it cannot be loaded."""
-    return VerbSubject.of(registry, entry) if entry.kind == VERB else Subject.of(registry, entry, settings)
+    if entry.kind == VERB:
+        return VerbSubject(entry, registry.load_verb(entry))
+    return Subject.of(registry, entry, settings)
 
 
 def applicable(subject: Subject | VerbSubject) -> Iterator[Check]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import tempfile
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +19,9 @@ STEPS = 12
 
 
 class Toy(nn.Module):
-    """A model with a weight of each role."""
+    """A model with a weight of each role, and the strategy or optimizer that the component builds for it."""
 
-    def __init__(self) -> None:
+    def __init__(self, subject: Subject) -> None:
         super().__init__()
         source = torch.Generator().manual_seed(2)
         self.embedding = nn.Embedding(256, 8)
@@ -33,6 +32,7 @@ class Toy(nn.Module):
         with torch.no_grad():
             for parameter in self.parameters():
                 parameter.copy_(0.3 * torch.randn(parameter.shape, generator=source))
+        self.built: Any = subject.component.build(weights=weights(self))
 
     def objective(self, batch: Batch) -> BatchLoss:
         x = self.embedding(batch.inputs)
@@ -59,11 +59,11 @@ def _gradients(toy: Toy) -> list[Tensor | None]:
 
 def finite_gradients(subject: Subject) -> None:
     """Every step leaves finite gradients, changes no weight, and returns the loss of the whole batch."""
-    toy = Toy()
-    strategy, before = _strategy(subject, toy), [p.detach().clone() for p in toy.parameters()]
+    toy = Toy(subject)
+    before = [parameter.detach().clone() for parameter in toy.parameters()]
     for step in range(STEPS):
         batch = _batch(step)
-        result = strategy.gradients(step, batch, toy.objective)
+        result = toy.built.gradients(step, batch, toy.objective)
         gradients = [gradient for gradient in _gradients(toy) if gradient is not None]
         require(gradients, f"step {step} left no gradient")
         require(all(bool(torch.isfinite(g).all()) for g in gradients), f"step {step}: not finite")
@@ -76,12 +76,11 @@ def finite_gradients(subject: Subject) -> None:
 
 def shares_average(subject: Subject) -> None:
     """The gradients of two halves of a batch average to the gradient of the whole."""
-    whole, halves = Toy(), (Toy(), Toy())
+    whole, *halves = (Toy(subject) for _ in range(3))
     batch = _batch(0)
-    _strategy(subject, whole).gradients(0, batch, whole.objective)
+    whole.built.gradients(0, batch, whole.objective)
     for toy, half in zip(halves, (slice(0, 4), slice(4, 8)), strict=True):
-        part = Batch(batch.inputs[half], batch.targets[half])
-        _strategy(subject, toy).gradients(0, part, toy.objective)
+        toy.built.gradients(0, Batch(batch.inputs[half], batch.targets[half]), toy.objective)
     means = [
         None if a is None or b is None else (a + b) / 2
         for a, b in zip(*(_gradients(toy) for toy in halves), strict=True)
@@ -91,31 +90,27 @@ def shares_average(subject: Subject) -> None:
 
 def reproducible_gradients(subject: Subject) -> None:
     """The same batches give the same gradients."""
-    first, second = (_steps(_strategy(subject, toy), toy, range(STEPS)) for toy in (Toy(), Toy()))
+    first, second = (_steps(Toy(subject), range(STEPS)) for _ in range(2))
     same(second, first, "with the same batches", 0.0)
 
 
 def strategy_resumed(subject: Subject) -> None:
     """Restored from the state of any step, it gives the gradients of the uninterrupted strategy."""
     for stop in (0, 1, 5, STEPS - 1):
-        toy, other = Toy(), Toy()
-        whole, again = _strategy(subject, toy), _strategy(subject, other)
-        _steps(whole, toy, range(stop))
-        saved = reloaded(whole.state())
-        rest = _steps(whole, toy, range(stop, STEPS))
-        again.restore(saved)
-        same(_steps(again, other, range(stop, STEPS)), rest, f"resumed at step {stop}", 0.0)
+        whole, again = Toy(subject), Toy(subject)
+        _steps(whole, range(stop))
+        saved = reloaded(whole.built.state())
+        rest = _steps(whole, range(stop, STEPS))
+        again.built.restore(saved)
+        same(_steps(again, range(stop, STEPS)), rest, f"resumed at step {stop}", 0.0)
 
 
-def _strategy(subject: Subject, toy: Toy) -> Any:
-    return subject.component.build(weights=weights(toy))
-
-
-def _steps(strategy: Any, toy: Toy, steps: range) -> list[list[Tensor | None]]:
-    """The gradients that it leaves after each step."""
+def _steps(toy: Toy, steps: range) -> list[list[Tensor | None]]:
+    """The gradients that its strategy leaves after each step."""
     gradients = []
     for step in steps:
-        seeded(partial(strategy.gradients, step, _batch(step), toy.objective), seed=step)
+        with seeded(step):
+            toy.built.gradients(step, _batch(step), toy.objective)
         gradients.append(_gradients(toy))
     return gradients
 
@@ -125,12 +120,11 @@ def _steps(strategy: Any, toy: Toy, steps: range) -> list[list[Tensor | None]]:
 
 def lowers_loss(subject: Subject) -> None:
     """Its updates lower the loss of a batch, return the rate, and clear the gradients."""
-    toy = Toy()
-    optimizer, batch = subject.component.build(weights=weights(toy)), _batch(0)
+    toy, batch = Toy(subject), _batch(0)
     first = toy.objective(batch).loss.item()
     for step in range(30):
         toy.objective(batch).loss.backward()  # type: ignore[no-untyped-call]
-        rate = optimizer.update(step, step / 30)
+        rate = toy.built.update(step, step / 30)
         require(isinstance(rate, float), f"the rate of step {step} is {rate!r}")
         left = [p.grad for p in toy.parameters() if p.grad is not None and p.grad.abs().max() > 0]
         require(not left, "gradients are left, and would add up")
@@ -140,40 +134,39 @@ def lowers_loss(subject: Subject) -> None:
 
 def no_update_without_gradient(subject: Subject) -> None:
     """A weight without a gradient does not change."""
-    toy = Toy()
-    optimizer, before = subject.component.build(weights=weights(toy)), toy.head.weight.detach().clone()
+    toy = Toy(subject)
+    before = toy.head.weight.detach().clone()
     for step in range(3):
         toy.objective(_batch(step)).loss.backward()  # type: ignore[no-untyped-call]
         toy.head.weight.grad = None
-        optimizer.update(step, step / 30)
+        toy.built.update(step, step / 30)
     require(torch.equal(toy.head.weight, before), "it changed a weight that had no gradient")
 
 
 def reproducible_updates(subject: Subject) -> None:
     """The same gradients give the same weights."""
-    toys = Toy(), Toy()
-    for toy in toys:
-        _updates(subject.component.build(weights=weights(toy)), toy, range(8))
-    _same_weights(*toys, "with the same gradients")
+    first, second = Toy(subject), Toy(subject)
+    _updates(first, range(8))
+    _updates(second, range(8))
+    _same_weights(first, second, "with the same gradients")
 
 
 def optimizer_resumed(subject: Subject) -> None:
     """With its state loaded it makes the same updates, bit for bit."""
-    toy, other = Toy(), Toy()
-    whole = subject.component.build(weights=weights(toy))
-    _updates(whole, toy, range(5))
-    other.load_state_dict(toy.state_dict())
-    again = subject.component.build(weights=weights(other))
-    again.load_state_dict(reloaded(whole.state_dict()))
-    _updates(whole, toy, range(5, 10))
-    _updates(again, other, range(5, 10))
-    _same_weights(toy, other, "after its state was loaded")
+    whole, again = Toy(subject), Toy(subject)
+    _updates(whole, range(5))
+    again.load_state_dict(whole.state_dict())
+    again.built.load_state_dict(reloaded(whole.built.state_dict()))
+    _updates(whole, range(5, 10))
+    _updates(again, range(5, 10))
+    _same_weights(whole, again, "after its state was loaded")
 
 
-def _updates(optimizer: Any, toy: Toy, steps: range) -> None:
+def _updates(toy: Toy, steps: range) -> None:
     for step in steps:
         toy.objective(_batch(step)).loss.backward()  # type: ignore[no-untyped-call]
-        seeded(partial(optimizer.update, step, step / 20), seed=step)
+        with seeded(step):
+            toy.built.update(step, step / 20)
 
 
 def _same_weights(first: nn.Module, second: nn.Module, when: str) -> None:
@@ -202,7 +195,8 @@ def reproducible_start(subject: Subject) -> None:
 def _started(subject: Subject) -> tuple[nn.Module, list[str]]:
     model, data = subject.model(stirred=False).float(), subject.spec().data
     tokenizer = data.tokenizer.component.build(text=data.corpus.component.build())
-    return model, seeded(partial(subject.component.build().initialize, model, tokenizer, DEPTH))
+    with seeded():
+        return model, subject.component.build().initialize(model, tokenizer, DEPTH)
 
 
 # ---------------------------------------------------------------- observers

@@ -10,7 +10,6 @@ import attrs
 import click
 
 from resnetbk.registry.entry import Entry
-from resnetbk.registry.lookup import Registry
 from resnetbk.testing.subject import require
 
 
@@ -18,14 +17,8 @@ from resnetbk.testing.subject import require
 class VerbSubject:
     """A verb under test."""
 
-    registry: Registry
     entry: Entry
     command: click.Command
-
-    @classmethod
-    def of(cls, registry: Registry, entry: Entry) -> VerbSubject:
-        """Raises UserError when it cannot be imported, or is no click command."""
-        return cls(registry, entry, registry.load_verb(entry))
 
 
 def documented(subject: VerbSubject) -> None:

@@ -28,7 +28,7 @@ from resnetbk.kinds import (
 from resnetbk.metering.meter import Meter
 from resnetbk.model.assemble import assemble, build
 from resnetbk.model.language_model import Output
-from resnetbk.runs.checkpoint import Checkpoint
+from resnetbk.runs.checkpoint import Checkpoint, load_weights
 from resnetbk.spec.spec import Spec
 from resnetbk.training.data import Data
 from resnetbk.training.device import at, exhausted, find_device
@@ -37,7 +37,6 @@ from resnetbk.training.objective import Evaluation, evaluate, objective
 from resnetbk.training.processes import Processes
 from resnetbk.training.run_state import RunState
 from resnetbk.training.selector_scores import selector_score
-from resnetbk.training.weights import load_weights
 
 
 class NotFinite(NumericError):

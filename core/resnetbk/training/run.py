@@ -19,13 +19,12 @@ from resnetbk.model.generate import generate
 from resnetbk.model.language_model import LanguageModel
 from resnetbk.registry.lookup import Registry
 from resnetbk.runs import checkpoint
-from resnetbk.runs.checkpoint import Checkpoint
+from resnetbk.runs.checkpoint import Checkpoint, load_weights
 from resnetbk.runs.run_folder import RunFolder
 from resnetbk.spec.spec import Spec
 from resnetbk.training.data import Data
 from resnetbk.training.objective import Evaluation, evaluate
 from resnetbk.training.run_state import RunState
-from resnetbk.training.weights import load_weights
 
 TRAINED = ("model.", "data.tokenizer")
 """Spec keys of the components that a trained model consists of."""

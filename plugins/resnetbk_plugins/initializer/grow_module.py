@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from resnetbk.model.assemble import assemble
-from resnetbk.training.weights import load_weights
+from resnetbk.runs.checkpoint import load_weights
 from resnetbk_plugins.initializer.parent import ParentRun
 
 LAYER = re.compile(r"trunk\.layers\.([0-9]+)\.(.+)")
