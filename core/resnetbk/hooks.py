@@ -1,4 +1,4 @@
-"""What observers of a run are told: the hooks, the reports they receive, and who calls them.
+"""What observers of a run are told: the hooks, and the reports they receive.
 
 An observer is any object, or module, with methods marked `@hookimpl` and named after a hook below; each
 takes those of the hook's arguments that it wants. Hooks are called in the process that trains, between
@@ -7,18 +7,13 @@ steps, never inside `forward`.
 
 from __future__ import annotations
 
-import contextlib
-import functools
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import attrs
 import pluggy
-
-from resnetbk.errors import UserError, nearest, one_line, shortened
 
 hookspec = pluggy.HookspecMarker("resnetbk")
 hookimpl = pluggy.HookimplMarker("resnetbk")
@@ -192,72 +187,3 @@ def resnetbk_trained(run: Any, data: Any) -> str:  # type: ignore[empty-body]
 
 
 HOOKS = tuple(name for name in dir(sys.modules[__name__]) if name.startswith("resnetbk_"))
-
-
-# ---------------------------------------------------------------- calling them
-
-
-def _to_stderr(message: str) -> None:
-    with contextlib.suppress(OSError):  # when nobody reads it any more
-        print(message, file=sys.stderr, flush=True)
-
-
-def manager(
-    observers: Iterable[object], complain: Callable[[str], None] = _to_stderr
-) -> pluggy.PluginManager:
-    """A plugin manager whose `hook` calls the observers in the order given.
-
-    The run matters more than who watches it: an observer that raises is complained about once, in one
-    line, and goes on being called. A UserError in `resnetbk_check`, and what is no Exception
-    (KeyboardInterrupt), pass. Raises UserError for a hook that does not exist or takes other arguments.
-    """
-    made = pluggy.PluginManager("resnetbk")
-    made.add_hookspecs(sys.modules[__name__])
-    # pluggy calls the last one registered first.
-    for observer in reversed(list(observers)):
-        try:
-            made.register(_guarded(made, observer, complain))
-        except pluggy.PluginValidationError as error:
-            raise UserError(f"observer {_name(observer)}: {shortened(str(error))}") from error
-    return made
-
-
-def _guarded(
-    made: pluggy.PluginManager, observer: object, complain: Callable[[str], None]
-) -> SimpleNamespace:
-    """The observer's hooks, each wrapped so that it cannot stop a run."""
-    told = False
-    name = _name(observer)
-
-    def guard(hook: str, implementation: Callable[..., object]) -> Callable[..., object]:
-        # `wraps` keeps pluggy's mark and lets it see the arguments that are asked for.
-        @functools.wraps(implementation)
-        def call(*arguments: object) -> object:
-            nonlocal told
-            try:
-                return implementation(*arguments)
-            except (Exception, SystemExit) as error:  # an observer may not end the run
-                if hook == "resnetbk_check" and isinstance(error, UserError):
-                    raise
-                if not told:
-                    told = True
-                    cause = one_line(error)
-                    complain(f"observer {name} failed in {hook} ({cause}); the run goes on")
-                return None
-
-        return call
-
-    guards = SimpleNamespace()
-    for attribute in dir(observer):
-        marked = made.parse_hookimpl_opts(observer, attribute)
-        if marked is not None:
-            hook = marked.get("specname") or attribute
-            if hook not in HOOKS:
-                raise UserError(f"observer {name}: there is no hook {hook!r}{nearest(hook, HOOKS)}")
-            setattr(guards, attribute, guard(hook, getattr(observer, attribute)))
-    return guards
-
-
-def _name(observer: object) -> str:
-    kind = type(observer)
-    return str(getattr(observer, "__name__", f"{kind.__module__}.{kind.__qualname__}"))

@@ -10,7 +10,7 @@ import attrs
 import torch
 
 from resnetbk.errors import NumericError, UserError, one_line
-from resnetbk.hooks import EvaluationReport, RunReport, manager
+from resnetbk.hooks import EvaluationReport, RunReport
 from resnetbk.registry.lookup import Registry
 from resnetbk.runs import checkpoint
 from resnetbk.runs.checkpoint import Checkpoint
@@ -18,7 +18,7 @@ from resnetbk.runs.run_folder import RunFolder
 from resnetbk.spec.spec import Spec
 from resnetbk.training.learner import Learner, NotFinite
 from resnetbk.training.objective import Evaluation
-from resnetbk.training.observers import observers
+from resnetbk.training.observers import manager, observers
 from resnetbk.training.processes import Processes
 from resnetbk.training.run_state import RunState
 from resnetbk.training.signals import Interrupted, Signals

@@ -9,7 +9,7 @@ import synthetic as s
 import torch
 
 from resnetbk.kinds import Stack
-from resnetbk.model.depth import layers_run
+from resnetbk.metering.depth import layers_run
 
 HOURGLASS = (Stack(0, (0,)), Stack(1, (1, 2)), Stack(0, (3,)))
 DEEP = (Stack(0, (0,)), Stack(1, (1,)), Stack(2, (2,)), Stack(1, ()), Stack(0, (3,)))
