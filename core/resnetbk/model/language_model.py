@@ -9,7 +9,8 @@ from torch.nn import functional as F
 
 from resnetbk.kinds import Embedding, Penalties, Weight, with_role
 from resnetbk.model.layer import norm
-from resnetbk.model.trunk import LayerStatistics, StreamState, Trunk
+from resnetbk.model.passes import LayerStatistics, StreamState
+from resnetbk.model.trunk import Trunk
 from resnetbk.model.weights import weights
 
 

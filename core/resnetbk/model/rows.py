@@ -9,7 +9,7 @@ import attrs
 import torch
 from torch import Tensor
 
-from resnetbk.kinds import Rows, SequenceMixer, State
+from resnetbk.kinds import Rows, State
 
 
 @attrs.frozen(eq=False)
@@ -116,19 +116,6 @@ def pack(rows: Rows, mask: Tensor | None) -> Packing | WholePacking:
         batch, present = rows.position.shape
         return WholePacking((batch, present), rows.length)
     return packing
-
-
-@attrs.frozen(eq=False)
-class PackedMixer:
-    """A sequence mixer on flat rows, (R, D) -> (R, D). `position` (B, W) is that of the packed rows."""
-
-    mixer: SequenceMixer
-    packing: Packing | WholePacking
-    position: Tensor
-
-    def __call__(self, x: Tensor) -> Tensor:
-        packing = self.packing
-        return packing.unpad(self.mixer(packing.pad(x), self.position, packing.length))
 
 
 def rounded(count: int, parts: int) -> int:

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from resnetbk.kinds import Batch
 from resnetbk.model.language_model import LanguageModel
-from resnetbk.model.trunk import LayerStatistics
+from resnetbk.model.passes import LayerStatistics
 from resnetbk.model.weights import roles_said
 from resnetbk.testing.subject import VOCABULARY, WIDTH, Subject, require, same, seeded, text
 from resnetbk.training.objective import objective

@@ -1,0 +1,154 @@
+"""The two kinds of pass through the trunk, over whole windows and over one token of each sequence; and what a
+pass did."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, TypeAlias, cast
+
+import attrs
+import torch
+from torch import Tensor
+
+from resnetbk.kinds import Exit, Keep, ResolutionScheduler, Rows, SequenceMixer, SparsityGate, StreamingMixer
+from resnetbk.model.layer import Mix
+from resnetbk.model.rows import Packing, WholePacking, merge, pack, select
+
+StreamState = dict[str, Any]
+"""What the trunk carries from token to token: `layers`, `gate`, `resolution`, and the last coarse rows."""
+
+
+@attrs.frozen(eq=False)
+class LayerStatistics:
+    """What one layer did in a pass.
+
+    position  (B, M) and length, (B,) or None, of the rows present: see `Rows`
+    mixer     (B, M) bool: the rows its sequence mixer computed; None stands for all of them
+    channel   the same of its channel mixer
+    rows      how many it computed; what only half of the layer computed counts half
+    """
+
+    layer: int
+    position: Tensor
+    length: Tensor | None
+    mixer: Tensor | None
+    channel: Tensor | None
+    rows: float
+
+
+@attrs.define(eq=False)
+class PassStatistics:
+    """What one pass did: penalties by name, what each layer did, and where it might have ended."""
+
+    penalties: dict[str, Tensor] = attrs.field(factory=dict)
+    layers: list[LayerStatistics] = attrs.field(factory=list)
+    exits: tuple[Exit, ...] = ()
+
+    def charge(self, penalties: Mapping[str, Tensor]) -> None:
+        for name, value in penalties.items():
+            self.penalties[name] = self.penalties[name] + value if name in self.penalties else value
+
+
+@attrs.frozen(eq=False)
+class WindowPass:
+    """All rows of `tokens`, (B, N), at once."""
+
+    resolution: ResolutionScheduler
+    gate: SparsityGate
+    tokens: Tensor
+    statistics: PassStatistics = attrs.field(factory=PassStatistics)
+
+    def down(self, level: int, rows: Rows) -> Rows:
+        return self.resolution.down(level, rows, self.tokens)
+
+    def up(self, level: int, stack: int, fine: Rows, coarse: Rows) -> Rows:
+        return self.resolution.up(level, fine, coarse)
+
+    def fill(self, layer: int, before: Tensor, after: Tensor, keep: Keep) -> Tensor:
+        return self.gate.fill(layer, before, after, keep)
+
+    def pack(
+        self, layer: int, mixer: SequenceMixer, rows: Rows, mask: Tensor | None
+    ) -> tuple[Packing | WholePacking, Mix]:
+        packing = pack(rows, mask)
+
+        def mix(x: Tensor) -> Tensor:
+            position = packing.pad(packing.take(rows.position))
+            return packing.unpad(mixer(packing.pad(x), position, packing.length))
+
+        return packing, mix
+
+
+@attrs.frozen(eq=False)
+class Chosen:
+    """The packing of one row each of the sequences `index`, (R,) of those that have a row at this level."""
+
+    index: Tensor
+
+    @property
+    def rows(self) -> int:
+        return len(self.index)
+
+    def take(self, x: Tensor) -> Tensor:
+        """(B, 1, ...) -> (R, ...)."""
+        return x[self.index, 0]
+
+    def put(self, x: Tensor, rows: Tensor) -> Tensor:
+        """(B, 1, D) with the rows (R, D) in their places."""
+        return x.index_copy(0, self.index, rows[:, None].to(x.dtype))
+
+
+class TokenPass:
+    """One token of each sequence, `tokens` (B,), after those whose `state` is given; that one is left alone."""
+
+    def __init__(
+        self, resolution: ResolutionScheduler, gate: SparsityGate, tokens: Tensor, state: StreamState
+    ) -> None:
+        self.resolution, self.gate, self.tokens = resolution, gate, tokens
+        self.state = {**state, "layers": list(state["layers"]), "coarse": dict(state["coarse"])}
+        self.statistics = PassStatistics()
+        self._active = [torch.arange(len(tokens), device=tokens.device)]  # who has a row, at each level
+
+    def down(self, level: int, rows: Rows) -> Rows:
+        active = self._active[-1]
+        known = select(self.state["resolution"], active)
+        coarse, begins, new = self.resolution.down_step(level, rows, self.tokens[active, None], known)
+        self.state["resolution"] = merge(self.state["resolution"], active, new)
+        chosen = begins.nonzero().squeeze(1)
+        self._active.append(active[chosen])
+        return Rows(coarse.x[chosen], coarse.position[chosen])
+
+    def up(self, level: int, stack: int, fine: Rows, coarse: Rows) -> Rows:
+        """A sequence without a coarse row of now reads the last one that it had."""
+        active = self._active.pop()
+        x, position = coarse.x, coarse.position
+        if stack in self.state["coarse"]:  # the first token begins a row at every level
+            last_x, last_position = self.state["coarse"][stack]
+            x = last_x.index_copy(0, active, x.to(last_x.dtype))
+            position = last_position.index_copy(0, active, position)
+        self.state["coarse"][stack] = (x, position)
+        present = self._active[-1]
+        return self.resolution.up(level, fine, Rows(x[present], position[present]))
+
+    def fill(self, layer: int, before: Tensor, after: Tensor, keep: Keep) -> Tensor:
+        active = self._active[-1]
+        known = select(self.state["gate"], active)
+        x, new = self.gate.fill_step(layer, before, after, keep, known)
+        self.state["gate"] = merge(self.state["gate"], active, new)
+        return x
+
+    def pack(self, layer: int, mixer: SequenceMixer, rows: Rows, mask: Tensor | None) -> tuple[Chosen, Mix]:
+        everyone = torch.arange(len(rows.x), device=rows.x.device)
+        chosen = Chosen(everyone if mask is None else mask[:, 0].nonzero()[:, 0])
+        index, states = self._active[-1][chosen.index], self.state["layers"]
+
+        def mix(x: Tensor) -> Tensor:
+            known = select(states[layer], index)
+            y, new = cast(StreamingMixer, mixer).step(x, chosen.take(rows.position), known)
+            states[layer] = merge(states[layer], index, new)
+            return y
+
+        return chosen, mix
+
+
+Pass: TypeAlias = WindowPass | TokenPass
