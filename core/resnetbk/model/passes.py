@@ -99,7 +99,7 @@ class Chosen:
 
 
 class TokenPass:
-    """One token of each sequence, `tokens` (B,), after those whose `state` is given; that one is left alone."""
+    """One token of each sequence, `tokens` (B,), after those that led to `state`, which is left alone."""
 
     def __init__(
         self, resolution: ResolutionScheduler, gate: SparsityGate, tokens: Tensor, state: StreamState
