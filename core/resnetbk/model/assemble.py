@@ -70,9 +70,9 @@ def build(key: str, part: Part, kind: type[T], /, **given: Any) -> T:
     except ResnetbkError:
         raise
     except (Exception, SystemExit) as error:  # a plugin may not end the program
-        cause = one_line(error)
-        plugin = f"plugin {part.entry.plugin} {part.entry.version}".rstrip()
-        raise UserError(f"{key}: {part.name!r} of {plugin} cannot be built: {cause}") from error
+        raise UserError(
+            f"{key}: {part.name!r} of {part.entry.owner} cannot be built: {one_line(error)}"
+        ) from error
     if built is None:
         raise UserError(f"{key}: {part.name!r} of plugin {part.entry.plugin} built nothing")
     return cast(T, built)

@@ -63,19 +63,21 @@ def installed() -> Iterator[Plugin]:
         if not key or key in seen:
             continue  # the first on sys.path is the one that is imported
         seen.add(key)
+        if not mentioned:
+            continue
         try:
-            points = [point for point in distribution.entry_points if mentioned and point.group == GROUP]
+            points = [point for point in distribution.entry_points if point.group == GROUP]
         except Exception as cause:
-            if mentioned:
-                problem = f"entry_points.txt is faulty: {one_line(cause)}"
-                yield Plugin(name, version, None, None, problem, package=name)
+            error = f"entry_points.txt is faulty: {one_line(cause)}"
+            yield Plugin(name, version, None, None, error, package=name)
             continue
         for point in points:
+            path, error = None, ""
             try:
-                yield Plugin(point.name, version, _locate(point.value), None, "", package=name)
-            except LookupError as error:
-                problem = f"entry point {point.value!r}: {error.args[0]}"
-                yield Plugin(point.name, version, None, None, problem, package=name)
+                path = _locate(point.value)
+            except LookupError as cause:
+                error = f"entry point {point.value!r}: {cause.args[0]}"
+            yield Plugin(point.name, version, path, None, error, package=name)
 
 
 def _locate(value: str) -> Path:
