@@ -4,15 +4,14 @@ pass did."""
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, TypeAlias, cast
+from typing import Any, cast
 
 import attrs
 import torch
 from torch import Tensor
 
 from resnetbk.kinds import Exit, Keep, ResolutionScheduler, Rows, SequenceMixer, SparsityGate, StreamingMixer
-from resnetbk.model.layer import Mix
-from resnetbk.model.rows import Packing, WholePacking, merge, pack, select
+from resnetbk.model.rows import AnyPacking, merge, select
 
 StreamState = dict[str, Any]
 """What the trunk carries from token to token: `layers`, `gate`, `resolution`, and the last coarse rows."""
@@ -49,14 +48,19 @@ class PassStatistics:
             self.penalties[name] = self.penalties[name] + value if name in self.penalties else value
 
 
-@attrs.frozen(eq=False)
+@attrs.define(eq=False)
 class WindowPass:
     """All rows of `tokens`, (B, N), at once."""
 
     resolution: ResolutionScheduler
     gate: SparsityGate
     tokens: Tensor
-    statistics: PassStatistics = attrs.field(factory=PassStatistics)
+    statistics: PassStatistics = attrs.field(init=False, factory=PassStatistics)
+
+    @property
+    def idle(self) -> bool:
+        """Whether there is nothing to do at this level."""
+        return False
 
     def down(self, level: int, rows: Rows) -> Rows:
         return self.resolution.down(level, rows, self.tokens)
@@ -67,88 +71,63 @@ class WindowPass:
     def fill(self, layer: int, before: Tensor, after: Tensor, keep: Keep) -> Tensor:
         return self.gate.fill(layer, before, after, keep)
 
-    def pack(
-        self, layer: int, mixer: SequenceMixer, rows: Rows, mask: Tensor | None
-    ) -> tuple[Packing | WholePacking, Mix]:
-        packing = pack(rows, mask)
-
-        def mix(x: Tensor) -> Tensor:
-            position = packing.pad(packing.take(rows.position))
-            return packing.unpad(mixer(packing.pad(x), position, packing.length))
-
-        return packing, mix
+    def mix(self, layer: int, mixer: SequenceMixer, packing: AnyPacking, rows: Rows, x: Tensor) -> Tensor:
+        """The layer's mixer on the packed rows, (R, D) -> (R, D)."""
+        position = packing.pad(packing.take(rows.position))
+        return packing.unpad(mixer(packing.pad(x), position, packing.length))
 
 
-@attrs.frozen(eq=False)
-class Chosen:
-    """The packing of one row each of the sequences `index`, (R,) of those that have a row at this level."""
-
-    index: Tensor
-
-    @property
-    def rows(self) -> int:
-        return len(self.index)
-
-    def take(self, x: Tensor) -> Tensor:
-        """(B, 1, ...) -> (R, ...)."""
-        return x[self.index, 0]
-
-    def put(self, x: Tensor, rows: Tensor) -> Tensor:
-        """(B, 1, D) with the rows (R, D) in their places."""
-        return x.index_copy(0, self.index, rows[:, None].to(x.dtype))
+def _copy(state: StreamState) -> StreamState:
+    return state | {"layers": list(state["layers"]), "coarse": dict(state["coarse"])}
 
 
-class TokenPass:
+@attrs.define(eq=False)
+class TokenPass(WindowPass):
     """One token of each sequence, `tokens` (B,), after those that led to `state`, which is left alone."""
 
-    def __init__(
-        self, resolution: ResolutionScheduler, gate: SparsityGate, tokens: Tensor, state: StreamState
-    ) -> None:
-        self.resolution, self.gate, self.tokens = resolution, gate, tokens
-        self.state = {**state, "layers": list(state["layers"]), "coarse": dict(state["coarse"])}
-        self.statistics = PassStatistics()
-        self._active = [torch.arange(len(tokens), device=tokens.device)]  # who has a row, at each level
+    state: StreamState = attrs.field(converter=_copy)
+    active: list[Tensor] = attrs.field(init=False)
+    """For each level so far, the sequences that have a row there."""
+
+    @active.default
+    def _everyone(self) -> list[Tensor]:
+        return [torch.arange(len(self.tokens), device=self.tokens.device)]
+
+    @property
+    def idle(self) -> bool:
+        return not len(self.active[-1])
 
     def down(self, level: int, rows: Rows) -> Rows:
-        active = self._active[-1]
+        active = self.active[-1]
         known = select(self.state["resolution"], active)
         coarse, begins, new = self.resolution.down_step(level, rows, self.tokens[active, None], known)
         self.state["resolution"] = merge(self.state["resolution"], active, new)
         chosen = begins.nonzero().squeeze(1)
-        self._active.append(active[chosen])
+        self.active.append(active[chosen])
         return Rows(coarse.x[chosen], coarse.position[chosen])
 
     def up(self, level: int, stack: int, fine: Rows, coarse: Rows) -> Rows:
         """A sequence without a coarse row of now reads the last one that it had."""
-        active = self._active.pop()
+        active = self.active.pop()
         x, position = coarse.x, coarse.position
         if stack in self.state["coarse"]:  # the first token begins a row at every level
             last_x, last_position = self.state["coarse"][stack]
             x = last_x.index_copy(0, active, x.to(last_x.dtype))
             position = last_position.index_copy(0, active, position)
         self.state["coarse"][stack] = (x, position)
-        present = self._active[-1]
+        present = self.active[-1]
         return self.resolution.up(level, fine, Rows(x[present], position[present]))
 
     def fill(self, layer: int, before: Tensor, after: Tensor, keep: Keep) -> Tensor:
-        active = self._active[-1]
+        active = self.active[-1]
         known = select(self.state["gate"], active)
         x, new = self.gate.fill_step(layer, before, after, keep, known)
         self.state["gate"] = merge(self.state["gate"], active, new)
         return x
 
-    def pack(self, layer: int, mixer: SequenceMixer, rows: Rows, mask: Tensor | None) -> tuple[Chosen, Mix]:
-        everyone = torch.arange(len(rows.x), device=rows.x.device)
-        chosen = Chosen(everyone if mask is None else mask[:, 0].nonzero()[:, 0])
-        index, states = self._active[-1][chosen.index], self.state["layers"]
-
-        def mix(x: Tensor) -> Tensor:
-            known = select(states[layer], index)
-            y, new = cast(StreamingMixer, mixer).step(x, chosen.take(rows.position), known)
-            states[layer] = merge(states[layer], index, new)
-            return y
-
-        return chosen, mix
-
-
-Pass: TypeAlias = WindowPass | TokenPass
+    def mix(self, layer: int, mixer: SequenceMixer, packing: AnyPacking, rows: Rows, x: Tensor) -> Tensor:
+        index, states = packing.take(self.active[-1][:, None]), self.state["layers"]
+        known = select(states[layer], index)
+        y, new = cast(StreamingMixer, mixer).step(x, packing.take(rows.position), known)
+        states[layer] = merge(states[layer], index, new)
+        return y

@@ -12,6 +12,7 @@ for stack in resolution.stacks:              consecutive layers at one scale
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import cast
 
 import attrs
@@ -28,8 +29,8 @@ from resnetbk.kinds import (
     StreamingMixer,
 )
 from resnetbk.model.layer import Block, Layer
-from resnetbk.model.passes import LayerStatistics, Pass, PassStatistics, StreamState, TokenPass, WindowPass
-from resnetbk.model.rows import real_rows
+from resnetbk.model.passes import LayerStatistics, PassStatistics, StreamState, TokenPass, WindowPass
+from resnetbk.model.rows import pack, real_rows
 
 
 class Trunk(nn.Module):
@@ -74,7 +75,7 @@ class Trunk(nn.Module):
         run = TokenPass(self.resolution, self.gate, tokens, state)
         return self._run(run, Rows(x[:, None], position[:, None])).x[:, 0], run.state
 
-    def _run(self, run: Pass, rows: Rows) -> Rows:
+    def _run(self, run: WindowPass, rows: Rows) -> Rows:
         finer: list[Rows] = []
         for number, stack in enumerate(self.resolution.stacks):
             if run.statistics.exits:
@@ -84,11 +85,11 @@ class Trunk(nn.Module):
                 rows = run.down(len(finer), rows)
             while len(finer) > stack.level:
                 rows = run.up(len(finer), number, finer.pop(), rows)
-            if len(rows.x):  # one token may begin no row at this level, in any sequence
+            if not run.idle:
                 rows = self._stack(run, number, stack, rows)
         return rows
 
-    def _stack(self, run: Pass, number: int, stack: Stack, rows: Rows) -> Rows:
+    def _stack(self, run: WindowPass, number: int, stack: Stack, rows: Rows) -> Rows:
         halting = self.halting.begin(number, rows)
         real = None if rows.length is None else real_rows(rows.length, rows.x.shape[1])
         for layer in stack.layers:
@@ -101,7 +102,7 @@ class Trunk(nn.Module):
         run.statistics.exits = finished.exits
         return attrs.evolve(rows, x=finished.x)
 
-    def _layer(self, run: Pass, number: int, rows: Rows, running: Tensor | None, keep: Keep) -> Rows:
+    def _layer(self, run: WindowPass, number: int, rows: Rows, running: Tensor | None, keep: Keep) -> Rows:
         kept = attrs.evolve(keep, mask=_both(running, keep.mask))
         masks, counts = [], []
         for block, gated in self.layers[number].blocks(self.gate.scope):
@@ -120,13 +121,15 @@ class Trunk(nn.Module):
         )
         return rows
 
-    def _block(self, run: Pass, number: int, block: Block, rows: Rows, keep: Keep) -> tuple[Tensor, int]:
+    def _block(
+        self, run: WindowPass, number: int, block: Block, rows: Rows, keep: Keep
+    ) -> tuple[Tensor, int]:
         """The rows after a block, of which those that `keep` masks out are as before; and how many it ran."""
-        packing, mix = run.pack(number, self.layers[number].mixer, rows, keep.mask)
+        packing = pack(rows, keep.mask)
         if keep.mask is not None and packing.rows == 0:
             return rows.x, 0
         before = packing.take(rows.x)
-        after, penalties = block(before, mix)
+        after, penalties = block(before, partial(run.mix, number, self.layers[number].mixer, packing, rows))
         run.statistics.charge(penalties)
         if keep.weight is not None:  # at a weight of 1, `lerp` leaves `after` as it is, to the bit
             weight = packing.take(keep.weight)[:, None].to(before.dtype)

@@ -24,7 +24,7 @@ def test_rounding_adds_at_most_one_part(count: int, parts: int) -> None:
 def packed(autocast: bool, batch: int = 3, rows: int = 701) -> tuple[Packing, torch.Tensor]:
     mask = torch.rand(batch, rows, generator=torch.Generator().manual_seed(0)) < 0.5
     with torch.autocast("cpu", dtype=torch.bfloat16, enabled=autocast):
-        return Packing.of(mask), mask
+        return Packing(mask), mask
 
 
 @pytest.mark.parametrize("autocast", [False, True])
