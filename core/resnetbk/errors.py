@@ -50,13 +50,13 @@ class StorageError(ResnetbkError):
     exit_code = 4
 
 
-def nearest(name: str, options: Iterable[str]) -> str:
-    """`; did you mean 'chains'?` for a name close to one of `options`, else what is allowed."""
+def nearest(name: str, options: Iterable[str], *, allowed: bool = True) -> str:
+    """`; did you mean 'chains'?` for a name close to one of `options`, else what is allowed, if asked for."""
     known = sorted(set(options))
     close = difflib.get_close_matches(name, known, n=1)
     if close:
         return f"; did you mean {close[0]!r}?"
-    return f"; allowed: {', '.join(known)}" if known else ""
+    return f"; allowed: {', '.join(known)}" if known and allowed else ""
 
 
 def printable(text: str) -> str:

@@ -108,7 +108,6 @@ class SequenceMixer(Protocol):
 
     def __call__(self, x: Tensor, position: Tensor, length: Tensor | None) -> Tensor:
         """(B, M, D), (B, M), (B,) or None -> (B, M, D): what is added to the residual stream."""
-        ...
 
 
 class StreamingMixer(SequenceMixer, Protocol):
@@ -116,14 +115,12 @@ class StreamingMixer(SequenceMixer, Protocol):
 
     def initial_state(self, batch: int) -> State:
         """The state before the first row."""
-        ...
 
     def step(self, x: Tensor, position: Tensor, state: State) -> tuple[Tensor, State]:
         """One row each, (B, D) at (B,): the same numbers as `__call__` gives at that row.
 
         Dimension 1 of a state tensor may grow (an attention cache); all else keeps its shape.
         """
-        ...
 
 
 class ChannelMixer(Protocol):
@@ -131,7 +128,6 @@ class ChannelMixer(Protocol):
 
     def __call__(self, x: Tensor) -> tuple[Tensor, Penalties]:
         """(R, D) -> (R, D), and penalties. Each row depends on itself alone."""
-        ...
 
 
 class Embedding(Protocol):
@@ -140,17 +136,14 @@ class Embedding(Protocol):
     @property
     def weight(self) -> Tensor:
         """(V, D): the table that a tied head shares."""
-        ...
 
     def __call__(self, tokens: Tensor, position: Tensor) -> Tensor:
         """(B, N) int64, (B, N) -> (B, N, D); row i depends on tokens <= i alone."""
-        ...
 
     def initial_state(self, batch: int) -> State: ...
 
     def step(self, tokens: Tensor, position: Tensor, state: State) -> tuple[Tensor, State]:
         """(B,), (B,) -> (B, D)."""
-        ...
 
 
 class HaltingPolicy(Protocol):
@@ -169,11 +162,9 @@ class Halting(Protocol):
     @property
     def running(self) -> Tensor | None:
         """(B, M) bool, the rows that the next layer may compute; None when all of them are."""
-        ...
 
     def observe(self, layer: int, x: Tensor) -> None:
         """Sees all rows (B, M, D) after `layer`, halted ones unchanged, and updates `running`."""
-        ...
 
     def finish(self) -> Finished: ...
 
@@ -220,17 +211,14 @@ class ResolutionScheduler(Protocol):
 
         A coarse row at position p depends on fine rows at positions <= p alone.
         """
-        ...
 
     def up(self, level: int, fine: Rows, coarse: Rows) -> Rows:
         """Back from `level` to `level - 1`: a fine row at p reads the last coarse row at a position <= p."""
-        ...
 
     def initial_state(self, batch: int) -> State: ...
 
     def down_step(self, level: int, row: Rows, token: Tensor, state: State) -> tuple[Rows, Tensor, State]:
         """One fine row each (M = 1) -> the coarse row it would begin, whether it does (B,) bool, state."""
-        ...
 
 
 @attrs.frozen(eq=False)
@@ -251,7 +239,6 @@ class SparsityGate(Protocol):
 
     def keep(self, layer: int, rows: Rows) -> Keep:
         """Decides for each row from rows at positions <= its own."""
-        ...
 
     def fill(self, layer: int, before: Tensor, after: Tensor, keep: Keep) -> Tensor:
         """(B, M, D): `after` holds the computed rows and, elsewhere, `before`; gives the rows that go on.
@@ -259,7 +246,6 @@ class SparsityGate(Protocol):
         `keep.mask` is what was really computed: of the rows that the gate kept, those that had not halted.
         What comes back for rows that have halted is not used.
         """
-        ...
 
     def initial_state(self, batch: int) -> State: ...
 
@@ -267,7 +253,6 @@ class SparsityGate(Protocol):
         self, layer: int, before: Tensor, after: Tensor, keep: Keep, state: State
     ) -> tuple[Tensor, State]:
         """`fill` for one row each, (B, 1, D), with carried state."""
-        ...
 
 
 # ---------------------------------------------------------------- data
@@ -297,17 +282,14 @@ class Tokenizer(Protocol):
         Large texts come in pieces, cut at line breaks; or as one view, if it provides `byte-level`, which
         then copies nothing.
         """
-        ...
 
     def decode(self, tokens: Sequence[int]) -> bytes:
         """The bytes of each token, joined. A token's are the same whatever stands beside it, since what a
         model writes is decoded token by token; they may be a part of a character.
         """
-        ...
 
     def state(self) -> dict[str, Any]:
         """All that `restore` needs, as JSON values."""
-        ...
 
 
 @attrs.frozen(eq=False)
@@ -328,7 +310,6 @@ class Score(Protocol):
     def __call__(self, windows: Windows, measure: str = "loss") -> Array:
         """(batch,) a mean over each window: its "loss" or the "entropy" of the predictions, both in nats a
         token, or the "margin" of the likeliest token's probability over the next one's."""
-        ...
 
 
 @attrs.frozen(eq=False)
@@ -351,7 +332,6 @@ class DataSelector(Protocol):
 
     def observe(self, context: SelectionContext, windows: Windows, losses: Array) -> None:
         """The mean loss of each window (batch,) as it was trained on."""
-        ...
 
     def state(self) -> dict[str, Array]: ...
 
@@ -394,11 +374,9 @@ class GradientStrategy(Protocol):
         A parameter left with None is not updated in this step. What comes back is of the whole batch,
         whatever was differentiated, from forward passes that went through `objective` and are so metered.
         """
-        ...
 
     def state(self) -> dict[str, Any]:
         """Nested dicts and lists of tensors, arrays and JSON values."""
-        ...
 
     def restore(self, state: dict[str, Any]) -> None: ...
 
@@ -438,11 +416,9 @@ class Optimizer(Protocol):
 
     def update(self, step: int, progress: float) -> float:
         """Sets the learning rate for this step, applies the gradients, clears them; gives the rate used."""
-        ...
 
     def state_dict(self) -> dict[str, Any]:
         """Nested dicts and lists of tensors and JSON values."""
-        ...
 
     def load_state_dict(self, state: dict[str, Any]) -> None: ...
 
@@ -460,7 +436,6 @@ class Initializer(Protocol):
         A parameter with requires_grad False is not trained; one with an attribute `rate` learns at that
         many times its learning rate (see `Weight`).
         """
-        ...
 
 
 Observer = object

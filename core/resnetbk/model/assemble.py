@@ -50,7 +50,8 @@ def assemble(model: Model, *, vocabulary: int, seed: int) -> LanguageModel:
         for _ in range(depth)
     ]
     trunk = Trunk(layers, halting=halting, resolution=resolution, gate=gate)
-    provides = frozenset.intersection(*(part.entry.provides for part in parts(model)))
+    parts = [value for value in attrs.asdict(model, recurse=False).values() if isinstance(value, Part)]
+    provides = frozenset.intersection(*(part.entry.provides for part in parts))
     return LanguageModel(
         embedding,
         trunk,
@@ -76,11 +77,6 @@ def build(key: str, part: Part, kind: type[T], /, **given: Any) -> T:
     if built is None:
         raise UserError(f"{key}: {part.name!r} of plugin {part.entry.plugin} built nothing")
     return cast(T, built)
-
-
-def parts(model: Model) -> list[Part]:
-    """The components of a model."""
-    return [value for value in attrs.asdict(model, recurse=False).values() if isinstance(value, Part)]
 
 
 def _check_stacks(part: Part, stacks: tuple[Stack, ...], depth: int) -> None:

@@ -3,14 +3,22 @@ pass did."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any, cast
 
 import attrs
 import torch
 from torch import Tensor
 
-from resnetbk.kinds import Exit, Keep, ResolutionScheduler, Rows, SequenceMixer, SparsityGate, StreamingMixer
+from resnetbk.kinds import (
+    Exit,
+    Keep,
+    Penalties,
+    ResolutionScheduler,
+    Rows,
+    SequenceMixer,
+    SparsityGate,
+    StreamingMixer,
+)
 from resnetbk.model.rows import AnyPacking, merge, select
 
 StreamState = dict[str, Any]
@@ -36,26 +44,24 @@ class LayerStatistics:
 
 
 @attrs.define(eq=False)
-class PassStatistics:
-    """What one pass did: penalties by name, what each layer did, and where it might have ended."""
-
-    penalties: dict[str, Tensor] = attrs.field(factory=dict)
-    layers: list[LayerStatistics] = attrs.field(factory=list)
-    exits: tuple[Exit, ...] = ()
-
-    def charge(self, penalties: Mapping[str, Tensor]) -> None:
-        for name, value in penalties.items():
-            self.penalties[name] = self.penalties[name] + value if name in self.penalties else value
-
-
-@attrs.define(eq=False)
 class WindowPass:
-    """All rows of `tokens`, (B, N), at once."""
+    """All rows of `tokens`, (B, N), at once; and what it did.
+
+    penalties  by name
+    layers     what each layer did
+    exits      where it might have ended
+    """
 
     resolution: ResolutionScheduler
     gate: SparsityGate
     tokens: Tensor
-    statistics: PassStatistics = attrs.field(init=False, factory=PassStatistics)
+    penalties: dict[str, Tensor] = attrs.field(init=False, factory=dict)
+    layers: list[LayerStatistics] = attrs.field(init=False, factory=list)
+    exits: tuple[Exit, ...] = attrs.field(init=False, default=())
+
+    def charge(self, penalties: Penalties) -> None:
+        for name, value in penalties.items():
+            self.penalties[name] = self.penalties[name] + value if name in self.penalties else value
 
     @property
     def idle(self) -> bool:

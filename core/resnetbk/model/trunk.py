@@ -29,7 +29,7 @@ from resnetbk.kinds import (
     StreamingMixer,
 )
 from resnetbk.model.layer import Block, Layer
-from resnetbk.model.passes import LayerStatistics, PassStatistics, StreamState, TokenPass, WindowPass
+from resnetbk.model.passes import LayerStatistics, StreamState, TokenPass, WindowPass
 from resnetbk.model.rows import pack, real_rows
 
 
@@ -54,10 +54,10 @@ class Trunk(nn.Module):
         self.resolution = resolution
         self.gate = gate
 
-    def forward(self, x: Tensor, tokens: Tensor, position: Tensor) -> tuple[Tensor, PassStatistics]:
-        """(B, N, D), (B, N), (B, N) -> (B, N, D) and what the pass did."""
+    def forward(self, x: Tensor, tokens: Tensor, position: Tensor) -> tuple[Tensor, WindowPass]:
+        """(B, N, D), (B, N), (B, N) -> (B, N, D) and the pass, which says what it did."""
         run = WindowPass(self.resolution, self.gate, tokens)
-        return self._run(run, Rows(x, position)).x, run.statistics
+        return self._run(run, Rows(x, position)).x, run
 
     def initial_state(self, batch: int) -> StreamState:
         """The state before the first token. Every component must provide `streaming`."""
@@ -78,7 +78,7 @@ class Trunk(nn.Module):
     def _run(self, run: WindowPass, rows: Rows) -> Rows:
         finer: list[Rows] = []
         for number, stack in enumerate(self.resolution.stacks):
-            if run.statistics.exits:
+            if run.exits:
                 raise ValueError("only the last stack may have exits: the head cannot read those of others")
             while len(finer) < stack.level:
                 finer.append(rows)
@@ -94,12 +94,12 @@ class Trunk(nn.Module):
         real = None if rows.length is None else real_rows(rows.length, rows.x.shape[1])
         for layer in stack.layers:
             keep = self.gate.keep(layer, rows)
-            run.statistics.charge(keep.penalties)
+            run.charge(keep.penalties)
             rows = self._layer(run, layer, rows, _both(real, halting.running), keep)
             halting.observe(layer, rows.x)
         finished = halting.finish()
-        run.statistics.charge(finished.penalties)
-        run.statistics.exits = finished.exits
+        run.charge(finished.penalties)
+        run.exits = finished.exits
         return attrs.evolve(rows, x=finished.x)
 
     def _layer(self, run: WindowPass, number: int, rows: Rows, running: Tensor | None, keep: Keep) -> Rows:
@@ -116,9 +116,7 @@ class Trunk(nn.Module):
             masks.append(decision.mask)
             counts.append(count)
         computed = sum(counts) / len(counts)
-        run.statistics.layers.append(
-            LayerStatistics(number, rows.position, rows.length, masks[0], masks[-1], computed)
-        )
+        run.layers.append(LayerStatistics(number, rows.position, rows.length, masks[0], masks[-1], computed))
         return rows
 
     def _block(
@@ -130,7 +128,7 @@ class Trunk(nn.Module):
             return rows.x, 0
         before = packing.take(rows.x)
         after, penalties = block(before, partial(run.mix, number, self.layers[number].mixer, packing, rows))
-        run.statistics.charge(penalties)
+        run.charge(penalties)
         if keep.weight is not None:  # at a weight of 1, `lerp` leaves `after` as it is, to the bit
             weight = packing.take(keep.weight)[:, None].to(before.dtype)
             after = torch.lerp(before, after.to(before.dtype), weight)

@@ -87,23 +87,22 @@ class Registry:
         """The component of `kind`, or the verb, called `name` or `plugin/name`.
 
         Raises UserError when there is none, or when a bare name could mean several."""
-        _check(kind)
         owner, slash, name = name.rpartition("/")
         if slash:
             self._check_plugin(owner)
-        known = [*self.entries(), *self.entries(VERB)]
-        known = [entry for entry in known if not slash or entry.plugin == owner]
-        matches = [entry for entry in known if (entry.kind, entry.name) == (kind, name)]
+        known = [entry for entry in self.entries(kind) if owner in ("", entry.plugin)]
+        matches = [entry for entry in known if entry.name == name]
         if len(matches) == 1:
             return matches[0]
         if matches:
             choices = " or ".join(f"{entry.plugin}/{name}" for entry in matches)
             raise UserError(f"{kind} {name!r} is in several plugins; write {choices}")
         problem = f"plugin {owner} has no {kind} {name!r}" if slash else f"unknown {kind} {name!r}"
-        others = [entry.kind for entry in known if entry.name == name]
-        if others:
-            problem += f" (it is of kind {others[0]})"
-        problem += nearest(name, (entry.name for entry in known if entry.kind == kind))
+        for entry in (*self.entries(), *self.entries(VERB)):
+            if entry.name == name and owner in ("", entry.plugin):
+                problem += f" (it is of kind {entry.kind})"
+                break
+        problem += nearest(name, (entry.name for entry in known))
         unread = sorted({plugin.name for plugin in self.plugins if plugin.error})
         if unread and not slash:
             problem += f"; not searched: {', '.join(unread)}"
@@ -112,10 +111,9 @@ class Registry:
     def defaults(self, kind: str) -> tuple[Entry, ...]:
         """What a spec gets that leaves out the key of `kind`: the defaults of the first plugin with any."""
         defaults = [entry for entry in self.entries(kind) if entry.default]
-        for plugin in self.plugins:
-            if own := tuple(entry for entry in defaults if entry.plugin == plugin.name):
-                return own
-        return ()
+        owners = {entry.plugin for entry in defaults}
+        first = next((plugin.name for plugin in self.plugins if plugin.name in owners), None)
+        return tuple(entry for entry in defaults if entry.plugin == first)
 
     def load(self, entry: Entry) -> type:
         """Imports the class of a component.

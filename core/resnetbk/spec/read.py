@@ -18,8 +18,8 @@ from resnetbk.spec.spec import Part, Spec, parts
 if TYPE_CHECKING:
     from resnetbk.registry import Registry
 
-GOAL = frozenset({"causal"})
-"""What a language model must be: no position sees what it predicts."""
+GOAL = {"causal": "a language model may not see the tokens it predicts"}
+"""The capabilities that all parts of a language model provide, and why."""
 
 _MODEL_KEYS = {kind.key for kind in KINDS.values() if kind.key.startswith("model.")}
 

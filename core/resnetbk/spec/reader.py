@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import enum
 import math
+import re
 import types
 from collections.abc import Callable, Iterable, Mapping, MutableMapping, MutableSequence, Sequence, Set
-from difflib import get_close_matches
 from itertools import repeat
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias, Union, get_args, get_origin
@@ -36,6 +36,8 @@ ARRAYS: dict[Any, Callable[[list[Any]], Any]] = {
     set: set,
 }
 MAPPINGS = (dict, Mapping, MutableMapping)
+_SCALARS: dict[Any, str] = {bool: "true or false", int: "an integer", float: "a number", str: "a string"}
+_SURROGATE = re.compile("[\ud800-\udfff]")
 _ANYTHING = {dict: dict[str, Any], list: list[Any], int: int, float: float}
 
 
@@ -54,7 +56,9 @@ class Reader:
             origin = _ANYTHING.get(type(value))
             return value if origin is None else self.take(value, origin)
         if origin in _SCALARS:
-            return _SCALARS[origin](value)
+            return _scalar(value, origin)
+        if origin is Path:
+            return Path(_scalar(value, str))
         if origin is Annotated:
             return self.take(value, options[0])
         if origin is Literal:
@@ -153,7 +157,7 @@ class Reader:
             raise Unfit("a component's name or a table", value)
         settings = {"use": value} if isinstance(value, str) else dict(value)
         if "use" in settings:
-            (name,) = take_all([("use", settings.pop("use"))], _str)
+            (name,) = take_all([("use", settings.pop("use"))], lambda name: _scalar(name, str))
             try:
                 return self._part(self.registry.find(kind, name), settings)
             except UserError as error:
@@ -214,48 +218,19 @@ def _one_of(value: Any, options: Sequence[Any]) -> Any:
     if type(value) is not str:
         raise Unfit(allowed, value)
     names = [option for option in options if isinstance(option, str)]
-    close = nearest(value, names) if get_close_matches(value, names) else ""
+    close = nearest(value, names, allowed=False)
     raise Refused.because(f"expects {allowed}, found {quoted(value)}{close}")
 
 
-def _bool(value: Any) -> bool:
-    if type(value) is not bool:
-        raise Unfit("true or false", value)
-    return value
-
-
-def _int(value: Any) -> int:
-    if type(value) is not int:
-        raise Unfit("an integer", value)
-    if not -(2**63) <= value < 2**63:
+def _scalar(value: Any, type_: Any) -> Any:
+    if type_ is float and type(value) is int:
+        value = float(_scalar(value, int))
+    if type(value) is not type_:
+        raise Unfit(_SCALARS[type_], value)
+    if type_ is int and not -(2**63) <= value < 2**63:
         raise Unfit("an integer of 64 bits", value)
-    return value
-
-
-def _float(value: Any) -> float:
-    if type(value) is int:
-        value = float(_int(value))
-    if type(value) is not float:
-        raise Unfit("a number", value)
-    if not math.isfinite(value):
+    if type_ is float and not math.isfinite(value):
         raise Unfit("a finite number", value)
+    if type_ is str and _SURROGATE.search(value):  # from a command line that is no UTF-8
+        raise Unfit("a string of Unicode text", value)
     return value
-
-
-def _str(value: Any) -> str:
-    if type(value) is not str:
-        raise Unfit("a string", value)
-    try:
-        value.encode()
-    except UnicodeEncodeError:  # from a command line that is no UTF-8; TOML could not hold it
-        raise Unfit("a string of Unicode text", value) from None
-    return value
-
-
-_SCALARS: dict[Any, Callable[[Any], Any]] = {
-    bool: _bool,
-    int: _int,
-    float: _float,
-    str: _str,
-    Path: lambda value: Path(_str(value)),
-}
