@@ -1,8 +1,8 @@
-"""What observers of a run are told: the hooks, and the reports they receive.
+"""What observers of a run receive: the hooks, and their reports.
 
-An observer is any object, or module, with methods marked `@hookimpl` and named after a hook below; each
-takes those of the hook's arguments that it wants. Hooks are called in the process that trains, between
-steps, never inside `forward`.
+An observer is any object, or module, with methods marked `@hookimpl` and named after a hook below; a method
+takes those of the hook's arguments that it needs. Hooks are called in the process that trains, between steps,
+never inside `forward`.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ class PhaseCost:
 
     seconds      of wall time
     cpu_seconds  of all threads of the process
-    flops        executed, multiplication and addition apart: counted on samples (see `training.meter`)
-    calls        how often it was entered
+    flops        executed, multiplication and addition apart: counted on samples (see `metering.meter`)
+    calls        how often it began
     """
 
     seconds: float
@@ -44,13 +44,13 @@ class StepReport:
     step           steps done, from 1
     steps          how many the run may take, or None when something else ends it
     progress       share of the run's budget that is spent, in [0, 1]
-    loss           cross-entropy of the batch in nats a token; may be not finite
-    penalties      what was added to it, by name
+    loss           cross-entropy of the batch in nats/token; may be not finite
+    penalties      added to it, by name
     rate           learning rate used; 0 when the step was refused
     gradient_norm  Euclidean, over all parameters, before clipping
     tokens         trained on so far
     seconds        of wall time spent on steps so far
-    rows           for each layer, the rows it computed for each token; half of a layer counts half
+    rows           for each layer, the rows it computed per token; half of a layer counts half
     flops          executed so far, by set-up and steps
     """
 
@@ -77,12 +77,12 @@ class EvaluationReport:
     """After an evaluation on the whole held-out text.
 
     step           steps done
-    loss           cross-entropy in nats a token
-    bits_per_byte  the same in bits for each byte of text, which compares across tokenizers
+    loss           cross-entropy in nats/token
+    bits_per_byte  in bits/byte of text, which compares across tokenizers
     tokens         evaluated
     seconds        that took
     best           whether the loss is the run's lowest so far
-    rows           for each layer, the rows it computed for each token; half of a layer counts half
+    rows           for each layer, the rows it computed per token; half of a layer counts half
     depths         the share of tokens for which 0, 1, ... all layers ran
     """
 
@@ -103,11 +103,11 @@ class EvaluationReport:
 
 @attrs.frozen
 class RunReport:
-    """What a run came to.
+    """The result of a run.
 
-    folder         where it lies
-    loss           held-out cross-entropy at its end, in nats a token
-    bits_per_byte  the same in bits for each byte of text
+    folder         of the run
+    loss           held-out cross-entropy at its end, in nats/token
+    bits_per_byte  in bits/byte of text
     parameters     how many can be trained
     steps          done
     tokens         trained on
@@ -116,10 +116,10 @@ class RunReport:
     phases         what each of `setup`, `forward`, `backward`, `optimizer`, `scoring`, `evaluation` cost
     flops          executed by set-up and steps, scoring included; not by evaluation
     cpu_seconds    of set-up and steps
-    peak_memory    in bytes: allocated on the CUDA device, or resident in this process (see `training.meter`)
-    parents_cost   what it cost to train the runs that this one needed, to start from or to choose data by:
-                   seconds, cpu_seconds, flops, tokens; in none of the above
-    uncounted      which operators `flops` leaves out, having no formula for them; "" when it has them all
+    peak_memory    in bytes: allocated on the CUDA device, or resident in this process (see `metering.meter`)
+    parents_cost   what it cost to train its parent runs, to start from or to choose data by: seconds,
+                   cpu_seconds, flops, tokens; in none of the above
+    uncounted      which operators `flops` leaves out for want of a formula; "" if none
     """
 
     folder: Path
@@ -148,7 +148,7 @@ def resnetbk_check(spec: Any) -> None:
 
 @hookspec
 def resnetbk_built(model: Any, spec: Any) -> None:
-    """The model stands, with its first weights or those it resumes from. It is not to be changed."""
+    """The model is built, with its first weights or those it resumes from. It is not to be changed."""
 
 
 @hookspec
@@ -158,7 +158,7 @@ def resnetbk_step(report: StepReport) -> None:
 
 @hookspec
 def resnetbk_evaluated(report: EvaluationReport) -> None:
-    """The held-out loss is known. Comes after the report of the same step."""
+    """The held-out loss is known. Called after the report of the same step."""
 
 
 @hookspec
@@ -176,14 +176,14 @@ def resnetbk_interrupted(reason: str) -> None:
 
 @hookspec
 def resnetbk_baselines(data: Any) -> Mapping[str, float]:  # type: ignore[empty-body]
-    """What plain models reach on the held-out text of `data` (a `resnetbk.training.data.Data`), in nats/token
-    by name: rows of the table that `train` and `eval` print. Asked of plugins that bring verbs."""
+    """Losses of plain models on the held-out text of `data` (a `resnetbk.training.data.Data`), in nats/token
+    by name: rows of the table that `train` and `eval` print. Called in plugins that bring verbs."""
 
 
 @hookspec
 def resnetbk_trained(run: Any, data: Any) -> str:  # type: ignore[empty-body]
-    """`train` has printed its results. What comes back, such as where a page is, is printed too. Asked of
-    plugins that bring verbs; library use does not ask."""
+    """`train` has printed its results. What is returned, such as where a page is, is printed too. Called in
+    plugins that bring verbs, by the command line alone."""
 
 
 HOOKS = tuple(name for name in dir(sys.modules[__name__]) if name.startswith("resnetbk_"))

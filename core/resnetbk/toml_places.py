@@ -1,8 +1,7 @@
-"""TOML with places: a parsed document, and the line on which each of its keys stands.
+"""TOML with places: a parsed document, and the line of each of its keys.
 
-`tomllib` parses but forgets where things stood, so a small scanner walks the same text a second time.
-It reads any TOML and more (it is not a validator), keeps its own stack, and takes linear time. It runs
-before `tomllib`: what would exhaust that one's stack or memory is refused here.
+`tomllib` parses without positions, so a small scanner reads the same text before it, in linear time. It
+accepts any TOML and more (it is not a validator), but refuses what would exhaust `tomllib`'s stack or memory.
 """
 
 from __future__ import annotations
@@ -54,7 +53,7 @@ class TooDeep(ValueError):
 
 def places(text: str) -> Places:
     """The line of every path in `text`: tables, items of arrays of tables, dotted keys, keys of inline
-    tables, elements of arrays. A table opened more than once stands where its own header is.
+    tables, elements of arrays. A table opened more than once is placed at its own header.
 
     Raises TooDeep. In a text that is no TOML, gives the places up to about the first fault.
     """
@@ -163,7 +162,7 @@ class _Scanner:
         return parts
 
     def _mark(self, path: Path, parts: Sequence[str | int]) -> Path:
-        """The path of `parts` below `path`, each noted at the present line. On the way down, an array of
+        """The path of `parts` below `path`, placed at the present line. On the way down, an array of
         tables stands for its last item."""
         self._line += self.text.count("\n", self._counted, self.at)
         self._counted = self.at

@@ -1,4 +1,4 @@
-"""From a spec to a model: each component builds its part, and the parts are put together."""
+"""From a spec to a model: each component builds its part, and the parts are assembled."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ T = TypeVar("T")
 
 
 def assemble(model: Model, *, vocabulary: int, seed: int) -> LanguageModel:
-    """Builds the model with the weights its parts start from, which `seed` decides.
+    """Builds the model with its initial weights, which `seed` decides.
 
-    Raises UserError when a component refuses what it is asked for.
+    Raises UserError when a component cannot be built.
     """
     torch.manual_seed(seed)
     width, depth = model.width, model.depth
@@ -94,9 +94,9 @@ def _check_stacks(part: Part, stacks: tuple[Stack, ...], depth: int) -> None:
 def _check_scope(model: Model, scope: str) -> None:
     """What `SparsityGate.scope` may be, in this wiring."""
     if scope not in ("layer", "mixer", "channel"):
-        raise UserError(f"model.gate: {model.gate.name!r} rules over {scope!r}, not layer, mixer or channel")
+        raise UserError(f"model.gate: {model.gate.name!r} has scope {scope!r}, not layer, mixer or channel")
     if scope != "layer" and model.wiring != "sequential":
         raise UserError(
             f"model.gate: {model.gate.name!r} leaves out the {scope} alone, which needs model.wiring = "
-            f"'sequential': in {model.wiring!r} the mixer reads what the channel mixer made of the same rows"
+            f"'sequential': in {model.wiring!r} the mixer reads the output of the channel mixer"
         )

@@ -16,7 +16,7 @@ from resnetbk.model.weights import weights
 
 @attrs.frozen(eq=False)
 class Answer:
-    """What an `Exit` would predict: logits (B, N, V), with its weight and confidence."""
+    """The predictions of an `Exit`: logits (B, N, V), with its weight and confidence."""
 
     logits: Tensor
     weight: Tensor | float
@@ -25,7 +25,7 @@ class Answer:
 
 @attrs.frozen(eq=False)
 class Output:
-    """logits (B, N, V); penalties by name; what each layer did; the answers to learn from, if not logits."""
+    """logits (B, N, V); penalties by name; what each layer did; the answers to train on, if not logits."""
 
     logits: Tensor
     penalties: Penalties
@@ -34,7 +34,7 @@ class Output:
 
     @property
     def rows(self) -> tuple[float, ...]:
-        """How many rows each layer really computed, where B * N is one a token."""
+        """How many rows each layer computed; B * N are one per token."""
         return tuple(layer.rows for layer in self.layers)
 
 
@@ -70,7 +70,7 @@ class LanguageModel(nn.Module):
         return Output(logits, run.penalties, tuple(run.layers), answers)
 
     def anneal(self, progress: float) -> None:
-        """Tells all parts that want to know what share of the training is done, in [0, 1)."""
+        """Passes the share of the training that is done, in [0, 1), to all parts that have `anneal`."""
         for part in self.children():
             for module in part.modules():
                 if callable(getattr(module, "anneal", None)):

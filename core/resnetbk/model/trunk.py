@@ -34,7 +34,7 @@ from resnetbk.model.rows import pack, real_rows
 
 
 class Trunk(nn.Module):
-    """The layers and the three policies that rule over them."""
+    """The layers, and the three policies that decide which rows they compute."""
 
     halting: HaltingPolicy
     resolution: ResolutionScheduler

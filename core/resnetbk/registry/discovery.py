@@ -1,6 +1,6 @@
-"""Plugins and where they are found: among installed distributions, and at paths that somebody named.
+"""Discovery of plugins: among installed distributions, and at paths that somebody named.
 
-Nothing of them is imported; what is wrong with one is kept in one line, and harms no other.
+Nothing of them is imported. What is wrong with a plugin is noted in one line, and harms no other.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class Plugin:
     path      of its manifest; None when that could not be located
     manifest  None when there is an error
     error     what is wrong, in one line; "" when it is fine
-    blocked   kept out on purpose, so neither fine nor broken; its manifest is not read
+    blocked   left out on purpose, so neither fine nor broken; its manifest is not read
     private   named by path rather than installed
     package   the distribution that brings it, "" for a private one
     """
@@ -58,7 +58,7 @@ def installed() -> Iterator[Plugin]:
             name, version = (fields[key] if key in fields else "" for key in ("Name", "Version"))  # noqa: SIM401
             mentioned = GROUP in (distribution.read_text("entry_points.txt") or "")
         except Exception:
-            continue  # what is left of a distribution that was taken away
+            continue  # what is left of a distribution that was removed
         key = re.sub(r"[-_.]+", "-", name).lower()
         if not key or key in seen:
             continue  # the first on sys.path is the one that is imported

@@ -1,6 +1,6 @@
 """What is installed: every plugin's manifest, and the classes that manifests name.
 
-Finding out imports nothing and costs a few milliseconds. Only `Registry.load` runs a plugin's code.
+Discovery imports nothing and takes a few milliseconds. Only the methods `load...` run a plugin's code.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class Registry:
     ) -> Registry:
         """Reads the manifests of installed plugins, those at `paths`, and those the environment names.
 
-        `allow` (in place of the environment's list) keeps all others out. `block` adds to the
+        `allow` (in place of the environment's list) blocks all others. `block` adds to the
         environment's list and always wins. A plugin with a faulty manifest harms no other.
         """
         named, unwanted = listed()
@@ -109,7 +109,7 @@ class Registry:
         raise UserError(problem)
 
     def defaults(self, kind: str) -> tuple[Entry, ...]:
-        """What a spec gets that leaves out the key of `kind`: the defaults of the first plugin with any."""
+        """What a spec without the key of `kind` gets: the defaults of the first plugin that has any."""
         defaults = [entry for entry in self.entries(kind) if entry.default]
         owners = {entry.plugin for entry in defaults}
         first = next((plugin.name for plugin in self.plugins if plugin.name in owners), None)

@@ -1,4 +1,4 @@
-"""Manifests: `registry.toml`, by which a plugin says what it has. Data only; reading one imports nothing."""
+"""Manifests: `registry.toml`, which lists what a plugin has. Data only; reading it imports nothing."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ SCHEMA = 1
 """The number of the format that is read here."""
 
 _ENTRY_NAME = re.compile(r"[a-z0-9][a-z0-9-]*")
-# A plugin's name comes from outside as well: an entry point's name, a folder's name.
+# also of names that are not in the file: an entry point's, a folder's
 _PLUGIN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _OTHER_KEYS = ("schema", "plugin")
 _ENTRY_KEYS = ("use", "summary", "provides", "requires", "conflicts", "paper", "default", "api")
@@ -33,9 +33,9 @@ def read_manifest(path: Path, plugin: str, version: str) -> Manifest:
 
 
 def own_name(path: Path) -> str:
-    """What a manifest that no distribution installed calls its plugin: `name` of its table `[plugin]`, else
-    the name of its folder. Complains about nothing; that is for `read_manifest` to do."""
-    folder = os.path.basename(os.path.realpath(path.parent))  # which, unlike resolve, bears with loops
+    """The plugin's name in a manifest that no distribution installed: `name` of its table `[plugin]`, else
+    the name of its folder. Mistakes are left to `read_manifest`."""
+    folder = os.path.basename(os.path.realpath(path.parent))  # which, unlike resolve, survives loops
     try:
         table = toml_places.load(path)[0].get("plugin")
     except UserError:
@@ -45,7 +45,7 @@ def own_name(path: Path) -> str:
 
 
 class _Reader:
-    """Reads one manifest and collects what is wrong with it."""
+    """Reads a manifest and collects its mistakes."""
 
     def __init__(self, path: Path, plugin: str, version: str) -> None:
         self.plugin, self.version = plugin, version
@@ -55,7 +55,7 @@ class _Reader:
 
     def manifest(self) -> Manifest:
         self._schema()
-        self._refuse()  # what another schema says is not judged
+        self._refuse()  # a file of another schema is not read any further
         if not _PLUGIN_NAME.fullmatch(self.plugin):
             how = 'letters, digits, ".", "_" and "-"; [plugin] name = "..." names a private one'
             self._wrong((), f"{self.plugin!r} is no name for a plugin; write {how}")
@@ -84,7 +84,7 @@ class _Reader:
             self._wrong(keys, f"{schema} is older than {SCHEMA}, the oldest known; upgrade {self.plugin}")
 
     def _plugin_table(self) -> str | None:
-        """Checks `[plugin]` and gives its hooks."""
+        """Checks `[plugin]`, and returns its hooks."""
         keys = ("plugin",)
         table = self._table(self.root.get("plugin", {}), keys, _PLUGIN_KEYS)
         name = self._text(table, (*keys, "name"))
@@ -140,7 +140,7 @@ class _Reader:
         )
 
     def _interface(self, version: object, kind: str, keys: tuple[str, ...]) -> None:
-        """A component may say for which version of its kind's interface it was made."""
+        """A component may say for which version of its kind's interface it is written."""
         own = KINDS[kind].api
         if type(version) is not int:
             self._wrong(keys, f"must be a whole number, not {_shown(version)}")

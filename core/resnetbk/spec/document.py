@@ -1,4 +1,4 @@
-"""Documents: a tree of tables, and the place in a file or on the command line that each key came from."""
+"""Documents: a tree of tables, and the place of each key in a file or on the command line."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Document:
     whole: Place
 
     def place(self, path: Path) -> Place:
-        """Where `path` stands, or what it would stand in."""
+        """Of `path`, or of the nearest table around it."""
         while path and path not in self.places:
             path = path[:-1]
         return self.places.get(path, self.whole)
@@ -86,8 +86,8 @@ def from_set(assignment: str) -> Document:
 def merged(base: Document, over: Document) -> Document:
     """`over` laid over `base`: tables merge, all else is replaced.
 
-    What names a component stands for itself, with its defaults, also where it names the base's own; a table
-    without `use` changes single keys of the component below it.
+    A value that names a component replaces the base's whole component, with defaults, even by itself; a table
+    without `use` changes single keys.
     """
     replaced: set[Path] = set()
     below = dict(base.places)

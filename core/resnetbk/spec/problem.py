@@ -93,7 +93,7 @@ def reason(error: Exception) -> str:
 
 
 def quoted(text: str) -> str:
-    """A string from the file, as it may stand in a message."""
+    """A string from the file, for a message."""
     return repr(text) if len(text) <= 60 else f"{text[:59]!r}…"
 
 

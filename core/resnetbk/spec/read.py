@@ -1,4 +1,4 @@
-"""Reading a spec: every mistake in it is named, one line each, with its place."""
+"""Reading a spec: every mistake in it is reported, a line for each, with its place."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def finish(document: Document, registry: Registry, sets: Sequence[str] = ()) -> 
         spec: Spec = reader.take(document.tree, Spec)
     except Refused as refused:
         problems += refused.problems
-    if reader.entries.keys() >= _MODEL_KEYS:  # else what one requires may be what another, unknown, provides
+    if reader.entries.keys() >= _MODEL_KEYS:  # else an unknown part may provide what another requires
         for key, message in breaches(reader.entries, GOAL):
             path = tuple(key.split("."))
             problems.append(Problem(path, path, message))

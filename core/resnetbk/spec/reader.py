@@ -42,8 +42,10 @@ _ANYTHING = {dict: dict[str, Any], list: list[Any], int: int, float: float}
 
 
 class Reader:
-    """Reads one spec, or one component. `entries` holds those of the components so far, by spec key; of
-    several observers the last."""
+    """Reads one spec, or one component.
+
+    entries  of the components so far, by spec key; of several observers the last
+    """
 
     def __init__(self, registry: Registry) -> None:
         self.registry = registry
@@ -186,9 +188,9 @@ def _unknown(key: str, known: Iterable[str]) -> str:
 def _invalid(
     cls: type[Any], fields: Fields, values: Mapping[str, Any], table: Mapping[str, Any]
 ) -> list[Problem]:
-    """What validators refuse of `values`, each asked by itself; `__init__` would stop at the first.
+    """What validators refuse of `values`; `__init__` would stop at the first.
 
-    They see an instance that lacks the fields whose keys are wrong, and may not read those.
+    They receive an instance that lacks the fields whose keys are wrong, and may not read those.
     """
     instance = object.__new__(cls)
     for key, field in fields.items():

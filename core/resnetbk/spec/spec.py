@@ -23,7 +23,7 @@ NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 @attrs.frozen
 class Part:
-    """A chosen component: what its manifest says, and the component itself.
+    """A chosen component: what its manifest says, and its instance.
 
     entry      the manifest's entry
     component  a frozen attrs instance whose fields are the keys of its table; has `build(...)`
@@ -58,7 +58,7 @@ class Data:
 class Model:
     """What to assemble.
 
-    width       numbers in a row, D
+    width       model dimension, D
     depth       layers
     mixer       how rows exchange information
     channel     what happens within a row
@@ -93,17 +93,17 @@ class Train:
     seconds    wall-clock seconds of training
     batch      windows in a step
     optimizer  the update and its schedule
-    gradient   how a step's gradients come about
+    gradient   how a step's gradients are computed
     start      the weights to start from
     precision  "fp32", or "bf16" for autocast matrix products
     clip       largest global norm of a gradient; 0 turns clipping off
     evaluate   steps between validations; 0 validates at the end only
     save       steps between checkpoints; 0 saves at the end only
     keep       newest checkpoints kept besides the best
-    target     validation loss in nats a token at which to stop early
+    target     validation loss in nats/token at which to stop early
     nonfinite  on a loss or gradient that is not finite: "stop", "skip" the update, or "rollback" to the last
                checkpoint
-    observe    who is told about the run
+    observe    who receives the events of the run
     """
 
     steps: int | None = attrs.field(default=None, validator=optional(ge(1)))
@@ -122,9 +122,9 @@ class Train:
     observe: tuple[Part, ...] = attrs.field(default=(), metadata={"kind": "observer"})
 
     @target.validator
-    def _is_looked_at(self, field: attrs.Attribute[Any], value: float | None) -> None:
+    def _is_evaluated(self, field: attrs.Attribute[Any], value: float | None) -> None:
         if value is not None and not self.evaluate:
-            raise ValueError("needs evaluate: a target is noticed when the run is validated")
+            raise ValueError("needs evaluate: a target is checked when the run is validated")
 
     @steps.validator
     def _ends(self, field: attrs.Attribute[Any], value: int | None) -> None:

@@ -1,4 +1,4 @@
-"""Who is told about a run: the observers the spec lists, and the hooks of the plugins it uses."""
+"""Observers of a run: those that the spec lists, and the hooks of the plugins that it uses."""
 
 from __future__ import annotations
 
@@ -25,12 +25,14 @@ def observers(spec: Spec, registry: Registry, folder: Path) -> Any:
 
     Raises UserError, naming the plugin, when its hook module cannot be imported.
     """
-    told = [build("train.observe", part, Observer, folder=folder, spec=spec) for part in spec.train.observe]
+    watchers = [
+        build("train.observe", part, Observer, folder=folder, spec=spec) for part in spec.train.observe
+    ]
     used = {part.entry.plugin for _, part in parts(spec)}
     for plugin in registry.plugins:
         if plugin.name in used and (module := registry.load_hooks(plugin)):
-            told.append(module)
-    return manager(told).hook
+            watchers.append(module)
+    return manager(watchers).hook
 
 
 def _to_stderr(message: str) -> None:
