@@ -103,13 +103,13 @@ class Trunk(nn.Module):
         return attrs.evolve(rows, x=finished.x)
 
     def _layer(self, run: WindowPass, number: int, rows: Rows, running: Tensor | None, keep: Keep) -> Rows:
-        kept = attrs.evolve(keep, mask=_both(running, keep.mask))
+        computed_rows = attrs.evolve(keep, mask=_both(running, keep.mask))
         masks, counts = [], []
         for block, gated in self.layers[number].blocks(self.gate.scope):
-            decision = kept if gated else Keep(running)
+            decision = computed_rows if gated else Keep(running)
             x, count = self._block(run, number, block, rows, decision)
             if gated and keep.mask is not None:
-                x = run.fill(number, rows.x, x, kept)
+                x = run.fill(number, rows.x, x, computed_rows)
                 if running is not None:  # rows that have halted stay as they were
                     x = torch.where(running[..., None], x, rows.x)
             rows = attrs.evolve(rows, x=x)

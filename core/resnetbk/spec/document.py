@@ -110,14 +110,16 @@ def merged(base: Document, over: Document) -> Document:
         return tree
 
     tree = merge(base.tree, over.tree, ())
-    kept = {
+    unreplaced = {
         path: place
         for path, place in below.items()
         if not any(path[:length] in replaced for length in range(1, len(path) + 1))
     }
     if over.whole.line:
-        return Document(tree, kept | over.places, over.whole)
-    return Document(tree, over.places | kept, base.whole)  # a --set changes a table, and does not move it
+        return Document(tree, unreplaced | over.places, over.whole)
+    return Document(
+        tree, over.places | unreplaced, base.whole
+    )  # a --set changes a table, and does not move it
 
 
 def _document(loaded: tuple[dict[str, Any], Places], name: str) -> Document:

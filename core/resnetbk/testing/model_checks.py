@@ -120,9 +120,9 @@ def gradients(subject: Subject) -> None:
 def roles(subject: Subject) -> None:
     """Weights of two and more dimensions say what they are: an optimizer must not take them for vectors."""
     for at, part in subject.within(subject.model()):
-        for name, parameter, said in declared_roles(part):
+        for name, parameter, role in declared_roles(part):
             require(
-                said or parameter.ndim < 2,
+                role or parameter.ndim < 2,
                 f"{at}.{name} of shape {tuple(parameter.shape)} says no role; write with_role(..., 'matrix')",
             )
 

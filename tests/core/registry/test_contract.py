@@ -96,6 +96,6 @@ def test_no_breach_means_that_all_promises_hold(parts, goal):
     assert (breaches(parts, goal) == []) == hold
 
 
-@given(parts=PARTS, goal=GOALS, word=st.sampled_from(sorted(CAPABILITIES)))
-def test_a_larger_goal_never_fixes_a_breach(parts, goal, word):
-    assert set(breaches(parts, goal)) <= set(breaches(parts, goal | {word: "needed"}))
+@given(parts=PARTS, goal=GOALS, capability=st.sampled_from(sorted(CAPABILITIES)))
+def test_a_larger_goal_never_fixes_a_breach(parts, goal, capability):
+    assert set(breaches(parts, goal)) <= set(breaches(parts, goal | {capability: "needed"}))
