@@ -17,7 +17,7 @@ from torch import Tensor
 from resnetbk.kinds import Batch
 from resnetbk.model.assemble import assemble
 from resnetbk.model.language_model import LanguageModel
-from resnetbk.model.trunk import Account
+from resnetbk.model.passes import WindowPass
 from resnetbk.registry.lookup import Registry
 from resnetbk.spec.read import read_text
 from resnetbk.training.objective import autocast, objective
@@ -51,14 +51,14 @@ def looped(model: LanguageModel) -> LanguageModel:
     """The same model with a trunk that only loops over its layers."""
     trunk = model.trunk
 
-    def forward(x: Tensor, tokens: Tensor, position: Tensor) -> tuple[Tensor, Account]:
+    def forward(x: Tensor, tokens: Tensor, position: Tensor) -> tuple[Tensor, WindowPass]:
         flat = x.flatten(0, 1)
         for layer in trunk.layers:
             flat, _ = layer(
                 flat,
                 lambda h, layer=layer: layer.mixer(h.view(x.shape), position, None).flatten(0, 1),
             )
-        return flat.view(x.shape), Account()
+        return flat.view(x.shape), WindowPass(trunk.resolution, trunk.gate, tokens)
 
     trunk.forward = forward
     return model

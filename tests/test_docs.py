@@ -200,11 +200,8 @@ SCANNED = (
     *("plugins/resnetbk_plugins/**/*.py", "tests/plugins/**/*.py", "tests/support/**/*.py"),
     *("specs/**/*.toml", "benchmarks/**/*.py", "benchmarks/**/*.toml"),
     *("examples/**/*.py", "examples/**/*.toml", "examples/**/*.md"),
-    *(
-        f"core/resnetbk/{folder}/*"
-        for folder in ("cli", "lock", "metering", "runs", "template", "testing", "training")
-    ),
-    *(f"core/resnetbk/{file}.py" for file in ("cache", "files", "texts")),
+    *("core/resnetbk/**/*.py", "core/resnetbk/template/*.in"),
+    *("tests/core/test_*.py", "tests/core/model/*.py", "tests/core/registry/*.py", "tests/core/spec/*.py"),
 )
 """What has been cleaned. Add a glob when its files are."""
 

@@ -36,14 +36,14 @@ def imported_by(*command: str) -> set[str]:
 def test_importing_the_package_imports_almost_nothing():
     code = "import sys; import resnetbk; print(' '.join(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    found = set(done.stdout.split())
-    assert not found & {"torch", "numpy", "attrs", "cattrs", "click", "rich", "resnetbk_plugins"}
+    modules = set(done.stdout.split())
+    assert not modules & {"torch", "numpy", "attrs", "cattrs", "click", "rich", "resnetbk_plugins"}
 
 
 def test_list_imports_neither_torch_nor_a_plugin():
-    found = imported_by("list")
-    assert not found & {"torch", "tomlkit"}
-    assert not any(name.startswith("resnetbk_plugins") for name in found)
+    modules = imported_by("list")
+    assert not modules & {"torch", "cattrs", "tomlkit"}
+    assert not any(name.startswith("resnetbk_plugins") for name in modules)
 
 
 def test_show_and_check_do_not_import_torch(tmp_path):
@@ -123,8 +123,8 @@ def circles(graph: dict[str, set[str]]) -> list[set[str]]:
             new = graph[waiting.pop()] - seen
             seen |= new
             waiting += new
-    found = {frozenset(m for m in seen if module in reached[m]) for module, seen in reached.items()}
-    return [set(circle) for circle in found if len(circle) > 1]
+    components = {frozenset(m for m in seen if module in reached[m]) for module, seen in reached.items()}
+    return [set(component) for component in components if len(component) > 1]
 
 
 def test_no_module_imports_in_a_circle_not_even_later_or_for_types():

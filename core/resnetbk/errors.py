@@ -19,7 +19,7 @@ class ResnetbkError(Exception):
 
 @attrs.frozen
 class Mistake:
-    """One thing a person got wrong: where (`file:line`, or empty) and what, in one line."""
+    """Something that a person got wrong: where (`file:line`, or empty) and what, in one line."""
 
     place: str
     message: str
@@ -29,7 +29,7 @@ class Mistake:
 
 
 class UserError(ResnetbkError):
-    """The user can fix it: all mistakes found in one go, one line each."""
+    """The user can fix it: all mistakes at once, a line for each."""
 
     exit_code = 2
 
@@ -50,13 +50,13 @@ class StorageError(ResnetbkError):
     exit_code = 4
 
 
-def nearest(name: str, options: Iterable[str]) -> str:
-    """`; did you mean 'chains'?` for a name close to one of `options`, else what is allowed."""
+def nearest(name: str, options: Iterable[str], *, allowed: bool = True) -> str:
+    """`; did you mean 'chains'?` for a name close to one of `options`; else, with `allowed`, all of them."""
     known = sorted(set(options))
     close = difflib.get_close_matches(name, known, n=1)
     if close:
         return f"; did you mean {close[0]!r}?"
-    return f"; allowed: {', '.join(known)}" if known else ""
+    return f"; allowed: {', '.join(known)}" if known and allowed else ""
 
 
 def printable(text: str) -> str:

@@ -1,24 +1,19 @@
-"""What observers of a run are told: the hooks, the reports they receive, and who calls them.
+"""What observers of a run receive: the hooks, and their reports.
 
-An observer is any object, or module, with methods marked `@hookimpl` and named after a hook below; each
-takes those of the hook's arguments that it wants. Hooks are called in the process that trains, between
-steps, never inside `forward`.
+An observer is any object, or module, with methods marked `@hookimpl` and named after a hook below; a method
+takes those of the hook's arguments that it needs. Hooks are called in the process that trains, between steps,
+never inside `forward`.
 """
 
 from __future__ import annotations
 
-import contextlib
-import functools
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import attrs
 import pluggy
-
-from resnetbk.errors import UserError, nearest, one_line, shortened
 
 hookspec = pluggy.HookspecMarker("resnetbk")
 hookimpl = pluggy.HookimplMarker("resnetbk")
@@ -32,8 +27,8 @@ class PhaseCost:
 
     seconds      of wall time
     cpu_seconds  of all threads of the process
-    flops        executed, multiplication and addition apart: counted on samples (see `training.meter`)
-    calls        how often it was entered
+    flops        executed, multiplication and addition apart: counted on samples (see `metering.meter`)
+    calls        how often it began
     """
 
     seconds: float
@@ -49,13 +44,13 @@ class StepReport:
     step           steps done, from 1
     steps          how many the run may take, or None when something else ends it
     progress       share of the run's budget that is spent, in [0, 1]
-    loss           cross-entropy of the batch in nats a token; may be not finite
-    penalties      what was added to it, by name
+    loss           cross-entropy of the batch in nats/token; may be not finite
+    penalties      added to it, by name
     rate           learning rate used; 0 when the step was refused
     gradient_norm  Euclidean, over all parameters, before clipping
     tokens         trained on so far
     seconds        of wall time spent on steps so far
-    rows           for each layer, the rows it computed for each token; half of a layer counts half
+    rows           for each layer, the rows it computed per token; half of a layer counts half
     flops          executed so far, by set-up and steps
     """
 
@@ -82,12 +77,12 @@ class EvaluationReport:
     """After an evaluation on the whole held-out text.
 
     step           steps done
-    loss           cross-entropy in nats a token
-    bits_per_byte  the same in bits for each byte of text, which compares across tokenizers
+    loss           cross-entropy in nats/token
+    bits_per_byte  in bits/byte of text, which compares across tokenizers
     tokens         evaluated
     seconds        that took
     best           whether the loss is the run's lowest so far
-    rows           for each layer, the rows it computed for each token; half of a layer counts half
+    rows           for each layer, the rows it computed per token; half of a layer counts half
     depths         the share of tokens for which 0, 1, ... all layers ran
     """
 
@@ -108,11 +103,11 @@ class EvaluationReport:
 
 @attrs.frozen
 class RunReport:
-    """What a run came to.
+    """The result of a run.
 
-    folder         where it lies
-    loss           held-out cross-entropy at its end, in nats a token
-    bits_per_byte  the same in bits for each byte of text
+    folder         of the run
+    loss           held-out cross-entropy at its end, in nats/token
+    bits_per_byte  in bits/byte of text
     parameters     how many can be trained
     steps          done
     tokens         trained on
@@ -121,10 +116,10 @@ class RunReport:
     phases         what each of `setup`, `forward`, `backward`, `optimizer`, `scoring`, `evaluation` cost
     flops          executed by set-up and steps, scoring included; not by evaluation
     cpu_seconds    of set-up and steps
-    peak_memory    in bytes: allocated on the CUDA device, or resident in this process (see `training.meter`)
-    parents_cost   what it cost to train the runs that this one needed, to start from or to choose data by:
-                   seconds, cpu_seconds, flops, tokens; in none of the above
-    uncounted      which operators `flops` leaves out, having no formula for them; "" when it has them all
+    peak_memory    in bytes: allocated on the CUDA device, or resident in this process (see `metering.meter`)
+    parents_cost   what it cost to train its parent runs, to start from or to choose data by: seconds,
+                   cpu_seconds, flops, tokens; in none of the above
+    uncounted      which operators `flops` leaves out for want of a formula; "" if none
     """
 
     folder: Path
@@ -153,7 +148,7 @@ def resnetbk_check(spec: Any) -> None:
 
 @hookspec
 def resnetbk_built(model: Any, spec: Any) -> None:
-    """The model stands, with its first weights or those it resumes from. It is not to be changed."""
+    """The model is built, with its first weights or those it resumes from. It is not to be changed."""
 
 
 @hookspec
@@ -163,7 +158,7 @@ def resnetbk_step(report: StepReport) -> None:
 
 @hookspec
 def resnetbk_evaluated(report: EvaluationReport) -> None:
-    """The held-out loss is known. Comes after the report of the same step."""
+    """The held-out loss is known. Called after the report of the same step."""
 
 
 @hookspec
@@ -181,83 +176,14 @@ def resnetbk_interrupted(reason: str) -> None:
 
 @hookspec
 def resnetbk_baselines(data: Any) -> Mapping[str, float]:  # type: ignore[empty-body]
-    """What plain models reach on the held-out text of `data` (a `resnetbk.training.data.Data`), in nats/token
-    by name: rows of the table that `train` and `eval` print. Asked of plugins that bring verbs."""
+    """Losses of plain models on the held-out text of `data` (a `resnetbk.training.data.Data`), in nats/token
+    by name: rows of the table that `train` and `eval` print. Called in plugins that bring verbs."""
 
 
 @hookspec
 def resnetbk_trained(run: Any, data: Any) -> str:  # type: ignore[empty-body]
-    """`train` has printed its results. What comes back, such as where a page is, is printed too. Asked of
-    plugins that bring verbs; library use does not ask."""
+    """`train` has printed its results. What is returned, such as where a page is, is printed too. Called in
+    plugins that bring verbs, by the command line alone."""
 
 
 HOOKS = tuple(name for name in dir(sys.modules[__name__]) if name.startswith("resnetbk_"))
-
-
-# ---------------------------------------------------------------- calling them
-
-
-def _to_stderr(message: str) -> None:
-    with contextlib.suppress(OSError):  # when nobody reads it any more
-        print(message, file=sys.stderr, flush=True)
-
-
-def manager(
-    observers: Iterable[object], complain: Callable[[str], None] = _to_stderr
-) -> pluggy.PluginManager:
-    """A plugin manager whose `hook` calls the observers in the order given.
-
-    The run matters more than who watches it: an observer that raises is complained about once, in one
-    line, and goes on being called. A UserError in `resnetbk_check`, and what is no Exception
-    (KeyboardInterrupt), pass. Raises UserError for a hook that does not exist or takes other arguments.
-    """
-    made = pluggy.PluginManager("resnetbk")
-    made.add_hookspecs(sys.modules[__name__])
-    # pluggy calls the last one registered first.
-    for observer in reversed(list(observers)):
-        try:
-            made.register(_guarded(made, observer, complain))
-        except pluggy.PluginValidationError as error:
-            raise UserError(f"observer {_name(observer)}: {shortened(str(error))}") from error
-    return made
-
-
-def _guarded(
-    made: pluggy.PluginManager, observer: object, complain: Callable[[str], None]
-) -> SimpleNamespace:
-    """The observer's hooks, each wrapped so that it cannot stop a run."""
-    told = False
-    name = _name(observer)
-
-    def guard(hook: str, implementation: Callable[..., object]) -> Callable[..., object]:
-        # `wraps` keeps pluggy's mark and lets it see the arguments that are asked for.
-        @functools.wraps(implementation)
-        def call(*arguments: object) -> object:
-            nonlocal told
-            try:
-                return implementation(*arguments)
-            except (Exception, SystemExit) as error:  # an observer may not end the run
-                if hook == "resnetbk_check" and isinstance(error, UserError):
-                    raise
-                if not told:
-                    told = True
-                    cause = one_line(error)
-                    complain(f"observer {name} failed in {hook} ({cause}); the run goes on")
-                return None
-
-        return call
-
-    guards = SimpleNamespace()
-    for attribute in dir(observer):
-        marked = made.parse_hookimpl_opts(observer, attribute)
-        if marked is not None:
-            hook = marked.get("specname") or attribute
-            if hook not in HOOKS:
-                raise UserError(f"observer {name}: there is no hook {hook!r}{nearest(hook, HOOKS)}")
-            setattr(guards, attribute, guard(hook, getattr(observer, attribute)))
-    return guards
-
-
-def _name(observer: object) -> str:
-    kind = type(observer)
-    return str(getattr(observer, "__name__", f"{kind.__module__}.{kind.__qualname__}"))

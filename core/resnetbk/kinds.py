@@ -1,14 +1,14 @@
-"""The interfaces: what each kind of component decides, and what it is handed.
+"""The interfaces: what each kind of component decides, and what it is given.
 
 A *component* is one frozen attrs class; its fields are the keys of its table in a spec, and its
 `build(...)` returns the working object described here. There is nothing to inherit from. It may have
 `check(spec)`, which raises ValueError for what only the whole spec shows to be wrong.
 
-Shapes: B batch, N tokens, M rows present at one scale, R rows really computed, D width, V vocabulary.
+Shapes: B batch, N tokens, M rows present at one scale, R rows computed, D model dimension, V vocabulary.
 Policies decide; the trunk (`resnetbk.model.trunk`) executes. Nothing here runs a layer.
 
-A module of a model may have `anneal(progress)`: it is told before each step of training what share of the
-run is done, in [0, 1). What it keeps of that has to be a pure function of it, or a buffer.
+A module of a model may have `anneal(progress)`, which is called before each training step with the share of
+the run that is done, in [0, 1). What it stores of that has to be a pure function of it, or a buffer.
 """
 
 from __future__ import annotations
@@ -32,15 +32,16 @@ Penalties = Mapping[str, "Tensor"]
 """Named scalars, already weighted, that are added to the cross-entropy and logged apart from it."""
 
 ParentCosts = dict[str, dict[str, float]]
-"""What it cost to train the runs that another one needed (seconds, cpu_seconds, flops, tokens), by the real
-paths of their folders."""
+"""What it cost to train the parent runs of a run (seconds, cpu_seconds, flops, tokens), by the real paths of
+their folders."""
 
 
 @attrs.frozen
 class Kind:
-    """A kind of component: its name in manifests, the spec key that chooses it, and its part in the house.
+    """A kind of component: its name in manifests, the spec key that chooses it, and what it decides.
 
-    api  version of the kind's interface below; a plugin with a component made for another one is left out
+    innovation  whether it is one of the six kinds that make models cheaper
+    api         version of the interface below; a plugin with a component for another version is left out
     """
 
     name: str
@@ -58,14 +59,14 @@ KINDS: dict[str, Kind] = {
         Kind("resolution-scheduler", "model.resolution", True, "at which scale each layer works"),
         Kind("sparsity-gate", "model.gate", True, "which rows a layer computes"),
         Kind("data-selector", "data.selector", True, "which windows come next"),
-        Kind("gradient-strategy", "train.gradient", True, "how a step's gradients come about"),
+        Kind("gradient-strategy", "train.gradient", True, "how a step's gradients are computed"),
         Kind("embedding", "model.embedding", False, "tokens to rows"),
         Kind("channel-mixer", "model.channel", False, "what happens within a row"),
         Kind("corpus", "data.corpus", False, "the text and its held-out part"),
         Kind("tokenizer", "data.tokenizer", False, "text to tokens and back"),
         Kind("optimizer", "train.optimizer", False, "the update and its schedule"),
         Kind("initializer", "train.start", False, "the weights a run starts from"),
-        Kind("observer", "train.observe", False, "who is told about a run"),
+        Kind("observer", "train.observe", False, "who receives the events of a run"),
     )
 }
 
@@ -103,12 +104,11 @@ class SequenceMixer(Protocol):
     """How rows exchange information. `build(*, width, depth)`, one for each layer; an nn.Module.
 
     Causal: row i of the result depends on rows <= i alone, bit for bit. Rows are packed at the left
-    (see `Rows.length`); what stands in padding rows of the result is never read.
+    (see `Rows.length`); padding rows of the result are never read.
     """
 
     def __call__(self, x: Tensor, position: Tensor, length: Tensor | None) -> Tensor:
         """(B, M, D), (B, M), (B,) or None -> (B, M, D): what is added to the residual stream."""
-        ...
 
 
 class StreamingMixer(SequenceMixer, Protocol):
@@ -116,14 +116,12 @@ class StreamingMixer(SequenceMixer, Protocol):
 
     def initial_state(self, batch: int) -> State:
         """The state before the first row."""
-        ...
 
     def step(self, x: Tensor, position: Tensor, state: State) -> tuple[Tensor, State]:
-        """One row each, (B, D) at (B,): the same numbers as `__call__` gives at that row.
+        """One row of each sequence, (B, D) at (B,): the numbers that `__call__` gives at that row.
 
         Dimension 1 of a state tensor may grow (an attention cache); all else keeps its shape.
         """
-        ...
 
 
 class ChannelMixer(Protocol):
@@ -131,7 +129,6 @@ class ChannelMixer(Protocol):
 
     def __call__(self, x: Tensor) -> tuple[Tensor, Penalties]:
         """(R, D) -> (R, D), and penalties. Each row depends on itself alone."""
-        ...
 
 
 class Embedding(Protocol):
@@ -140,23 +137,20 @@ class Embedding(Protocol):
     @property
     def weight(self) -> Tensor:
         """(V, D): the table that a tied head shares."""
-        ...
 
     def __call__(self, tokens: Tensor, position: Tensor) -> Tensor:
         """(B, N) int64, (B, N) -> (B, N, D); row i depends on tokens <= i alone."""
-        ...
 
     def initial_state(self, batch: int) -> State: ...
 
     def step(self, tokens: Tensor, position: Tensor, state: State) -> tuple[Tensor, State]:
         """(B,), (B,) -> (B, D)."""
-        ...
 
 
 class HaltingPolicy(Protocol):
     """Which rows go on after each layer. `build(*, width, stacks) -> nn.Module`.
 
-    It rules over one stack at a time: the trunk calls `begin` when rows enter a stack, then
+    It handles one stack at a time: the trunk calls `begin` when rows enter a stack, then
     `observe` after each of its layers, then `finish`.
     """
 
@@ -169,23 +163,21 @@ class Halting(Protocol):
     @property
     def running(self) -> Tensor | None:
         """(B, M) bool, the rows that the next layer may compute; None when all of them are."""
-        ...
 
     def observe(self, layer: int, x: Tensor) -> None:
         """Sees all rows (B, M, D) after `layer`, halted ones unchanged, and updates `running`."""
-        ...
 
     def finish(self) -> Finished: ...
 
 
 @attrs.frozen(eq=False)
 class Exit:
-    """Rows as they stood after some layer, for policies that have to learn what each depth would answer.
+    """Rows as they were after some layer, for policies that have to learn what each depth would predict.
 
     x           (B, N, D), rows that the head can read
-    weight      (B, N) or a number: what the cross-entropy of its answer counts in the loss
+    weight      (B, N) or a number: of the cross-entropy of its prediction in the loss
     confidence  (B, N) or None: a logit for "the likeliest token here is the one that the last exit gives",
-                which learns from whether it was, as penalty `agreement`
+                trained on whether it was, as penalty `agreement`
     """
 
     x: Tensor
@@ -220,17 +212,15 @@ class ResolutionScheduler(Protocol):
 
         A coarse row at position p depends on fine rows at positions <= p alone.
         """
-        ...
 
     def up(self, level: int, fine: Rows, coarse: Rows) -> Rows:
         """Back from `level` to `level - 1`: a fine row at p reads the last coarse row at a position <= p."""
-        ...
 
     def initial_state(self, batch: int) -> State: ...
 
     def down_step(self, level: int, row: Rows, token: Tensor, state: State) -> tuple[Rows, Tensor, State]:
-        """One fine row each (M = 1) -> the coarse row it would begin, whether it does (B,) bool, state."""
-        ...
+        """One fine row of each sequence (M = 1) -> the coarse row it would begin, whether it does (B,) bool,
+        state."""
 
 
 @attrs.frozen(eq=False)
@@ -251,23 +241,20 @@ class SparsityGate(Protocol):
 
     def keep(self, layer: int, rows: Rows) -> Keep:
         """Decides for each row from rows at positions <= its own."""
-        ...
 
     def fill(self, layer: int, before: Tensor, after: Tensor, keep: Keep) -> Tensor:
         """(B, M, D): `after` holds the computed rows and, elsewhere, `before`; gives the rows that go on.
 
-        `keep.mask` is what was really computed: of the rows that the gate kept, those that had not halted.
-        What comes back for rows that have halted is not used.
+        `keep.mask` is what was really computed: of the rows that the gate keeps, those that have not halted.
+        What it returns for rows that have halted is not used.
         """
-        ...
 
     def initial_state(self, batch: int) -> State: ...
 
     def fill_step(
         self, layer: int, before: Tensor, after: Tensor, keep: Keep, state: State
     ) -> tuple[Tensor, State]:
-        """`fill` for one row each, (B, 1, D), with carried state."""
-        ...
+        """`fill` for one row of each sequence, (B, 1, D), with carried state."""
 
 
 # ---------------------------------------------------------------- data
@@ -277,7 +264,7 @@ class SparsityGate(Protocol):
 class Text:
     """A corpus as UTF-8: what to learn from, and what is held out. `build() -> Text` of a corpus.
 
-    Large texts are read-only views of files on disk (`resnetbk.texts`), to be walked through in pieces.
+    Large texts are read-only views of files on disk (`resnetbk.texts`), to be read in pieces.
     """
 
     train: bytes | memoryview
@@ -297,17 +284,13 @@ class Tokenizer(Protocol):
         Large texts come in pieces, cut at line breaks; or as one view, if it provides `byte-level`, which
         then copies nothing.
         """
-        ...
 
     def decode(self, tokens: Sequence[int]) -> bytes:
-        """The bytes of each token, joined. A token's are the same whatever stands beside it, since what a
-        model writes is decoded token by token; they may be a part of a character.
-        """
-        ...
+        """The bytes of the tokens, joined. A token's bytes do not depend on its neighbours, since models
+        generate token by token; they may be a part of a character."""
 
     def state(self) -> dict[str, Any]:
         """All that `restore` needs, as JSON values."""
-        ...
 
 
 @attrs.frozen(eq=False)
@@ -326,15 +309,14 @@ class Score(Protocol):
     """A forward pass over windows as training would run it, which the meter charges to the run."""
 
     def __call__(self, windows: Windows, measure: str = "loss") -> Array:
-        """(batch,) a mean over each window: its "loss" or the "entropy" of the predictions, both in nats a
-        token, or the "margin" of the likeliest token's probability over the next one's."""
-        ...
+        """(batch,) means over windows: of the "loss" or of the "entropy" of the predictions, both in
+        nats/token, or of the "margin" of the likeliest token's probability over the next one's."""
 
 
 @attrs.frozen(eq=False)
 class SelectionContext:
-    """What a data selector knows when it is asked: the step from 0, how much of the run is done in
-    [0, 1), and `score`, which asks the model as it stands."""
+    """What a data selector knows when it chooses: the step from 0, the share of the run that is done in
+    [0, 1), and `score`, which evaluates the present model."""
 
     step: int
     progress: float
@@ -351,7 +333,6 @@ class DataSelector(Protocol):
 
     def observe(self, context: SelectionContext, windows: Windows, losses: Array) -> None:
         """The mean loss of each window (batch,) as it was trained on."""
-        ...
 
     def state(self) -> dict[str, Array]: ...
 
@@ -371,7 +352,7 @@ class Batch:
 
 @attrs.frozen(eq=False)
 class BatchLoss:
-    """What a batch came to.
+    """The losses of a batch.
 
     loss           cross-entropy plus penalties, a scalar to differentiate
     cross_entropy  mean over tokens in nats, detached
@@ -386,25 +367,23 @@ class BatchLoss:
 
 
 class GradientStrategy(Protocol):
-    """How this step's gradients come about. `build(*, weights: Sequence[Weight])`, in order."""
+    """How a step's gradients are computed. `build(*, weights: Sequence[Weight])`, in order."""
 
     def gradients(self, step: int, batch: Batch, objective: Callable[[Batch], BatchLoss]) -> BatchLoss:
         """Leaves this step's gradient in `.grad` of every parameter; never updates one.
 
-        A parameter left with None is not updated in this step. What comes back is of the whole batch,
-        whatever was differentiated, from forward passes that went through `objective` and are so metered.
+        A parameter left with None is not updated in this step. The result is that of the whole batch,
+        whatever was differentiated, from forward passes through `objective`, by which they are metered.
         """
-        ...
 
     def state(self) -> dict[str, Any]:
         """Nested dicts and lists of tensors, arrays and JSON values."""
-        ...
 
     def restore(self, state: dict[str, Any]) -> None: ...
 
 
 Role = Literal["matrix", "vector", "table", "convolution", "scalar"]
-"""What a weight is, as its component says by `with_role`; nothing is guessed from its shape.
+"""What a weight is, declared by its component through `with_role`; nothing is guessed from its shape.
 
     matrix       maps one space to another: a Linear's weight
     vector       a number or more for each channel, head or chain: gains, biases, rates
@@ -412,13 +391,13 @@ Role = Literal["matrix", "vector", "table", "convolution", "scalar"]
     convolution  taps along the sequence
     scalar       one number
 
-torch's own modules need not say it (Linear, Embedding, EmbeddingBag, Conv). A weight of which nothing is said
-is a vector. Optimizers go by it: weight decay is for matrices and tables, orthogonal updates for matrices.
+torch's own modules need not declare it (Linear, Embedding, EmbeddingBag, Conv). A weight without a role is a
+vector. Optimizers go by roles: weight decay is for matrices and tables, orthogonal updates for matrices.
 """
 
 
 def with_role(parameter: AnyTensor, role: Role) -> AnyTensor:
-    """The same parameter, which says its role."""
+    """Marks a parameter with its role, and returns it."""
     parameter.role = role  # type: ignore[attr-defined]
     return parameter
 
@@ -437,12 +416,10 @@ class Optimizer(Protocol):
     """The update and its schedule. `build(*, weights: Sequence[Weight])`."""
 
     def update(self, step: int, progress: float) -> float:
-        """Sets the learning rate for this step, applies the gradients, clears them; gives the rate used."""
-        ...
+        """Sets the learning rate for this step, applies and clears the gradients; returns the rate used."""
 
     def state_dict(self) -> dict[str, Any]:
         """Nested dicts and lists of tensors and JSON values."""
-        ...
 
     def load_state_dict(self, state: dict[str, Any]) -> None: ...
 
@@ -450,19 +427,18 @@ class Optimizer(Protocol):
 class Initializer(Protocol):
     """The weights a run starts from. `build()`.
 
-    It may have `parents: ParentCosts`, known once it has initialized: what the runs cost that it started
-    from, which is kept beside the run's own cost. So may a data selector, of runs that it is guided by.
+    It may have `parents: ParentCosts`, known once it has initialized: the cost of the runs that it starts
+    from, reported beside the run's own. So may a data selector, of runs that it is guided by.
     """
 
     def initialize(self, model: nn.Module, tokenizer: Tokenizer, depth: int) -> list[str]:
-        """Sets weights in place under torch's seeded generator; says in lines what it did.
+        """Sets weights in place under torch's seeded generator; returns lines that say what it did.
 
         A parameter with requires_grad False is not trained; one with an attribute `rate` learns at that
         many times its learning rate (see `Weight`).
         """
-        ...
 
 
 Observer = object
-"""Who is told about a run. `build(*, folder: Path, spec: Spec)` gives any object that implements hooks of
-`resnetbk.hooks`, those that it wants."""
+"""Who receives the events of a run. `build(*, folder: Path, spec: Spec)` returns any object that implements
+some hooks of `resnetbk.hooks`."""

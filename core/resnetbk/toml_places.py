@@ -1,8 +1,7 @@
-"""TOML with places: a parsed document, and the line on which each of its keys stands.
+"""TOML with places: a parsed document, and the line of each of its keys.
 
-`tomllib` parses but forgets where things stood, so a small scanner walks the same text a second time.
-It reads any TOML and more (it is not a validator), keeps its own stack, and takes linear time. It runs
-before `tomllib`: what would exhaust that one's stack or memory is refused here.
+`tomllib` parses without positions, so a small scanner reads the same text before it, in linear time. It
+accepts any TOML and more (it is not a validator), but refuses what would exhaust `tomllib`'s stack or memory.
 """
 
 from __future__ import annotations
@@ -30,12 +29,16 @@ DEEPEST = 32
 LARGEST = 128 * 1024
 """Bytes of the largest file that is read; the worst text of that size takes most of a second."""
 
-_GAP = re.compile(r"(?:[ \t\n]++|#[^\n]*+)*+")
-_SPACE = re.compile(r"[ \t]*+")
-_BARE_KEY = re.compile(r"[A-Za-z0-9_-]++")
-_ONE_LINE_STRING = re.compile(r""""(?:[^"\\\n]++|\\.)*+"|'[^'\n]*+'""")
-_LONG_STRING = re.compile(r'''"""(?:[^"\\]++|\\[\s\S]|"(?!""))*+"{3,5}|\'\'\'[\s\S]*?'{3,5}''')
-_PLAIN_SCALAR = re.compile(r"[^,\]}#\n]++")
+_GAP = r"(?:[ \t\n]++|#[^\n]*+)*+"
+_STRING = r""""(?:[^"\\\n]++|\\.)*+"|'[^'\n]*+'"""
+_LONG_STRING = r'''"""(?:[^"\\]++|\\[\s\S]|"(?!""))*+"{3,5}|\'\'\'[\s\S]*?'{3,5}'''
+
+_BEFORE_STATEMENT = re.compile(_GAP)
+_BEFORE_ITEM = re.compile(f"{_GAP},?{_GAP}")
+_KEY = re.compile(rf"[ \t]*+([A-Za-z0-9_-]++|{_STRING})[ \t]*+")
+_HEADER_END = re.compile(r"\]\]?")
+_EQUALS = re.compile(r"=[ \t]*+")
+_SCALAR = re.compile(rf"{_LONG_STRING}|{_STRING}|(?!['\"])[^,\]}}#\n]++")
 _AT_LINE = re.compile(r" \(at (?:line (\d+), column \d+|end of document)\)$")
 _LONG_NUMBER = re.compile(r"[0-9_]{4300,}+")
 
@@ -48,20 +51,16 @@ class TooDeep(ValueError):
         self.line = line
 
 
-class _Stuck(Exception):
-    """The text is no TOML from here on."""
-
-
 def places(text: str) -> Places:
     """The line of every path in `text`: tables, items of arrays of tables, dotted keys, keys of inline
-    tables, elements of arrays. A table opened more than once stands where its own header is.
+    tables, elements of arrays. A table opened more than once is placed at its own header.
 
     Raises TooDeep. In a text that is no TOML, gives the places up to about the first fault.
     """
     scanner = _Scanner(text)
-    with contextlib.suppress(_Stuck):
+    with contextlib.suppress(tomllib.TOMLDecodeError):
         scanner.document()
-    return scanner.found
+    return scanner.places
 
 
 def load(path: pathlib.Path | str, file: str | None = None) -> tuple[dict[str, Any], Places]:
@@ -93,8 +92,8 @@ def parse(text: str, file: str) -> tuple[dict[str, Any], Places]:
     """The document and its places. Raises UserError, one line placed in `file` (a path as the user gave it),
     for a text that is no TOML, is nested too deep, or holds a number too long to read."""
     try:
-        found = places(text)
-        return tomllib.loads(text), found
+        lines = places(text)
+        return tomllib.loads(text), lines
     except TooDeep as error:
         raise UserError(Mistake(f"{file}:{error.line}", str(error))) from None
     except tomllib.TOMLDecodeError as error:
@@ -109,133 +108,82 @@ def parse(text: str, file: str) -> tuple[dict[str, Any], Places]:
         long = _LONG_NUMBER.search(text)
         line = text.count("\n", 0, long.start()) + 1 if long else 1
         raise UserError(Mistake(f"{file}:{line}", "a number with thousands of digits")) from None
-    except RecursionError:
-        raise UserError(Mistake(file, "nested too deep")) from None
 
 
 class _Scanner:
-    """One pass over a text; `found` fills as it goes."""
+    """One pass over a text; `places` fills as it goes. Raises TOMLDecodeError where the text is no TOML."""
 
     def __init__(self, text: str) -> None:
         self.text = text.replace("\r\n", "\n")
         self.at = 0
-        self.found: Places = {}
-        self._items: dict[Path, int] = {}  # how many items each array of tables has so far
+        self.places: Places = {}
+        self._last_item: dict[Path, int] = {}  # the index of the last item of each array of tables
         self._line = 1
         self._counted = 0  # newlines before this position are in _line
 
     def document(self) -> None:
         table: Path = ()
-        while True:
-            self._skip(_GAP)
-            if self.at == len(self.text):
-                return
-            if self._eat("[["):
-                path = self._mark((), self._key())
-                item = self._items.get(path, 0)
-                self._items[path] = item + 1
-                table = (*path, item)
-                self.found[table] = self._line
-                self._expect("]]")
-            elif self._eat("["):
-                table = self._mark((), self._key())
-                self.found[table] = self._line
-                self._expect("]")
-            else:
-                self._value(self._pair(table))
+        while self._take(_BEFORE_STATEMENT) and self.at < len(self.text):
+            if not self._eat("["):
+                self._pair(table)
+                continue
+            of_array = self._eat("[")
+            table = self._mark((), self._key())
+            if of_array:
+                item = self._last_item[table] = self._last_item.get(table, -1) + 1
+                table = (*table, item)
+            self.places[table] = self._line
+            self._take(_HEADER_END)
 
-    def _pair(self, table: Path) -> Path:
-        """Reads `key =` and gives the key's path."""
+    def _pair(self, table: Path) -> None:
         path = self._mark(table, self._key())
-        self._expect("=")
-        self._skip(_SPACE)
-        return path
+        self._take(_EQUALS)
+        self._value(path)
 
     def _value(self, path: Path) -> None:
-        """Reads the value at `path` and all that it holds."""
-        containers: list[tuple[Path, int | None]] = []  # open ones: path, and an array's next index
-        while True:
-            if self._eat("["):
-                containers.append((path, 0))
-            elif self._eat("{"):
-                containers.append((path, None))
-            else:
-                self._scalar()
-            while containers:  # to the start of the next value
-                self._skip(_GAP)
-                if self._eat(","):
-                    self._skip(_GAP)
-                outer, index = containers.pop()
-                if self._eat("}" if index is None else "]"):
-                    continue
-                if index is None:
-                    containers.append((outer, None))
-                    path = self._pair(outer)
-                else:
-                    containers.append((outer, index + 1))
-                    path = self._mark(outer, [index])
-                break
-            else:
-                return
-
-    def _scalar(self) -> None:
-        quoted = self.text.startswith(("'", '"'), self.at)
-        for form in (_LONG_STRING, _ONE_LINE_STRING) if quoted else (_PLAIN_SCALAR,):
-            if self._skip(form):
-                return
-        raise _Stuck
+        """Reads the value at `path` and all that it holds; `DEEPEST` bounds the recursion."""
+        if self._eat("{"):
+            while self._take(_BEFORE_ITEM) and not self._eat("}"):
+                self._pair(path)
+        elif self._eat("["):
+            index = 0
+            while self._take(_BEFORE_ITEM) and not self._eat("]"):
+                self._value(self._mark(path, [index]))
+                index += 1
+        else:
+            self._take(_SCALAR)
 
     def _key(self) -> list[str | int]:
         """Reads a key, dotted or not, and the space around it."""
         parts: list[str | int] = []
-        while True:
-            self._skip(_SPACE)
-            start = self.at
-            if self._skip(_BARE_KEY):
-                parts.append(self.text[start : self.at])
-            elif self._skip(_ONE_LINE_STRING):
-                parts.append(self._unquoted(self.text[start : self.at]))
-            else:
-                raise _Stuck
-            self._skip(_SPACE)
-            if not self._eat("."):
-                return parts
-
-    def _unquoted(self, key: str) -> str:
-        if key[0] == "'" or "\\" not in key:
-            return key[1:-1]
-        try:
-            return str(tomllib.loads(f"key = {key}")["key"])
-        except tomllib.TOMLDecodeError:
-            raise _Stuck from None
+        while not parts or self._eat("."):
+            key = self._take(_KEY)[1]
+            parts += tomllib.loads(f"{key} = 0") if key[0] in "'\"" else [key]
+        return parts
 
     def _mark(self, path: Path, parts: Sequence[str | int]) -> Path:
-        """The path of `parts` below `path`, each noted at the present line. On the way down, an array of
+        """The path of `parts` below `path`, placed at the present line. On the way down, an array of
         tables stands for its last item."""
         self._line += self.text.count("\n", self._counted, self.at)
         self._counted = self.at
         for i, part in enumerate(parts):
-            if i and path in self._items:
-                path = (*path, self._items[path] - 1)
+            if i and path in self._last_item:
+                path = (*path, self._last_item[path])
             path = (*path, part)
             if len(path) > DEEPEST:
                 raise TooDeep(self._line)
-            self.found.setdefault(path, self._line)
+            self.places.setdefault(path, self._line)
         return path
 
-    def _skip(self, pattern: re.Pattern[str]) -> bool:
+    def _take(self, pattern: re.Pattern[str]) -> re.Match[str]:
         match = pattern.match(self.text, self.at)
         if match is None:
-            return False
+            raise tomllib.TOMLDecodeError
         self.at = match.end()
-        return True
+        return match
 
     def _eat(self, token: str) -> bool:
         if not self.text.startswith(token, self.at):
             return False
         self.at += len(token)
         return True
-
-    def _expect(self, token: str) -> None:
-        if not self._eat(token):
-            raise _Stuck

@@ -18,7 +18,7 @@ def dumps(tree: Mapping[str, Any], headers: int = 1) -> str:
 
 
 def inline(value: Any) -> str:
-    """A value as it stands behind `key =`, in one line."""
+    """A value as it is written behind `key =`, in one line."""
     return _item(value).as_string()
 
 

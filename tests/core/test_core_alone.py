@@ -124,9 +124,9 @@ class NoHalting:
 @attrs.frozen
 class OneScale:
     def build(self, *, width, depth):
-        made = Identity()
-        made.stacks = (Stack(0, tuple(range(depth))),)
-        return made
+        scheduler = Identity()
+        scheduler.stacks = (Stack(0, tuple(range(depth))),)
+        return scheduler
 
 @attrs.frozen
 class All:

@@ -18,18 +18,18 @@ from resnetbk.texts import mapped, pieces
 @given(st.text(alphabet="aé€𝄞\n"), st.integers(4, 9), st.booleans())
 def test_pieces_are_the_text_cut_between_characters(text: str, size: int, view: bool) -> None:
     whole = text.encode()
-    found = list(pieces(memoryview(whole) if view else whole, size))
-    assert "".join(piece.decode() for piece in found) == text
-    assert all(0 < len(piece) <= size for piece in found)
-    for piece in found[:-1]:
+    parts = list(pieces(memoryview(whole) if view else whole, size))
+    assert "".join(piece.decode() for piece in parts) == text
+    assert all(0 < len(piece) <= size for piece in parts)
+    for piece in parts[:-1]:
         assert piece.endswith(b"\n") or (b"\n" not in piece and len(piece) > size - 4)
 
 
 @given(st.binary(), st.integers(4, 9))
 def test_pieces_of_what_is_no_utf8_are_whole_too(text: bytes, size: int) -> None:
-    found = list(pieces(text, size))
-    assert b"".join(found) == text
-    assert all(0 < len(piece) <= size for piece in found)
+    parts = list(pieces(text, size))
+    assert b"".join(parts) == text
+    assert all(0 < len(piece) <= size for piece in parts)
 
 
 def test_a_mapped_file_is_its_bytes_and_read_only(tmp_path: Path) -> None:
@@ -40,14 +40,14 @@ def test_a_mapped_file_is_its_bytes_and_read_only(tmp_path: Path) -> None:
 
 def test_what_is_kept_is_made_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RESNETBK_CACHE", str(tmp_path / "cache"))
-    made = []
+    writes = []
 
     def write(file: BinaryIO) -> None:
-        made.append(file.write(b"dear"))
+        writes.append(file.write(b"text"))
 
     paths = {cached_file("a/b", write) for _ in range(3)}
     assert paths == {cache_folder() / "a" / "b"}
-    assert (paths.pop().read_bytes(), len(made)) == (b"dear", 1)
+    assert (paths.pop().read_bytes(), len(writes)) == (b"text", 1)
 
 
 def test_what_fails_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

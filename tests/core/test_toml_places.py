@@ -93,8 +93,8 @@ def test_each_line_is_where_the_key_was_written(pieces: list[tuple[str, str]]) -
         text += before
         lines[f"k{i}"] = text.count("\n") + 1
         text += f"k{i} = {value}\n"
-    found = places(text)
-    assert {key: found[(key,)] for key in lines} == lines
+    placed = places(text)
+    assert {key: placed[(key,)] for key in lines} == lines
 
 
 def test_every_sort_of_path() -> None:

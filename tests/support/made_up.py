@@ -168,7 +168,7 @@ class MadeUp(Registry):
 @pytest.fixture(scope="session")
 def registry() -> Registry:
     plugins = [
-        Plugin(name, "1.0", None, Manifest(name, "1.0", Path("r.toml"), entries, None), "")
+        Plugin(name, "1.0", None, Manifest(entries, None), "")
         for name, entries in {"made-up": ENTRIES, "other": OTHERS}.items()
     ]
     return MadeUp(tuple(plugins))

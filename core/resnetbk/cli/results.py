@@ -10,10 +10,10 @@ from rich.console import Console
 
 from resnetbk.cli.tables import table
 from resnetbk.errors import UserError
-from resnetbk.hooks import manager
 from resnetbk.registry.entry import VERB
 from resnetbk.registry.lookup import Registry
 from resnetbk.training.data import Data
+from resnetbk.training.observers import manager
 
 
 def command_hooks(registry: Registry) -> Any:

@@ -1,4 +1,4 @@
-"""From a spec to a model: each component builds its part, and the parts are put together."""
+"""From a spec to a model: each component builds its part, and the parts are assembled."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ T = TypeVar("T")
 
 
 def assemble(model: Model, *, vocabulary: int, seed: int) -> LanguageModel:
-    """Builds the model with the weights its parts start from, which `seed` decides.
+    """Builds the model with its initial weights, which `seed` decides.
 
-    Raises UserError when a component refuses what it is asked for.
+    Raises UserError when a component cannot be built.
     """
     torch.manual_seed(seed)
     width, depth = model.width, model.depth
@@ -50,7 +50,8 @@ def assemble(model: Model, *, vocabulary: int, seed: int) -> LanguageModel:
         for _ in range(depth)
     ]
     trunk = Trunk(layers, halting=halting, resolution=resolution, gate=gate)
-    provides = frozenset.intersection(*(part.entry.provides for part in parts(model)))
+    parts = [value for value in attrs.asdict(model, recurse=False).values() if isinstance(value, Part)]
+    provides = frozenset.intersection(*(part.entry.provides for part in parts))
     return LanguageModel(
         embedding,
         trunk,
@@ -70,17 +71,12 @@ def build(key: str, part: Part, kind: type[T], /, **given: Any) -> T:
     except ResnetbkError:
         raise
     except (Exception, SystemExit) as error:  # a plugin may not end the program
-        cause = one_line(error)
-        plugin = f"plugin {part.entry.plugin} {part.entry.version}".rstrip()
-        raise UserError(f"{key}: {part.name!r} of {plugin} cannot be built: {cause}") from error
+        raise UserError(
+            f"{key}: {part.name!r} of {part.entry.owner} cannot be built: {one_line(error)}"
+        ) from error
     if built is None:
         raise UserError(f"{key}: {part.name!r} of plugin {part.entry.plugin} built nothing")
     return cast(T, built)
-
-
-def parts(model: Model) -> list[Part]:
-    """The components of a model."""
-    return [value for value in attrs.asdict(model, recurse=False).values() if isinstance(value, Part)]
 
 
 def _check_stacks(part: Part, stacks: tuple[Stack, ...], depth: int) -> None:
@@ -98,9 +94,9 @@ def _check_stacks(part: Part, stacks: tuple[Stack, ...], depth: int) -> None:
 def _check_scope(model: Model, scope: str) -> None:
     """What `SparsityGate.scope` may be, in this wiring."""
     if scope not in ("layer", "mixer", "channel"):
-        raise UserError(f"model.gate: {model.gate.name!r} rules over {scope!r}, not layer, mixer or channel")
+        raise UserError(f"model.gate: {model.gate.name!r} has scope {scope!r}, not layer, mixer or channel")
     if scope != "layer" and model.wiring != "sequential":
         raise UserError(
             f"model.gate: {model.gate.name!r} leaves out the {scope} alone, which needs model.wiring = "
-            f"'sequential': in {model.wiring!r} the mixer reads what the channel mixer made of the same rows"
+            f"'sequential': in {model.wiring!r} the mixer reads the output of the channel mixer"
         )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor
@@ -24,13 +24,20 @@ def generate(
     model.eval()
     device = model.embedding.weight.device
     generator = torch.Generator().manual_seed(seed)
-    source = _streamed(model, prompt, device) if streams(model) else _reread(model, prompt, window, device)
+    known, unread = list(prompt), list(prompt)
+    carries = streams(model)
+    state = model.initial_state(1) if carries else {}
     try:
-        logits = next(source)
         for _ in range(tokens):
-            token = _sample(logits, temperature, generator)
+            if carries:
+                for token in unread:
+                    logits, state = model.step(torch.tensor([token], device=device), state)
+            else:
+                logits = model(torch.tensor([known[-window:]], device=device)).logits[:, -1]
+            token = _sample(logits[0], temperature, generator)
+            known.append(token)
+            unread = [token]
             yield token
-            logits = source.send(token)
     finally:
         model.train(was_training)
 
@@ -38,26 +45,6 @@ def generate(
 def streams(model: LanguageModel) -> bool:
     """Whether the model carries its state from token to token, at any length."""
     return {"streaming", "any-length"} <= model.provides
-
-
-_Source = Generator[Tensor, int, None]
-"""Gives the next logits (V,), and is sent the token chosen from them."""
-
-
-def _streamed(model: LanguageModel, prompt: Sequence[int], device: torch.device) -> _Source:
-    state = model.initial_state(1)
-    pending = list(prompt)
-    while True:
-        for token in pending:
-            logits, state = model.step(torch.tensor([token], device=device), state)
-        pending = [(yield logits[0])]
-
-
-def _reread(model: LanguageModel, prompt: Sequence[int], window: int, device: torch.device) -> _Source:
-    history = list(prompt)
-    while True:
-        logits = model(torch.tensor([history[-window:]], device=device)).logits[0, -1]
-        history.append((yield logits))
 
 
 def _sample(logits: Tensor, temperature: float, generator: torch.Generator) -> int:

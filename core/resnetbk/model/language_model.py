@@ -9,13 +9,14 @@ from torch.nn import functional as F
 
 from resnetbk.kinds import Embedding, Penalties, Weight, with_role
 from resnetbk.model.layer import norm
-from resnetbk.model.trunk import LayerStatistics, StreamState, Trunk
+from resnetbk.model.passes import LayerStatistics, StreamState
+from resnetbk.model.trunk import Trunk
 from resnetbk.model.weights import weights
 
 
 @attrs.frozen(eq=False)
 class Answer:
-    """What an `Exit` would predict: logits (B, N, V), with its weight and confidence."""
+    """The predictions of an `Exit`: logits (B, N, V), with its weight and confidence."""
 
     logits: Tensor
     weight: Tensor | float
@@ -24,7 +25,7 @@ class Answer:
 
 @attrs.frozen(eq=False)
 class Output:
-    """logits (B, N, V); penalties by name; what each layer did; the answers to learn from, if not logits."""
+    """logits (B, N, V); penalties by name; what each layer did; the answers to train on, if not logits."""
 
     logits: Tensor
     penalties: Penalties
@@ -33,7 +34,7 @@ class Output:
 
     @property
     def rows(self) -> tuple[float, ...]:
-        """How many rows each layer really computed, where B * N is one a token."""
+        """How many rows each layer computed; B * N are one per token."""
         return tuple(layer.rows for layer in self.layers)
 
 
@@ -60,16 +61,16 @@ class LanguageModel(nn.Module):
     def forward(self, tokens: Tensor) -> Output:
         """(B, N) int64 -> logits (B, N, V). N may be anything the components allow."""
         position = torch.arange(tokens.shape[1], device=tokens.device).repeat(tokens.shape[0], 1)
-        x, statistics = self.trunk(self.embedding(tokens, position), tokens, position)
+        x, run = self.trunk(self.embedding(tokens, position), tokens, position)
         logits = self._logits(x)
         answers = tuple(
             Answer(logits if exit.x is x else self._logits(exit.x), exit.weight, exit.confidence)
-            for exit in statistics.exits
+            for exit in run.exits
         )
-        return Output(logits, statistics.penalties, tuple(statistics.layers), answers)
+        return Output(logits, run.penalties, tuple(run.layers), answers)
 
     def anneal(self, progress: float) -> None:
-        """Tells all parts that want to know what share of the training is done, in [0, 1)."""
+        """Passes the share of the training that is done, in [0, 1), to all parts that have `anneal`."""
         for part in self.children():
             for module in part.modules():
                 if callable(getattr(module, "anneal", None)):

@@ -41,7 +41,7 @@ class Layer(nn.Module):
         self.wiring = wiring
 
     def blocks(self, scope: str) -> tuple[tuple[Block, bool], ...]:
-        """What runs one after the other, each with whether a gate of this scope rules over it."""
+        """What runs one after the other, each with whether a gate of this scope applies to it."""
         if scope == "layer":
             return ((self, True),)
         return (self.across, scope == "mixer"), (self.within, scope == "channel")
@@ -50,11 +50,11 @@ class Layer(nn.Module):
         if self.wiring == "sequential":
             return self.within(self.across(x, mix)[0], mix)
         c, penalties = self.channel(self.channel_norm(x))
-        # to the residual's type: under autocast the channel mixer answers in half precision
+        # to the residual's type: under autocast the channel mixer returns half precision
         return x + c + mix(self.mixer_norm(c.to(x.dtype))), penalties
 
     def across(self, x: Tensor, mix: Mix) -> tuple[Tensor, Penalties]:
-        """The first half of a sequential layer: what rows learn from each other."""
+        """The first half of a sequential layer: what rows exchange."""
         return x + mix(self.mixer_norm(x)), {}
 
     def within(self, x: Tensor, mix: Mix) -> tuple[Tensor, Penalties]:

@@ -5,11 +5,14 @@ B batch, M rows present, R rows computed, W the most rows any sequence has compu
 
 from __future__ import annotations
 
+from functools import cached_property
+from typing import TypeAlias
+
 import attrs
 import torch
 from torch import Tensor
 
-from resnetbk.kinds import Rows, SequenceMixer, State
+from resnetbk.kinds import Rows, State
 
 
 @attrs.frozen(eq=False)
@@ -32,54 +35,50 @@ class WholePacking:
         """(B, M, ...) -> (R, ...)."""
         return x.flatten(0, 1)
 
-    def put(self, x: Tensor, rows: Tensor) -> Tensor:
-        """(R, D) in the shape of `x`, (B, M, D)."""
-        return rows.view(x.shape)
+    unpad = take
 
     def pad(self, rows: Tensor) -> Tensor:
         """(R, ...) -> (B, M, ...)."""
         return rows.view(*self.shape, *rows.shape[1:])
 
-    def unpad(self, padded: Tensor) -> Tensor:
-        """(B, M, ...) -> (R, ...)."""
-        return padded.flatten(0, 1)
+    def put(self, x: Tensor, rows: Tensor) -> Tensor:
+        """(R, D) in the shape of `x`, (B, M, D)."""
+        return self.pad(rows)
 
 
-@attrs.frozen(eq=False)
 class Packing:
-    """Which of B x M rows are computed, and where each goes in a left-packed (B, W) layout.
+    """Which of B x M rows are computed: those that `mask` (B, M) bool keeps, in order. They are padded to a
+    left-packed (B, W) layout.
 
-    index   (R,) int64 into the B*M rows, rising
-    slot    (R,) int64 into the B*W packed rows
-    length  (B,) int64, rows computed of each sequence; W is the largest of them, or a few more
-    present B x M, the rows it chose from
-    spare   S, how many rows are computed besides, which are copies of the last and thrown away
+    index  (R,) int64 into the B*M rows, rising
+    spare  S, how many rows are computed besides, which are copies of the last and thrown away
+
+    Under autocast there are spare rows and a wider W, so that their numbers recur from step to step: oneDNN
+    compiles half-precision products for each number of rows, which takes longer than the product.
     """
 
-    index: Tensor
-    slot: Tensor
-    length: Tensor
-    width: int
-    present: int
-    spare: int
+    def __init__(self, mask: Tensor) -> None:
+        self.mask = mask
+        self.index = mask.flatten().nonzero().squeeze(1)
+        self._recurs = mask.shape[1] > 1 and torch.is_autocast_enabled(mask.device.type)
+        self.spare = rounded(len(self.index), 64) - len(self.index) if self._recurs else 0
 
-    @classmethod
-    def of(cls, mask: Tensor) -> Packing:
-        """Packs the rows that `mask` (B, M) bool keeps, in order.
+    @cached_property
+    def length(self) -> Tensor:
+        """(B,) int64: rows computed of each sequence."""
+        return self.mask.sum(1)
 
-        Under autocast there are spare rows and a wider W, so that their numbers recur from step to step:
-        oneDNN compiles half-precision products for each number of rows, which takes longer than the product.
-        """
-        length = mask.sum(1)
-        width = int(length.max()) if mask.numel() else 0
-        index = mask.flatten().nonzero().squeeze(1)
-        spare = 0
-        if torch.is_autocast_enabled(mask.device.type):
-            width = min(rounded(width, 32), mask.shape[1])
-            spare = rounded(len(index), 64) - len(index)
-        sequence = index // max(mask.shape[1], 1)
-        rank = (mask.cumsum(1) - 1).flatten()[index]
-        return cls(index, sequence * width + rank, length, width, mask.numel(), spare)
+    @cached_property
+    def width(self) -> int:
+        """W: the largest length, or a few more."""
+        longest = int(self.length.max()) if self.mask.numel() else 0
+        return min(rounded(longest, 32), self.mask.shape[1]) if self._recurs else longest
+
+    @cached_property
+    def slot(self) -> Tensor:
+        """(R,) int64: where each goes in the B*W packed rows."""
+        sequence = self.index // max(self.mask.shape[1], 1)
+        return sequence * self.width + (self.mask.cumsum(1) - 1).flatten()[self.index]
 
     @property
     def rows(self) -> int:
@@ -96,7 +95,7 @@ class Packing:
 
     def pad(self, rows: Tensor) -> Tensor:
         """(R + S, ...) -> (B, W, ...), zeros to the right of each sequence's rows."""
-        batch = self.length.shape[0]
+        batch = self.mask.shape[0]
         padded = rows.new_zeros(batch * self.width, *rows.shape[1:])
         padded.index_copy_(0, self.slot, rows[: self.rows])
         return padded.view(batch, self.width, *rows.shape[1:])
@@ -109,26 +108,17 @@ class Packing:
         return torch.cat([places, places[-1:].expand(self.spare)]) if self.spare else places
 
 
-def pack(rows: Rows, mask: Tensor | None) -> Packing | WholePacking:
+AnyPacking: TypeAlias = Packing | WholePacking
+
+
+def pack(rows: Rows, mask: Tensor | None) -> AnyPacking:
     """The packing of those rows that `mask` (B, M) keeps; None keeps all."""
-    packing = None if mask is None else Packing.of(mask)
-    if packing is None or packing.rows == packing.present:
-        batch, present = rows.position.shape
-        return WholePacking((batch, present), rows.length)
-    return packing
-
-
-@attrs.frozen(eq=False)
-class PackedMixer:
-    """A sequence mixer on flat rows, (R, D) -> (R, D). `position` (B, W) is that of the packed rows."""
-
-    mixer: SequenceMixer
-    packing: Packing | WholePacking
-    position: Tensor
-
-    def __call__(self, x: Tensor) -> Tensor:
-        packing = self.packing
-        return packing.unpad(self.mixer(packing.pad(x), self.position, packing.length))
+    if mask is not None:
+        packing = Packing(mask)
+        if packing.rows < mask.numel():
+            return packing
+    batch, present = rows.position.shape
+    return WholePacking((batch, present), rows.length)
 
 
 def rounded(count: int, parts: int) -> int:

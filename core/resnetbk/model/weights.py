@@ -1,4 +1,4 @@
-"""The trainable weights of a model, each with the role that its component says it has."""
+"""The trainable weights of a model, with the roles that components declare."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ _OF_TORCH: dict[type[nn.Module], Role] = {
 def weights(model: nn.Module) -> list[Weight]:
     """In a fixed order, shared ones once. Raises UserError for a role that does not exist."""
     return [
-        Weight(name, parameter, said or "vector", getattr(parameter, "rate", 1.0))
-        for name, parameter, said in roles_said(model)
+        Weight(name, parameter, role or "vector", getattr(parameter, "rate", 1.0))
+        for name, parameter, role in declared_roles(model)
         if parameter.requires_grad
     ]
 
 
-def roles_said(model: nn.Module) -> Iterator[tuple[str, nn.Parameter, Role | None]]:
+def declared_roles(model: nn.Module) -> Iterator[tuple[str, nn.Parameter, Role | None]]:
     """Every parameter by name with its role: of its attribute `role`, or of torch's module; else None."""
     of_torch = {
         module.weight: role

@@ -22,47 +22,28 @@ CAPABILITIES: dict[str, str] = {
 }
 """The values of `provides`, `requires` and `conflicts`, and what each promises. All can be tested."""
 
-_REASONS: dict[str, str] = {
-    "causal": "a language model may not see the tokens it predicts",
-    "bidirectional": "a masked objective reads both sides of what it predicts",
-    "streaming": "generating token by token carries state from one to the next",
-    "any-length": "it will meet lengths it was not trained at",
-    "deterministic": "a run must come out the same again",
-    "ragged": "it will meet packed rows of different lengths",
-    "multi-resolution": "coarse layers cost less",
-    "byte-level": "it looks for bytes of the text",
-    "data-parallel": "several processes have a share of the batch each",
-}
 
-_MODEL = "model."
-
-
-def breaches(parts: Mapping[str, Entry], goal: frozenset[str]) -> list[tuple[str, str]]:
-    """What is wrong with choosing `parts` (spec key -> component) for `goal`, as (spec key, message).
+def breaches(parts: Mapping[str, Entry], goal: Mapping[str, str]) -> list[tuple[str, str]]:
+    """What is wrong with choosing `parts` (spec key -> component) for `goal` (capability -> why it is
+    needed), as (spec key, message).
 
     Every part of the model provides every capability of the goal. One that any part requires is provided by
     all other parts of the model, and one that it conflicts with by none of them.
     """
-    model = {key: entry for key, entry in parts.items() if key.startswith(_MODEL)}
-    found = [
-        (key, f"{entry.name} does not provide {word!r}: {_REASONS[word]}")
+    model = {key: entry for key, entry in parts.items() if key.startswith("model.")}
+    mistakes = [
+        (key, f"{entry.name} does not provide {capability!r}: {goal[capability]}")
         for key, entry in model.items()
-        for word in sorted(goal - entry.provides)
+        for capability in sorted(goal.keys() - entry.provides)
     ]
     for key, entry in parts.items():
         for other_key, other in model.items():
             if other_key == key:
                 continue
-            found += [
-                (key, f"{entry.name} requires {word!r}, which {other_key} = {other.name} does not provide")
-                for word in sorted(entry.requires - other.provides)
-            ]
-            found += [
-                (
-                    key,
-                    f"{entry.name} conflicts with {word!r} ({CAPABILITIES[word]}), which {other_key} = "
-                    f"{other.name} provides",
-                )
-                for word in sorted(entry.conflicts & other.provides)
-            ]
-    return found
+            which = f"which {other_key} = {other.name}"
+            for capability in sorted(entry.requires - other.provides):
+                mistakes.append((key, f"{entry.name} requires {capability!r}, {which} does not provide"))
+            for capability in sorted(entry.conflicts & other.provides):
+                meaning = f"{capability!r} ({CAPABILITIES[capability]})"
+                mistakes.append((key, f"{entry.name} conflicts with {meaning}, {which} provides"))
+    return mistakes

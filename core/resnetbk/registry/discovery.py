@@ -1,6 +1,6 @@
-"""Plugins and where they are found: among installed distributions, and at paths that somebody named.
+"""Discovery of plugins: among installed distributions, and at paths that somebody named.
 
-Nothing of them is imported; what is wrong with one is kept in one line, and harms no other.
+Nothing of them is imported. What is wrong with a plugin is noted in one line, and harms no other.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class Plugin:
     path      of its manifest; None when that could not be located
     manifest  None when there is an error
     error     what is wrong, in one line; "" when it is fine
-    blocked   kept out on purpose, so neither fine nor broken; its manifest is not read
+    blocked   left out on purpose, so neither fine nor broken; its manifest is not read
     private   named by path rather than installed
     package   the distribution that brings it, "" for a private one
     """
@@ -58,24 +58,26 @@ def installed() -> Iterator[Plugin]:
             name, version = (fields[key] if key in fields else "" for key in ("Name", "Version"))  # noqa: SIM401
             mentioned = GROUP in (distribution.read_text("entry_points.txt") or "")
         except Exception:
-            continue  # what is left of a distribution that was taken away
+            continue  # what is left of a distribution that was removed
         key = re.sub(r"[-_.]+", "-", name).lower()
         if not key or key in seen:
             continue  # the first on sys.path is the one that is imported
         seen.add(key)
+        if not mentioned:
+            continue
         try:
-            points = [point for point in distribution.entry_points if mentioned and point.group == GROUP]
+            points = [point for point in distribution.entry_points if point.group == GROUP]
         except Exception as cause:
-            if mentioned:
-                problem = f"entry_points.txt is faulty: {one_line(cause)}"
-                yield Plugin(name, version, None, None, problem, package=name)
+            error = f"entry_points.txt is faulty: {one_line(cause)}"
+            yield Plugin(name, version, None, None, error, package=name)
             continue
         for point in points:
+            path, error = None, ""
             try:
-                yield Plugin(point.name, version, _locate(point.value), None, "", package=name)
-            except LookupError as error:
-                problem = f"entry point {point.value!r}: {error.args[0]}"
-                yield Plugin(point.name, version, None, None, problem, package=name)
+                path = _locate(point.value)
+            except LookupError as cause:
+                error = f"entry point {point.value!r}: {cause.args[0]}"
+            yield Plugin(point.name, version, path, None, error, package=name)
 
 
 def _locate(value: str) -> Path:

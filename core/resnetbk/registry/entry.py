@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import attrs
 
 VERB = "verb"
@@ -35,13 +33,15 @@ class Entry:
     default: bool = False
     place: str = ""
 
+    @property
+    def owner(self) -> str:
+        """The plugin and its version, for messages."""
+        return f"plugin {self.plugin} {self.version}".rstrip()
+
 
 @attrs.frozen
 class Manifest:
     """All that one `registry.toml` says. `hooks` is a module of observers' hooks, or None."""
 
-    plugin: str
-    version: str
-    path: Path
     entries: tuple[Entry, ...]
     hooks: str | None

@@ -1,6 +1,6 @@
 """What is installed: every plugin's manifest, and the classes that manifests name.
 
-Finding out imports nothing and costs a few milliseconds. Only `Registry.load` runs a plugin's code.
+Discovery imports nothing and takes a few milliseconds. Only the methods `load...` run a plugin's code.
 """
 
 from __future__ import annotations
@@ -8,7 +8,8 @@ from __future__ import annotations
 import importlib
 import os
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from itertools import accumulate
 from pathlib import Path
 from types import ModuleType
@@ -46,7 +47,7 @@ class Registry:
     ) -> Registry:
         """Reads the manifests of installed plugins, those at `paths`, and those the environment names.
 
-        `allow` (in place of the environment's list) keeps all others out. `block` adds to the
+        `allow` (in place of the environment's list) blocks all others. `block` adds to the
         environment's list and always wins. A plugin with a faulty manifest harms no other.
         """
         named, unwanted = listed()
@@ -86,90 +87,72 @@ class Registry:
         """The component of `kind`, or the verb, called `name` or `plugin/name`.
 
         Raises UserError when there is none, or when a bare name could mean several."""
-        _check(kind)
         owner, slash, name = name.rpartition("/")
         if slash:
             self._check_plugin(owner)
-        known = [*self.entries(), *self.entries(VERB)]
-        known = [entry for entry in known if not slash or entry.plugin == owner]
-        found = [entry for entry in known if (entry.kind, entry.name) == (kind, name)]
-        if len(found) == 1:
-            return found[0]
-        if found:
-            choices = " or ".join(f"{entry.plugin}/{name}" for entry in found)
+        known = [entry for entry in self.entries(kind) if owner in ("", entry.plugin)]
+        matches = [entry for entry in known if entry.name == name]
+        if len(matches) == 1:
+            return matches[0]
+        if matches:
+            choices = " or ".join(f"{entry.plugin}/{name}" for entry in matches)
             raise UserError(f"{kind} {name!r} is in several plugins; write {choices}")
         problem = f"plugin {owner} has no {kind} {name!r}" if slash else f"unknown {kind} {name!r}"
-        others = [entry.kind for entry in known if entry.name == name]
-        if others:
-            problem += f" (it is of kind {others[0]})"
-        problem += nearest(name, (entry.name for entry in known if entry.kind == kind))
+        for entry in (*self.entries(), *self.entries(VERB)):
+            if entry.name == name and owner in ("", entry.plugin):
+                problem += f" (it is of kind {entry.kind})"
+                break
+        problem += nearest(name, (entry.name for entry in known))
         unread = sorted({plugin.name for plugin in self.plugins if plugin.error})
         if unread and not slash:
             problem += f"; not searched: {', '.join(unread)}"
         raise UserError(problem)
 
     def defaults(self, kind: str) -> tuple[Entry, ...]:
-        """What a spec gets that leaves out the key of `kind`: the defaults of the first plugin with any."""
+        """What a spec without the key of `kind` gets: the defaults of the first plugin that has any."""
         defaults = [entry for entry in self.entries(kind) if entry.default]
-        for plugin in self.plugins:
-            if own := tuple(entry for entry in defaults if entry.plugin == plugin.name):
-                return own
-        return ()
+        owners = {entry.plugin for entry in defaults}
+        first = next((plugin.name for plugin in self.plugins if plugin.name in owners), None)
+        return tuple(entry for entry in defaults if entry.plugin == first)
 
     def load(self, entry: Entry) -> type:
         """Imports the class of a component.
 
         Raises UserError, naming plugin, version and cause, whatever goes wrong in the plugin's code, and
         for what is no attrs class with a method `build`."""
-        found, problem = self._import(entry)
-        if not (isinstance(found, type) and attrs.has(found)):
-            raise UserError(f"{problem}: it is no attrs class")
-        if not callable(getattr(found, "build", None)):
-            raise UserError(f"{problem}: it has no method 'build'")
-        return found
+        cls = self._import(entry)
+        if not (isinstance(cls, type) and attrs.has(cls)):
+            raise UserError(f"{_cannot_import(entry)}: it is no attrs class")
+        if not callable(getattr(cls, "build", None)):
+            raise UserError(f"{_cannot_import(entry)}: it has no method 'build'")
+        return cls
 
     def load_verb(self, entry: Entry) -> Command:
         """Imports the command of a verb. Raises UserError, as `load`, and for what is no `click.Command`."""
         import click  # here, since a library needs no command line
 
-        command, problem = self._import(entry)
+        command = self._import(entry)
         if not isinstance(command, click.Command):
-            raise UserError(f"{problem}: it is no click command")
+            raise UserError(f"{_cannot_import(entry)}: it is no click command")
         return command
-
-    def _import(self, entry: Entry) -> tuple[Any, str]:
-        """What `use` names, and how a message about it begins. Raises UserError."""
-        plugin = next((p for p in self.plugins if p.name == entry.plugin), None)
-        if plugin and plugin.blocked:
-            raise UserError(f"{plugin}: {plugin.error}")
-        problem = f"plugin {entry.plugin} {entry.version}".rstrip() + f": cannot import {entry.use}"
-        module_name, _, name = entry.use.partition(":")
-        try:
-            if plugin and plugin.private and plugin.path:
-                folder = plugin.path.parent.resolve()
-                # a manifest within the package whose classes it names: the package's own folder counts
-                within = folder.name == module_name.partition(".")[0]
-                module = _import_from(folder.parent if within else folder, module_name)
-            else:
-                module = importlib.import_module(module_name)
-            return getattr(module, name), problem
-        except KeyboardInterrupt:
-            raise
-        except BaseException as cause:  # SystemExit too: a plugin may not end the program
-            raise UserError(f"{problem}: {one_line(cause)}") from cause
 
     def load_hooks(self, plugin: Plugin) -> ModuleType | None:
         """Imports the module of a plugin's own hooks, where it has one. Raises UserError, naming plugin and
         cause."""
-        module = plugin.manifest.hooks if plugin.manifest else None
-        if module is None:
+        if plugin.manifest is None or plugin.manifest.hooks is None:
             return None
-        try:
-            return importlib.import_module(module)
-        except KeyboardInterrupt:
-            raise
-        except BaseException as cause:
-            raise UserError(f"{plugin}: cannot import its hooks {module}: {one_line(cause)}") from cause
+        with _refusing(f"{plugin}: cannot import its hooks {plugin.manifest.hooks}"):
+            return importlib.import_module(plugin.manifest.hooks)
+
+    def _import(self, entry: Entry) -> Any:
+        plugin = next((p for p in self.plugins if p.name == entry.plugin), None)
+        if plugin and plugin.blocked:
+            raise UserError(f"{plugin}: {plugin.error}")
+        module, _, name = entry.use.partition(":")
+        with _refusing(_cannot_import(entry)):
+            if plugin and plugin.private and plugin.path:
+                return getattr(_import_beside(plugin.path, module), name)
+            return getattr(importlib.import_module(module), name)
 
     def broken(self) -> tuple[Plugin, ...]:
         """The plugins that do not work, without those that are blocked."""
@@ -196,16 +179,34 @@ def _check(kind: str) -> None:
         raise UserError(f"unknown kind {kind!r}{nearest(kind, KINDS)}")
 
 
-def _import_from(folder: Path, name: str) -> ModuleType:
+def _cannot_import(entry: Entry) -> str:
+    return f"{entry.owner}: cannot import {entry.use}"
+
+
+@contextmanager
+def _refusing(problem: str) -> Iterator[None]:
+    """Whatever a plugin's code raises becomes a UserError: SystemExit too, for it may not end the program."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise
+    except BaseException as cause:
+        raise UserError(f"{problem}: {one_line(cause)}") from cause
+
+
+def _import_beside(manifest: Path, name: str) -> ModuleType:
     """Imports a module of a private plugin. Its folder goes last on sys.path, so that it hides nothing;
     ImportError when another module hides one of the folder's."""
+    folder = manifest.parent.resolve()
+    if folder.name == name.partition(".")[0]:  # the manifest stands within the package
+        folder = folder.parent
     if str(folder) not in sys.path:
         sys.path.append(str(folder))
     for part in accumulate(name.split("."), "{}.{}".format):
         module = importlib.import_module(part)
         base = folder.joinpath(*part.split("."))
-        mine = next((file for file in (base / "__init__.py", Path(f"{base}.py")) if file.is_file()), None)
+        own = next((file for file in (base / "__init__.py", Path(f"{base}.py")) if file.is_file()), None)
         origin = getattr(module, "__file__", None) or "a built-in module"
-        if mine and Path(origin).resolve() != mine.resolve():
-            raise ImportError(f"{origin} hides {mine}; give that another name")
+        if own and Path(origin).resolve() != own.resolve():
+            raise ImportError(f"{origin} hides {own}; give that another name")
     return module

@@ -1,16 +1,15 @@
-"""Documents: a tree of tables, and the place in a file or on the command line that each key came from."""
+"""Documents: a tree of tables, and the place of each key in a file or on the command line."""
 
 from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable
 from typing import Any
 
 import attrs
 
 from resnetbk import toml_places
-from resnetbk.errors import Mistake, UserError, printable
+from resnetbk.errors import Mistake, UserError, printable, shortened
 from resnetbk.kinds import KINDS
 from resnetbk.toml_places import Path, Places
 
@@ -39,7 +38,7 @@ class Document:
     whole: Place
 
     def place(self, path: Path) -> Place:
-        """Where `path` stands, or what it would stand in."""
+        """Of `path`, or of the nearest table around it."""
         while path and path not in self.places:
             path = path[:-1]
         return self.places.get(path, self.whole)
@@ -60,7 +59,7 @@ def from_set(assignment: str) -> Document:
 
     Raises UserError when it is neither.
     """
-    place = Place(_shortened(f"--set {assignment}"), 0)
+    place = Place(f"--set {shortened(assignment, 100)}", 0)
     key, _, text = (part.strip() for part in assignment.partition("="))
     if not _SET_KEY.fullmatch(key) or not text:
         raise UserError(Mistake(str(place), "write key=value, as in model.width=256"))
@@ -87,54 +86,40 @@ def from_set(assignment: str) -> Document:
 def merged(base: Document, over: Document) -> Document:
     """`over` laid over `base`: tables merge, all else is replaced.
 
-    What names a component stands for itself, with its defaults, also where it names the base's own; a table
-    without `use` changes single keys of the component below it.
+    A value that names a component replaces the base's whole component, with defaults, even by itself; a table
+    without `use` changes single keys.
     """
-    places: dict[Path, Place] = {}
-    tree = _merge(base, over, base.tree, over.tree, (), places)
-    return Document(tree, places, over.whole if over.whole.line else base.whole)
+    replaced: set[Path] = set()
+    below = dict(base.places)
 
+    def merge(old: dict[str, Any], new: dict[str, Any], path: Path) -> dict[str, Any]:
+        tree = dict(old)
+        for key, value in new.items():
+            here, before = (*path, key), old.get(key)
+            if here in _COMPONENTS and isinstance(value, dict):
+                if "use" in value:
+                    before = None
+                elif isinstance(before, str):
+                    before = {"use": before}
+                    below[*here, "use"] = base.place(here)
+            if isinstance(before, dict) and isinstance(value, dict):
+                tree[key] = merge(before, value, here)
+            else:
+                tree[key] = value
+                replaced.add(here)
+        return tree
 
-def _merge(
-    base: Document,
-    over: Document,
-    below: dict[str, Any],
-    above: dict[str, Any],
-    path: Path,
-    into: dict[Path, Place],
-) -> dict[str, Any]:
-    """The tables at `path` of both, merged; their places go `into`."""
-    tree: dict[str, Any] = {}
-    for key in [*below, *(key for key in above if key not in below)]:
-        here = (*path, key)
-        source, value = (over, above[key]) if key in above else (base, below[key])
-        if key in above and key in below:
-            old, new = below[key], above[key]
-            if here in _COMPONENTS and isinstance(old, (str, dict)) and isinstance(new, (str, dict)):
-                if isinstance(new, str) or "use" in new:
-                    old = None
-                elif isinstance(old, str):
-                    old = {"use": old}
-            if isinstance(old, dict) and isinstance(new, dict):
-                # A --set is laid over a table, and does not move it.
-                into[here] = over.place(here) if over.whole.line else base.place(here)
-                tree[key] = _merge(base, over, old, new, here, into)
-                continue
-        tree[key] = value
-        _adopt(source, value, here, into)
-    return tree
-
-
-def _adopt(source: Document, value: Any, path: Path, into: dict[Path, Place]) -> None:
-    """Notes the places of all that `value` holds, as they are in `source`."""
-    into[path] = source.place(path)
-    items: Iterable[tuple[str | int, Any]] = ()
-    if isinstance(value, dict):
-        items = value.items()
-    elif isinstance(value, list):
-        items = enumerate(value)
-    for key, item in items:
-        _adopt(source, item, (*path, key), into)
+    tree = merge(base.tree, over.tree, ())
+    unreplaced = {
+        path: place
+        for path, place in below.items()
+        if not any(path[:length] in replaced for length in range(1, len(path) + 1))
+    }
+    if over.whole.line:
+        return Document(tree, unreplaced | over.places, over.whole)
+    return Document(
+        tree, over.places | unreplaced, base.whole
+    )  # a --set changes a table, and does not move it
 
 
 def _document(loaded: tuple[dict[str, Any], Places], name: str) -> Document:
@@ -143,31 +128,23 @@ def _document(loaded: tuple[dict[str, Any], Places], name: str) -> Document:
     return Document(tree, {path: Place(shown, line) for path, line in lines.items()}, Place(shown, 1))
 
 
-def _extended(document: Document, name: str) -> Document:
-    """`document` over what its `extends` names, and that over what its own does."""
-    chain, names, seen = [document], [name], {os.path.realpath(name)}
-    while "extends" in chain[-1].tree:
-        place = str(chain[-1].place(("extends",)))
-        base = chain[-1].tree.pop("extends")
-        if not isinstance(base, str):
-            raise UserError(Mistake(place, "extends: expects the path of one file, as a string"))
-        name = os.path.join(os.path.dirname(name), base)
-        names.append(name)
-        if "\0" not in name and os.path.realpath(name) in seen:
-            raise UserError(Mistake(place, f"extends: goes round: {' -> '.join(map(printable, names))}"))
-        try:
-            chain.append(_document(toml_places.load(name), name))
-        except UserError as error:
-            told = [
-                m for m in error.mistakes if m.place == printable(name)
-            ]  # it has no line: it was not read
-            raise UserError(Mistake(place, f"extends: {told[0]}")) if told else error from None
-        seen.add(os.path.realpath(name))
-    whole = chain.pop()
-    while chain:
-        whole = merged(whole, chain.pop())
-    return whole
-
-
-def _shortened(text: str) -> str:
-    return printable(text if len(text) <= 100 else f"{text[:99]}…")
+def _extended(document: Document, *names: str) -> Document:
+    """`document` over what its `extends` names, and that over what its own does. names: the files so far."""
+    if "extends" not in document.tree:
+        return document
+    place = str(document.place(("extends",)))
+    base = document.tree.pop("extends")
+    if not isinstance(base, str):
+        raise UserError(Mistake(place, "extends: expects the path of one file, as a string"))
+    name = os.path.join(os.path.dirname(names[-1]), base)
+    if "\0" not in name and os.path.realpath(name) in map(os.path.realpath, names):
+        circle = " -> ".join(map(printable, [*names, name]))
+        raise UserError(Mistake(place, f"extends: goes round: {circle}"))
+    try:
+        loaded = _document(toml_places.load(name), name)
+    except UserError as error:
+        (mistake,) = error.mistakes
+        if mistake.place == printable(name):  # it has no line: the file was not read
+            raise UserError(Mistake(place, f"extends: {mistake}")) from None
+        raise
+    return merged(_extended(loaded, *names, name), document)

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
 
 import attrs
 
-from resnetbk.errors import UserError, one_line, shortened
+from resnetbk.errors import UserError, one_line, printable, shortened
 from resnetbk.toml_places import Path
 
 T = TypeVar("T")
 
 MOST = 100
-"""Problems after which a table or an array is not looked at any further."""
+"""Problems after which a table or an array is not read any further."""
+
+_COMPARED = {">=": "at least", ">": "more than", "<=": "at most", "<": "less than"}
+_OF_ATTRS = re.compile(r"must be (>=|>|<=|<) (\S+): ")
+_PLAIN_KEY = re.compile(r"[A-Za-z0-9_-]{1,60}")
 
 
 @attrs.frozen
@@ -26,6 +31,15 @@ class Problem:
 
     def under(self, part: str | int) -> Problem:
         return Problem((part, *self.at), (part, *self.key), self.message)
+
+    def __str__(self) -> str:
+        key = ""
+        for part in self.key:
+            if isinstance(part, int):
+                key += f"[{part}]"
+            else:
+                key += f"{'.' if key else ''}{part if _PLAIN_KEY.fullmatch(part) else quoted(part)}"
+        return printable(f"{key}: {self.message}" if key else self.message)
 
 
 class Refused(Exception):
@@ -52,33 +66,34 @@ class Unfit(Refused):
         super().__init__(Problem((), (), f"expects {expects}, found {_shown(value)}"))
 
 
-def each(items: Iterable[tuple[str | int, Any]], one: Callable[[Any], T]) -> list[T]:
-    """`one` of every value. Raises Refused with the problems of all, each under its key."""
-    done: list[T] = []
+def take_all(items: Iterable[tuple[str | int, Any]], take: Callable[[Any], T]) -> list[T]:
+    """`take` of every value. Raises Refused with the problems of all, each under its key."""
+    values: list[T] = []
     problems: list[Problem] = []
-    for key, value in items:
+    for key, item in items:
         try:
-            done.append(one(value))
+            values.append(take(item))
         except Refused as refused:
             problems += [problem.under(key) for problem in refused.problems]
             if len(problems) >= MOST:
                 break
     if problems:
         raise Refused(*problems)
-    return done
+    return values
 
 
-def said(error: BaseException) -> str:
+def reason(error: Exception) -> str:
     """The message alone of what validators raise; of anything else, its type too."""
     if isinstance(error, (ValueError, TypeError)):
         message = error.args[0] if error.args and isinstance(error.args[0], str) else str(error)
+        message = _OF_ATTRS.sub(lambda match: f"must be {_COMPARED[match[1]]} {match[2]}, is ", message)
         if message:
             return shortened(message)
     return one_line(error)
 
 
 def quoted(text: str) -> str:
-    """A string from the file, as it may stand in a message."""
+    """A string from the file, for a message."""
     return repr(text) if len(text) <= 60 else f"{text[:59]!r}…"
 
 

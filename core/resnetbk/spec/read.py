@@ -1,28 +1,27 @@
-"""Reading a spec: every mistake in it is named, one line each, with its place."""
+"""Reading a spec: every mistake in it is reported, a line for each, with its place."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from resnetbk.errors import Mistake, UserError, printable, shortened
+from resnetbk.errors import Mistake, UserError, shortened
 from resnetbk.kinds import KINDS
 from resnetbk.registry.contract import breaches
 from resnetbk.spec.document import Document, Place, from_file, from_set, from_text, merged
-from resnetbk.spec.problem import Problem, Refused, quoted, said
+from resnetbk.spec.problem import Problem, Refused, reason
 from resnetbk.spec.reader import Reader
 from resnetbk.spec.spec import Part, Spec, parts
 
 if TYPE_CHECKING:
     from resnetbk.registry import Registry
 
-GOAL = frozenset({"causal"})
-"""What a language model must be: no position sees what it predicts."""
+GOAL = {"causal": "a language model may not see the tokens it predicts"}
+"""The capabilities that all parts of a language model provide, and why."""
 
 _MODEL_KEYS = {kind.key for kind in KINDS.values() if kind.key.startswith("model.")}
-_PLAIN_KEY = re.compile(r"[A-Za-z0-9_-]{1,60}")
 
 
 def read(path: Path | str, registry: Registry, sets: Sequence[str] = ()) -> Spec:
@@ -47,40 +46,29 @@ def finish(document: Document, registry: Registry, sets: Sequence[str] = ()) -> 
             document = merged(document, from_set(assignment))
         except UserError as error:
             malformed += error.mistakes
-    mistakes: list[Mistake] = []
-    try:
-        spec = _checked(Reader(registry), document.tree)
-    except Refused as refused:
-        placed = [(document.place(problem.at), problem) for problem in refused.problems]
-        placed.sort(key=lambda pair: _order(document, pair[0]))
-        mistakes += [Mistake(str(place), _message(problem)) for place, problem in placed]
-    if mistakes or malformed:
-        raise UserError(*mistakes, *malformed)
-    return spec
-
-
-def _checked(reader: Reader, tree: dict[str, Any]) -> Spec:
-    """The spec that `tree` describes, defaults filled in. Raises Refused with everything that is wrong."""
+    reader = Reader(registry)
     problems: list[Problem] = []
     try:
-        spec: Spec = reader.take(tree, Spec)
+        spec: Spec = reader.take(document.tree, Spec)
     except Refused as refused:
         problems += refused.problems
-    if reader.entries.keys() >= _MODEL_KEYS:  # else what one requires may be what another, unknown, provides
+    if reader.entries.keys() >= _MODEL_KEYS:  # else an unknown part may provide what another requires
         for key, message in breaches(reader.entries, GOAL):
             path = tuple(key.split("."))
             problems.append(Problem(path, path, message))
     if not problems:
         problems += [problem for key, part in parts(spec) for problem in _objections(key, part, spec)]
-    if problems:
-        raise Refused(*problems)
+    problems.sort(key=lambda problem: _order(document, document.place(problem.at)))
+    mistakes = [Mistake(str(document.place(problem.at)), str(problem)) for problem in problems]
+    if mistakes or malformed:
+        raise UserError(*mistakes, *malformed)
     return spec
 
 
 def _objections(key: str, part: Part, spec: Spec) -> Iterator[Problem]:
     """What a component's own `check(spec)`, if it has one, refuses in the spec it is in."""
     path: tuple[str | int, ...] = tuple(
-        int(step) if step.isdigit() else step for step in re.findall(r"[a-z]+|[0-9]+", key)
+        int(step) if step.isdigit() else step for step in re.findall(r"\w+", key)
     )
     check = getattr(part.component, "check", None)
     try:
@@ -89,22 +77,12 @@ def _objections(key: str, part: Part, spec: Spec) -> Iterator[Problem]:
     except UserError as error:
         yield from (Problem(path, path, shortened(str(mistake))) for mistake in error.mistakes)
     except ValueError as error:
-        yield Problem(path, path, said(error))
+        yield Problem(path, path, reason(error))
     except Exception as error:  # the component's own mistake
         where = f"{part.entry.plugin}/{part.name}"
-        yield Problem(path, path, f"{where}: its check fails: {said(error)}")
+        yield Problem(path, path, f"{where}: its check fails: {reason(error)}")
 
 
 def _order(document: Document, place: Place) -> tuple[bool, bool, str, int]:
     """The file that was asked for comes first, then its bases, then what was set."""
     return not place.line, place.source != document.whole.source, place.source, place.line
-
-
-def _message(problem: Problem) -> str:
-    key = ""
-    for part in problem.key:
-        if isinstance(part, int):
-            key += f"[{part}]"
-        else:
-            key += f"{'.' if key else ''}{part if _PLAIN_KEY.fullmatch(part) else quoted(part)}"
-    return printable(f"{key}: {problem.message}" if key else problem.message)

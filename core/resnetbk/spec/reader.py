@@ -1,35 +1,33 @@
 """A value from TOML becomes what a type says, exactly, or is refused with every reason.
 
 `Reader.take` is the whole of it and calls itself: for scalars, arrays, tables, attrs classes, and for the
-components that a field's metadata asks for. cattrs has no part in those, for its own hooks coerce
-(`bool("false")` is True, `int(3.7)` is 3); it structures all other types, with `take` for what they hold.
+components that a field's metadata asks for. Nothing is coerced: "false" is no bool, and 3.7 no int.
 """
 
 from __future__ import annotations
 
 import enum
 import math
+import re
 import types
 from collections.abc import Callable, Iterable, Mapping, MutableMapping, MutableSequence, Sequence, Set
-from difflib import get_close_matches
 from itertools import repeat
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias, Union, get_args, get_origin
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias, Union, get_args, get_origin
 
 import attrs
-import cattrs
 
 from resnetbk.errors import UserError, nearest
 from resnetbk.kinds import KINDS
 from resnetbk.spec.habits import habit
-from resnetbk.spec.problem import MOST, Problem, Refused, Unfit, each, quoted, said
+from resnetbk.spec.problem import MOST, Problem, Refused, Unfit, quoted, reason, take_all
 from resnetbk.spec.spec import Part
 
 if TYPE_CHECKING:
     from resnetbk.registry import Entry, Registry
 
 Field: TypeAlias = "attrs.Attribute[Any]"
-Take: TypeAlias = Callable[[Any, Any], Any]
+Fields: TypeAlias = Mapping[str, Field]
 
 ARRAYS: dict[Any, Callable[[list[Any]], Any]] = {
     **dict.fromkeys((tuple, Sequence), tuple),
@@ -38,76 +36,77 @@ ARRAYS: dict[Any, Callable[[list[Any]], Any]] = {
     set: set,
 }
 MAPPINGS = (dict, Mapping, MutableMapping)
+_SCALARS: dict[Any, str] = {bool: "true or false", int: "an integer", float: "a number", str: "a string"}
+_SURROGATE = re.compile("[\ud800-\udfff]")
+_ANYTHING = {dict: dict[str, Any], list: list[Any], int: int, float: float}
 
 
 class Reader:
-    """Reads one spec, or one component. `entries` holds those of the components so far, by spec key; of
-    several observers the last."""
+    """Reads one spec, or one component.
+
+    entries  of the components so far, by spec key; of several observers the last
+    """
 
     def __init__(self, registry: Registry) -> None:
         self.registry = registry
         self.entries: dict[str, Entry] = {}
-        self._others = cattrs.Converter(detailed_validation=False, forbid_extra_keys=True)
-        for scalar in (bool, int, float, str, Path):  # cattrs asks these first
-            self._others.register_structure_hook(scalar, self.take)
-        self._others.register_structure_hook_func(lambda type_: self._taker(type_) is not None, self.take)
 
     def take(self, value: Any, type_: Any) -> Any:
         """`value` as an instance of `type_`. Raises Refused."""
-        taker = self._taker(type_) or self._others.structure
-        return taker(value, type_)
-
-    def _taker(self, type_: Any) -> Take | None:
-        origin: Any = get_origin(type_) or type_
+        origin, options = get_origin(type_) or type_, get_args(type_)
+        if origin in (Any, object):  # numbers finite and of 64 bits
+            origin = _ANYTHING.get(type(value))
+            return value if origin is None else self.take(value, origin)
         if origin in _SCALARS:
-            return _SCALARS[origin]
+            return _scalar(value, origin)
+        if origin is Path:
+            return Path(_scalar(value, str))
+        if origin is Annotated:
+            return self.take(value, options[0])
         if origin is Literal:
-            return lambda value, _: _one_of(value, get_args(type_))
+            return _one_of(value, options)
         if origin in (Union, types.UnionType):
-            return self._union
+            return self._union(value, options)
         if origin in ARRAYS:
-            return self._array
+            return ARRAYS[origin](self._items(value, origin, options))
         if origin in MAPPINGS:
-            return self._mapping
+            return self._mapping(value, *options or (Any, Any))
         if isinstance(type_, type) and issubclass(type_, enum.Enum):
-            return lambda value, _: type_(_one_of(value, [member.value for member in type_]))
-        for scalar in (int, float, str):
-            if isinstance(type_, type) and issubclass(type_, scalar):
-                return lambda value, _: type_(self.take(value, scalar))
-        return self._table if attrs.has(origin) else None
+            return type_(_one_of(value, [member.value for member in type_]))
+        if attrs.has(origin):
+            return self._table(value, type_)
+        raise Refused.because(f"cannot be given in a spec: its type is {type_}")
 
-    def _union(self, value: Any, type_: Any) -> Any:
+    def _union(self, value: Any, options: Sequence[Any]) -> Any:
         """The first of the types that fits. TOML has no null, so None is never what a key holds."""
-        refusals = []
-        for option in get_args(type_):
-            if option is not types.NoneType:
-                try:
+        expected = []
+        within: Refused | None = None  # of the right type, but wrong within
+        for option in options:
+            try:
+                if option is not types.NoneType:
                     return self.take(value, option)
-                except Refused as refused:
-                    refusals.append(refused)
-        inner = [refused for refused in refusals if not isinstance(refused, Unfit)]
-        if inner:  # of the right type, but wrong within
-            raise inner[0]
-        raise Unfit(" or ".join(refused.expects for refused in refusals if isinstance(refused, Unfit)), value)
+            except Unfit as unfit:
+                expected.append(unfit.expects)
+            except Refused as refused:
+                within = within or refused
+        raise within or Unfit(" or ".join(expected), value)
 
-    def _array(self, value: Any, type_: Any) -> Any:
-        origin, items = get_origin(type_) or type_, get_args(type_)
+    def _items(self, value: Any, origin: Any, types_: Sequence[Any]) -> list[Any]:
         if type(value) is not list:
             raise Unfit("an array", value)
-        expected: Iterable[Any] = repeat(items[0] if items else Any)
-        if origin is tuple and items and items[-1] is not Ellipsis:
-            if len(value) != len(items):
-                raise Refused.because(f"expects an array of {len(items)}, found one of {len(value)}")
-            expected = items
+        expected: Iterable[Any] = repeat(types_[0] if types_ else Any)
+        if origin is tuple and types_ and types_[-1] is not Ellipsis:
+            if len(value) != len(types_):
+                raise Refused.because(f"expects an array of {len(types_)}, found one of {len(value)}")
+            expected = types_
         pairs = enumerate(zip(value, expected, strict=False))
-        return ARRAYS[origin](each(pairs, lambda pair: self.take(*pair)))
+        return take_all(pairs, lambda pair: self.take(*pair))
 
-    def _mapping(self, value: Any, type_: Any) -> dict[Any, Any]:
+    def _mapping(self, value: Any, of_key: Any, of_item: Any) -> dict[Any, Any]:
         if type(value) is not dict:
             raise Unfit("a table", value)
-        of_key, of_item = get_args(type_) or (Any, Any)
         pairs = ((key, (key, item)) for key, item in value.items())
-        return dict(each(pairs, lambda pair: (self.take(pair[0], of_key), self.take(pair[1], of_item))))
+        return dict(take_all(pairs, lambda pair: (self.take(pair[0], of_key), self.take(pair[1], of_item))))
 
     def _table(self, table: Any, cls: type[Any]) -> Any:
         """An attrs class. Raises Refused with every unknown and missing key, every value that does not fit,
@@ -123,24 +122,18 @@ class Reader:
                 value = self._field(field, table[key]) if key in table else self._absent(field)
             except Refused as refused:
                 problems += [problem.under(key) for problem in refused.problems]
-            except cattrs.StructureHandlerNotFoundError as error:
-                problems.append(
-                    Problem((key,), (key,), f"cannot be given in a spec: its type is {error.type_}")
-                )
-            except Exception as error:  # of a hook or a type that is not ours
-                problems.append(Problem((key,), (key,), said(error)))
             else:
                 if value is not attrs.NOTHING:
                     values[key] = value
                 elif field.default is attrs.NOTHING:
                     problems.append(Problem((), (), f"missing key {key!r}"))
+        problems += _invalid(cls, fields, values, table)
         if problems:
-            raise Refused(*problems, *_invalid(cls, fields, values, table))
+            raise Refused(*problems)
         try:
             return cls(**values)
         except Exception as error:
-            problems = _invalid(cls, fields, values, table)
-            raise Refused(*problems or [Problem((), (), said(error))]) from None
+            raise Refused.because(reason(error)) from None
 
     def _field(self, field: Field, value: Any) -> Any:
         kind = field.metadata.get("kind")
@@ -150,37 +143,31 @@ class Reader:
             return self.part(kind, value)
         if type(value) is not list:
             raise Unfit("an array of components", value)
-        return tuple(each(enumerate(value), lambda item: self.part(kind, item)))
+        return tuple(take_all(enumerate(value), lambda item: self.part(kind, item)))
 
     def _absent(self, field: Field) -> Any:
         """The registry's defaults; NOTHING for a key that chooses no component, or has no default."""
         kind = field.metadata.get("kind")
-        entries = self.registry.defaults(kind) if kind else ()
-        if not entries:
+        parts = tuple(self._part(entry, {}) for entry in (self.registry.defaults(kind) if kind else ()))
+        if not parts:
             return attrs.NOTHING
-        parts = tuple(self._part(entry, {}) for entry in entries)
         return parts[0] if field.type is Part else parts
 
     def part(self, kind: str, value: Any) -> Part:
         """A component by its name, or a table with its name under `use` and its settings. Raises Refused."""
-        if type(value) is str:
-            return self._part(self._entry(kind, value, ()), {})
-        if type(value) is not dict:
+        if not isinstance(value, (str, dict)):
             raise Unfit("a component's name or a table", value)
-        settings = {key: item for key, item in value.items() if key != "use"}
-        if "use" in value:
-            (name,) = each([("use", value["use"])], lambda use: self.take(use, str))
-            return self._part(self._entry(kind, name, ("use",)), settings)
+        settings = {"use": value} if isinstance(value, str) else dict(value)
+        if "use" in settings:
+            (name,) = take_all([("use", settings.pop("use"))], lambda name: _scalar(name, str))
+            try:
+                return self._part(self.registry.find(kind, name), settings)
+            except UserError as error:
+                raise Refused.of(error, ("use",)) from None
         defaults = self.registry.defaults(kind)
         if len(defaults) != 1:
             raise Refused.because(f"missing key 'use', the name of a {kind}")
         return self._part(defaults[0], settings)
-
-    def _entry(self, kind: str, name: str, at: tuple[str, ...]) -> Entry:
-        try:
-            return self.registry.find(kind, name)
-        except UserError as error:
-            raise Refused.of(error, at) from None
 
     def _part(self, entry: Entry, settings: dict[str, Any]) -> Part:
         self.entries[KINDS[entry.kind].key] = entry
@@ -190,8 +177,8 @@ class Reader:
             raise
         except UserError as error:
             raise Refused.of(error) from None
-        except Exception as error:  # a class that cannot be looked at, or that cannot be made
-            raise Refused.because(f"{entry.plugin}/{entry.name}: {said(error)}") from None
+        except Exception as error:  # a class whose fields cannot be read
+            raise Refused.because(f"{entry.plugin}/{entry.name}: {reason(error)}") from None
 
 
 def _unknown(key: str, known: Iterable[str]) -> str:
@@ -199,11 +186,11 @@ def _unknown(key: str, known: Iterable[str]) -> str:
 
 
 def _invalid(
-    cls: type[Any], fields: Mapping[str, Field], values: Mapping[str, Any], table: Mapping[str, Any]
+    cls: type[Any], fields: Fields, values: Mapping[str, Any], table: Mapping[str, Any]
 ) -> list[Problem]:
-    """What validators refuse of `values`, each asked by itself; `__init__` would stop at the first.
+    """What validators refuse of `values`; `__init__` would stop at the first.
 
-    They see an instance that lacks the fields whose keys are wrong, and may not look at those.
+    They receive an instance that lacks the fields whose keys are wrong, and may not read those.
     """
     instance = object.__new__(cls)
     for key, field in fields.items():
@@ -219,9 +206,9 @@ def _invalid(
         try:
             field.validator(instance, field, getattr(instance, field.name))
         except (ValueError, TypeError) as error:
-            problems.append(Problem((key,), (key,), said(error).removeprefix(f"{field.name!r} ")))
+            problems.append(Problem((key,), (key,), reason(error).removeprefix(f"{field.name!r} ")))
         except Exception:
-            continue  # it looked at a field that is missing; that one is reported already
+            continue  # it read a field that is missing, which is reported already; else `__init__` raises it
     return problems
 
 
@@ -233,58 +220,19 @@ def _one_of(value: Any, options: Sequence[Any]) -> Any:
     if type(value) is not str:
         raise Unfit(allowed, value)
     names = [option for option in options if isinstance(option, str)]
-    close = nearest(value, names) if get_close_matches(value, names) else ""
+    close = nearest(value, names, allowed=False)
     raise Refused.because(f"expects {allowed}, found {quoted(value)}{close}")
 
 
-def _bool(value: Any, _: Any) -> bool:
-    if value is True or value is False:
-        return value
-    raise Unfit("true or false", value)
-
-
-def _int(value: Any, _: Any) -> int:
-    if type(value) is not int:
-        raise Unfit("an integer", value)
-    if not -(2**63) <= value < 2**63:
+def _scalar(value: Any, type_: Any) -> Any:
+    if type_ is float and type(value) is int:
+        value = float(_scalar(value, int))
+    if type(value) is not type_:
+        raise Unfit(_SCALARS[type_], value)
+    if type_ is int and not -(2**63) <= value < 2**63:
         raise Unfit("an integer of 64 bits", value)
-    return value
-
-
-def _float(value: Any, _: Any) -> float:
-    if type(value) is int:
-        value = float(_int(value, int))
-    if type(value) is not float:
-        raise Unfit("a number", value)
-    if not math.isfinite(value):
+    if type_ is float and not math.isfinite(value):
         raise Unfit("a finite number", value)
+    if type_ is str and _SURROGATE.search(value):  # from a command line that is no UTF-8
+        raise Unfit("a string of Unicode text", value)
     return value
-
-
-def _str(value: Any, _: Any) -> str:
-    if type(value) is not str:
-        raise Unfit("a string", value)
-    try:
-        value.encode()
-    except UnicodeEncodeError:  # from a command line that is no UTF-8; TOML could not hold it
-        raise Unfit("a string of Unicode text", value) from None
-    return value
-
-
-def _anything(value: Any, _: Any) -> Any:
-    """Any value of TOML, its numbers finite and of 64 bits."""
-    if type(value) is dict:
-        return dict(zip(value, each(value.items(), lambda item: _anything(item, Any)), strict=True))
-    if type(value) is list:
-        return each(enumerate(value), lambda item: _anything(item, Any))
-    return {int: _int, float: _float}.get(type(value), lambda same, _: same)(value, Any)
-
-
-_SCALARS: dict[Any, Take] = {
-    bool: _bool,
-    int: _int,
-    float: _float,
-    str: _str,
-    Path: lambda value, _: Path(_str(value, str)),
-    **dict.fromkeys((Any, object), _anything),
-}

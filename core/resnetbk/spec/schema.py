@@ -1,7 +1,7 @@
 """JSON Schema (draft 7) of specs, with all installed components: for completion and checks in an editor.
 
-It says what one file can: keys, types, bounds, names. What is left to `resnetbk check`: what a file is laid
-over, and what components hold against each other or against a value beside theirs.
+It has what a file alone shows: keys, types, bounds, names. The rest is left to `resnetbk check`: the file
+that is extended, and conditions on several components or values.
 """
 
 from __future__ import annotations
@@ -102,7 +102,7 @@ class _Components:
         return chosen if field.type is Part else {"type": "array", "items": chosen}
 
     def _type(self, type_: Any, whole: bool) -> Tree:
-        """As `spec.reader` takes it; without a say where it takes what no file can hold."""
+        """As `spec.reader` takes it."""
         origin, items = get_origin(type_) or type_, get_args(type_)
         if origin is Annotated:
             return self._type(items[0], whole)
@@ -113,11 +113,11 @@ class _Components:
         if isinstance(type_, type) and issubclass(type_, enum.Enum):
             return {"enum": [member.value for member in type_]}
         if origin in (Union, types.UnionType):
-            arms = [self._type(arm, whole) for arm in items if arm is not types.NoneType]
-            return arms[0] if len(arms) == 1 else {"anyOf": arms}
+            options = [self._type(item, whole) for item in items if item is not types.NoneType]
+            return options[0] if len(options) == 1 else {"anyOf": options}
         if origin is tuple and items and items[-1] is not Ellipsis:
-            each = [self._type(item, whole) for item in items]
-            return {"type": "array", "items": each, "minItems": len(each), "maxItems": len(each)}
+            schemas = [self._type(item, whole) for item in items]
+            return {"type": "array", "items": schemas, "minItems": len(items), "maxItems": len(items)}
         if origin in ARRAYS:
             return {"type": "array", "items": self._type(items[0] if items else Any, whole)}
         if origin in MAPPINGS:
@@ -164,15 +164,15 @@ class _Components:
 
 
 def key_notes(cls: type, keys: Mapping[str, Any]) -> dict[str, str]:
-    """What a class's docstring says of its keys: lines that begin with them, with those indented below."""
+    """The notes on keys in a class's docstring: lines that begin with keys, with those indented below."""
     notes: dict[str, str] = {}
     lines = (inspect.getdoc(cls) or "").splitlines()
     for number, line in enumerate(lines):
-        found = re.match(r"((?:\w+, )*\w+) {2,}(?=\S)", line)
-        named = [key for key in (found[1].split(", ") if found else []) if key in keys]
-        if not found or not named:
+        match = re.match(r"((?:\w+, )*\w+) {2,}(?=\S)", line)
+        named = [key for key in (match[1].split(", ") if match else []) if key in keys]
+        if not match or not named:
             continue
-        text = [line[found.end() :]]
+        text = [line[match.end() :]]
         for below in lines[number + 1 :]:
             if not below.startswith("    "):
                 break
@@ -186,16 +186,18 @@ def _label(kind: str, whole: bool) -> str:
 
 
 def _bounds(validator: Any) -> Tree:
-    """What a validator says of a value: one of attrs', or one with `bound` and `compare_op` as those have."""
+    """What a validator of attrs requires of a value."""
     parts = getattr(validator, "_validators", None) or getattr(validator, "validator", None)
     if parts:  # of `and_`, and of `optional`
-        each = parts if isinstance(parts, tuple) else (parts,)
-        return {word: value for part in each for word, value in _bounds(part).items()}
-    word = _COMPARED.get(getattr(validator, "compare_op", ""))
-    if word:
-        return {word: validator.bound}
+        several = parts if isinstance(parts, tuple) else (parts,)
+        return {key: bound for part in several for key, bound in _bounds(part).items()}
+    key = _COMPARED.get(getattr(validator, "compare_op", ""))
+    if key:
+        return {key: validator.bound}
     if hasattr(validator, "min_length"):
         return {"minItems": validator.min_length, "minLength": validator.min_length}
     if not hasattr(validator, "options"):
         return {}
-    return {"enum": [each.value if isinstance(each, enum.Enum) else each for each in validator.options]}
+    return {
+        "enum": [option.value if isinstance(option, enum.Enum) else option for option in validator.options]
+    }

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Literal
 
 import attrs
-from attrs.validators import optional
+from attrs.validators import ge, gt, optional
 
 from resnetbk.kinds import KINDS
 
@@ -22,29 +22,8 @@ NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 
 @attrs.frozen
-class _Bound:
-    """A validator, with the attributes of attrs' own, by which the schema knows it."""
-
-    compare_op: Literal[">=", ">"]
-    bound: int
-
-    def __call__(self, _: Any, field: attrs.Attribute[Any], value: float) -> None:
-        if value < self.bound or (self.compare_op == ">" and value == self.bound):
-            words = "at least" if self.compare_op == ">=" else "more than"
-            raise ValueError(f"must be {words} {self.bound}, is {value}")
-
-
-def _at_least(bound: int) -> _Bound:
-    return _Bound(">=", bound)
-
-
-def _above(bound: int) -> _Bound:
-    return _Bound(">", bound)
-
-
-@attrs.frozen
 class Part:
-    """A chosen component: what its manifest says, and the component itself.
+    """A chosen component: what its manifest says, and its instance.
 
     entry      the manifest's entry
     component  a frozen attrs instance whose fields are the keys of its table; has `build(...)`
@@ -72,14 +51,14 @@ class Data:
     corpus: Part = attrs.field(metadata={"kind": "corpus"})
     tokenizer: Part = attrs.field(metadata={"kind": "tokenizer"})
     selector: Part = attrs.field(metadata={"kind": "data-selector"})
-    window: int = attrs.field(default=256, validator=_at_least(1))
+    window: int = attrs.field(default=256, validator=ge(1))
 
 
 @attrs.frozen(kw_only=True)
 class Model:
     """What to assemble.
 
-    width       numbers in a row, D
+    width       model dimension, D
     depth       layers
     mixer       how rows exchange information
     channel     what happens within a row
@@ -93,8 +72,8 @@ class Model:
     tie         whether the head shares the embedding's table
     """
 
-    width: int = attrs.field(validator=_at_least(1))
-    depth: int = attrs.field(validator=_at_least(1))
+    width: int = attrs.field(validator=ge(1))
+    depth: int = attrs.field(validator=ge(1))
     mixer: Part = attrs.field(metadata={"kind": "sequence-mixer"})
     channel: Part = attrs.field(metadata={"kind": "channel-mixer"})
     embedding: Part = attrs.field(metadata={"kind": "embedding"})
@@ -114,38 +93,38 @@ class Train:
     seconds    wall-clock seconds of training
     batch      windows in a step
     optimizer  the update and its schedule
-    gradient   how a step's gradients come about
+    gradient   how a step's gradients are computed
     start      the weights to start from
     precision  "fp32", or "bf16" for autocast matrix products
     clip       largest global norm of a gradient; 0 turns clipping off
     evaluate   steps between validations; 0 validates at the end only
     save       steps between checkpoints; 0 saves at the end only
     keep       newest checkpoints kept besides the best
-    target     validation loss in nats a token at which to stop early
+    target     validation loss in nats/token at which to stop early
     nonfinite  on a loss or gradient that is not finite: "stop", "skip" the update, or "rollback" to the last
                checkpoint
-    observe    who is told about the run
+    observe    who receives the events of the run
     """
 
-    steps: int | None = attrs.field(default=None, validator=optional(_at_least(1)))
-    seconds: float | None = attrs.field(default=None, validator=optional(_above(0)))
-    batch: int = attrs.field(default=32, validator=_at_least(1))
+    steps: int | None = attrs.field(default=None, validator=optional(ge(1)))
+    seconds: float | None = attrs.field(default=None, validator=optional(gt(0)))
+    batch: int = attrs.field(default=32, validator=ge(1))
     optimizer: Part = attrs.field(metadata={"kind": "optimizer"})
     gradient: Part = attrs.field(metadata={"kind": "gradient-strategy"})
     start: Part = attrs.field(metadata={"kind": "initializer"})
     precision: Literal["fp32", "bf16"] = "fp32"
-    clip: float = attrs.field(default=1.0, validator=_at_least(0))
-    evaluate: int = attrs.field(default=0, validator=_at_least(0))
-    save: int = attrs.field(default=0, validator=_at_least(0))
-    keep: int = attrs.field(default=2, validator=_at_least(0))
-    target: float | None = attrs.field(default=None, validator=optional(_above(0)))
+    clip: float = attrs.field(default=1.0, validator=ge(0))
+    evaluate: int = attrs.field(default=0, validator=ge(0))
+    save: int = attrs.field(default=0, validator=ge(0))
+    keep: int = attrs.field(default=2, validator=ge(0))
+    target: float | None = attrs.field(default=None, validator=optional(gt(0)))
     nonfinite: Literal["stop", "skip", "rollback"] = "stop"
     observe: tuple[Part, ...] = attrs.field(default=(), metadata={"kind": "observer"})
 
     @target.validator
-    def _is_looked_at(self, field: attrs.Attribute[Any], value: float | None) -> None:
+    def _is_evaluated(self, field: attrs.Attribute[Any], value: float | None) -> None:
         if value is not None and not self.evaluate:
-            raise ValueError("needs evaluate: a target is noticed when the run is validated")
+            raise ValueError("needs evaluate: a target is checked when the run is validated")
 
     @steps.validator
     def _ends(self, field: attrs.Attribute[Any], value: int | None) -> None:
@@ -162,7 +141,7 @@ class Spec:
     """
 
     name: str = attrs.field(metadata={"pattern": NAME.pattern})
-    seed: int = attrs.field(default=0, validator=_at_least(0))
+    seed: int = attrs.field(default=0, validator=ge(0))
     data: Data
     model: Model
     train: Train

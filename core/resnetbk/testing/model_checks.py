@@ -12,8 +12,8 @@ from torch import Tensor
 
 from resnetbk.kinds import Batch
 from resnetbk.model.language_model import LanguageModel
-from resnetbk.model.trunk import LayerStatistics
-from resnetbk.model.weights import roles_said
+from resnetbk.model.passes import LayerStatistics
+from resnetbk.model.weights import declared_roles
 from resnetbk.testing.subject import VOCABULARY, WIDTH, Subject, require, same, seeded, text
 from resnetbk.training.objective import objective
 
@@ -120,9 +120,9 @@ def gradients(subject: Subject) -> None:
 def roles(subject: Subject) -> None:
     """Weights of two and more dimensions say what they are: an optimizer must not take them for vectors."""
     for at, part in subject.within(subject.model()):
-        for name, parameter, said in roles_said(part):
+        for name, parameter, role in declared_roles(part):
             require(
-                said or parameter.ndim < 2,
+                role or parameter.ndim < 2,
                 f"{at}.{name} of shape {tuple(parameter.shape)} says no role; write with_role(..., 'matrix')",
             )
 

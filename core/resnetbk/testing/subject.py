@@ -18,7 +18,7 @@ from resnetbk.model.language_model import LanguageModel
 from resnetbk.registry.entry import Entry
 from resnetbk.registry.lookup import Registry
 from resnetbk.runs import state
-from resnetbk.spec.problem import Problem, Refused
+from resnetbk.spec.problem import Refused
 from resnetbk.spec.reader import Reader
 from resnetbk.spec.spec import Data, Model, Part, Spec, Train
 from resnetbk.testing.parts import STAND_INS
@@ -50,7 +50,7 @@ class Subject:
         try:
             return cls(registry, entry, table, Reader(registry).part(entry.kind, {"use": name, **table}))
         except Refused as refused:
-            raise UserError(*(f"{name}: {_placed(problem)}" for problem in refused.problems)) from None
+            raise UserError(*(f"{name}: {problem}" for problem in refused.problems)) from None
 
     @property
     def component(self) -> Any:
@@ -117,11 +117,6 @@ class Subject:
         if kind not in STAND_INS:
             raise UserError(f"no {kind} is a default, and {self.entry.name} cannot be tested without one")
         return STAND_INS[kind]
-
-
-def _placed(problem: Problem) -> str:
-    key = ".".join(map(str, problem.key))
-    return f"{key}: {problem.message}" if key else problem.message
 
 
 def stir(module: nn.Module, seed: int = 0) -> None:

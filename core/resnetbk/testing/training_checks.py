@@ -10,10 +10,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from resnetbk.hooks import HOOKS, manager
+from resnetbk.hooks import HOOKS
 from resnetbk.kinds import Batch, BatchLoss, with_role
 from resnetbk.model.weights import weights
 from resnetbk.testing.subject import DEPTH, Subject, reloaded, require, same, seeded, text
+from resnetbk.training.observers import manager
 
 STEPS = 12
 

@@ -13,8 +13,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from resnetbk.kinds import Batch, BatchLoss
+from resnetbk.metering.depth import layers_run
 from resnetbk.metering.meter import Meter
-from resnetbk.model.depth import layers_run
 from resnetbk.model.language_model import LanguageModel, Output
 from resnetbk.training.data import Data
 

@@ -5,22 +5,20 @@ from __future__ import annotations
 import logging
 import math
 from pathlib import Path
-from typing import Any
 
 import attrs
 import torch
 
 from resnetbk.errors import NumericError, UserError, one_line
-from resnetbk.hooks import EvaluationReport, RunReport, manager
-from resnetbk.kinds import Observer
-from resnetbk.model.assemble import build
+from resnetbk.hooks import EvaluationReport, RunReport
 from resnetbk.registry.lookup import Registry
 from resnetbk.runs import checkpoint
 from resnetbk.runs.checkpoint import Checkpoint
 from resnetbk.runs.run_folder import RunFolder
-from resnetbk.spec.spec import Spec, parts
+from resnetbk.spec.spec import Spec
 from resnetbk.training.learner import Learner, NotFinite
 from resnetbk.training.objective import Evaluation
+from resnetbk.training.observers import manager, observers
 from resnetbk.training.processes import Processes
 from resnetbk.training.run_state import RunState
 from resnetbk.training.signals import Interrupted, Signals
@@ -55,7 +53,7 @@ class Trainer:
         self.strict_flops = strict_flops
         self.processes = processes or Processes()
         first = self.processes.first
-        self.hooks = _observers(spec, registry, folder.path) if first else manager([]).hook
+        self.hooks = observers(spec, registry, folder.path) if first else manager([]).hook
         self.hooks.resnetbk_check(spec=spec)
         self.learner = Learner(spec, device=device, processes=self.processes)
         self.best: float | None = None
@@ -231,16 +229,3 @@ class Trainer:
             parents_cost=dict(learner.parents_cost),
             uncounted=self.uncounted,
         )
-
-
-def _observers(spec: Spec, registry: Registry, folder: Path) -> Any:
-    """The hooks to call: of the observers that the spec lists, and of the plugins that it uses, whose hook
-    modules are imported only then. Raises UserError, naming the plugin, when that fails."""
-    observers = [
-        build("train.observe", part, Observer, folder=folder, spec=spec) for part in spec.train.observe
-    ]
-    used = {part.entry.plugin for _, part in parts(spec)}
-    for plugin in registry.plugins:
-        if plugin.name in used and (hooks := registry.load_hooks(plugin)):
-            observers.append(hooks)
-    return manager(observers).hook

@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 
 from resnetbk.errors import NumericError, UserError
-from resnetbk.model.depth import layers_run, masks
-from resnetbk.model.trunk import LayerStatistics
+from resnetbk.metering.depth import layers_run, masks
+from resnetbk.model.passes import LayerStatistics
 from resnetbk.training.objective import TOKENS_PER_PASS, autocast, token_losses
 from resnetbk.training.run import Run
 

@@ -9,7 +9,7 @@ from attrs.validators import ge
 
 from resnetbk.errors import UserError, nearest
 from resnetbk.kinds import GradientStrategy, Weight
-from resnetbk.model.names import parts_of
+from resnetbk_plugins.weight_names import parts_of
 
 
 def _names(component: object, attribute: attrs.Attribute[list[str]], value: list[str]) -> None:

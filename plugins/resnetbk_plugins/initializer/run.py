@@ -8,7 +8,7 @@ import attrs
 
 from resnetbk.errors import UserError, nearest
 from resnetbk.kinds import Initializer, ParentCosts
-from resnetbk.model.names import parts_of
+from resnetbk_plugins.weight_names import parts_of
 
 if TYPE_CHECKING:
     from torch import nn

@@ -43,11 +43,11 @@ class ScratchInitializer:
             return ["weights as their components built them"]
         from torch import nn
 
-        from resnetbk.model.weights import roles_said
+        from resnetbk.model.weights import declared_roles
 
         output_std = self.std / math.sqrt(2 * depth)
         drawn = outputs = 0
-        for name, parameter, role in roles_said(model):
+        for name, parameter, role in declared_roles(model):
             kind = name.rpartition(".")[2]
             if kind == "weight" and role in ("matrix", "table"):
                 if name.endswith("output.weight"):

@@ -33,7 +33,7 @@ class BoundaryResolution(nn.Module):
         begins = boundaries(tokens, self.longest)
         if rows.length is not None:
             begins &= real_rows(rows.length, tokens.shape[1])
-        packing = Packing.of(begins)
+        packing = Packing(begins)
         count = rows.x.shape[1]
         padded = F.pad(rows.x, (0, 0, POOLED - 1, 0)).flatten(0, 1)
         places = torch.arange(begins.numel(), device=begins.device).view(begins.shape)

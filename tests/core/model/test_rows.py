@@ -12,11 +12,11 @@ from resnetbk.model.rows import Packing, rounded
 
 @given(count=st.integers(0, 10**6), parts=st.sampled_from([16, 32, 64]))
 def test_rounding_adds_at_most_one_part(count: int, parts: int) -> None:
-    found = rounded(count, parts)
-    assert count <= found <= count + count // parts
+    larger = rounded(count, parts)
+    assert count <= larger <= count + count // parts
     if count >= parts:  # few numbers recur: no more than 2 * parts in an octave
         assert (
-            len({rounded(each, parts) for each in range(count, 2 * count, max(1, count // 999))})
+            len({rounded(other, parts) for other in range(count, 2 * count, max(1, count // 999))})
             <= 2 * parts + 1
         )
 
@@ -24,7 +24,7 @@ def test_rounding_adds_at_most_one_part(count: int, parts: int) -> None:
 def packed(autocast: bool, batch: int = 3, rows: int = 701) -> tuple[Packing, torch.Tensor]:
     mask = torch.rand(batch, rows, generator=torch.Generator().manual_seed(0)) < 0.5
     with torch.autocast("cpu", dtype=torch.bfloat16, enabled=autocast):
-        return Packing.of(mask), mask
+        return Packing(mask), mask
 
 
 @pytest.mark.parametrize("autocast", [False, True])

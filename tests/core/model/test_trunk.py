@@ -9,7 +9,7 @@ import synthetic as s
 import torch
 
 from resnetbk.kinds import Stack
-from resnetbk.model.depth import layers_run
+from resnetbk.metering.depth import layers_run
 
 HOURGLASS = (Stack(0, (0,)), Stack(1, (1, 2)), Stack(0, (3,)))
 DEEP = (Stack(0, (0,)), Stack(1, (1,)), Stack(2, (2,)), Stack(1, ()), Stack(0, (3,)))
@@ -164,10 +164,10 @@ def test_exits_before_the_last_stack_are_refused():
 
 
 def test_parts_that_anneal_are_told_how_far_the_training_is():
-    model, told = s.build(), []
-    model.trunk.layers[1].mixer.anneal = told.append
+    model, shares = s.build(), []
+    model.trunk.layers[1].mixer.anneal = shares.append
     model.anneal(0.25)
-    assert told == [0.25]
+    assert shares == [0.25]
 
 
 def test_halting_and_gate_together_run_what_both_allow():

@@ -1,4 +1,4 @@
-"""What is found, in which order, and that finding it runs nobody's code."""
+"""Which plugins are discovered, in which order, and that discovery runs nobody's code."""
 
 from __future__ import annotations
 
@@ -138,8 +138,8 @@ def test_entries_come_in_the_order_of_kinds_then_by_name(fake_plugin):
     fake_plugin("zed", manifest=manifest("corpus.b", "sequence-mixer.z", "optimizer.a"))
     fake_plugin("acme", manifest=manifest("corpus.a", "corpus.c", "sequence-mixer.z"))
     registry = Registry.discover()
-    found = [(entry.kind, entry.name, entry.plugin) for entry in registry.entries()]
-    assert found == [
+    entries = [(entry.kind, entry.name, entry.plugin) for entry in registry.entries()]
+    assert entries == [
         ("sequence-mixer", "z", "acme"),
         ("sequence-mixer", "z", "zed"),
         ("corpus", "a", "acme"),

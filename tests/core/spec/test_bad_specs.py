@@ -84,8 +84,8 @@ def test_hostile_numbers_of_mistakes_come_to_an_end(registry: Registry) -> None:
     many = ", ".join(["'nothing-of-that-name'"] * 8000)
     text = GOOD.replace("steps = 1", f"steps = 1, observe = [{many}]")
     text += "\n".join(f"steqs{i} = 1" for i in range(8000))
-    told = mistakes(text, registry).splitlines()
-    assert len(told) == 200
+    lines = mistakes(text, registry).splitlines()
+    assert len(lines) == 200
 
 
 def test_a_file_that_cannot_be_read_is_one_line(tmp_path: Path, registry: Registry) -> None:

@@ -156,11 +156,11 @@ def test_what_is_missing_is_missed_in_the_file_asked_for(tmp_path: Path, registr
     ],
 )
 def test_a_set_is_laid_over_the_file(assignment: str, path: str, value: Any, registry: Registry) -> None:
-    found: Any = read_text(GOOD, registry, sets=["model.width=7", assignment])
+    setting: Any = read_text(GOOD, registry, sets=["model.width=7", assignment])
     for name in path.split("."):
-        found = getattr(found, name)
-    assert found == value
-    assert type(found) is type(value)
+        setting = getattr(setting, name)
+    assert setting == value
+    assert type(setting) is type(value)
 
 
 @pytest.mark.parametrize(

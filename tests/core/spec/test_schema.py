@@ -100,7 +100,7 @@ def test_a_change_may_leave_out_what_its_base_says(installed) -> None:
 def test_keys_are_described_in_their_own_words(installed) -> None:
     definitions = installed.schema["definitions"]
     act = next(t for t in definitions["halting-policy"]["anyOf"] if t.get("title") == "act")
-    assert act["properties"]["ponder"]["description"].startswith("weight of the mean of layers run")
+    assert act["properties"]["ponder"]["description"].startswith("weight in the loss of the mean ponder cost")
     model = installed.schema["oneOf"][0]["properties"]["model"]
     assert model["properties"]["wiring"]["description"].endswith("with c = channel(x)")
 

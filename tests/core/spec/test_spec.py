@@ -16,13 +16,13 @@ SECTIONS: dict[str, type] = {"data": Data, "model": Model, "train": Train}
 
 
 def test_each_kind_is_chosen_by_the_key_it_says() -> None:
-    found = {
+    keys = {
         field.metadata["kind"]: f"{section}.{field.name}"
         for section, cls in SECTIONS.items()
         for field in attrs.fields(attrs.resolve_types(cls))
         if "kind" in field.metadata
     }
-    assert found == {kind.name: kind.key for kind in KINDS.values()}
+    assert keys == {kind.name: kind.key for kind in KINDS.values()}
 
 
 def test_only_parts_name_a_kind() -> None:

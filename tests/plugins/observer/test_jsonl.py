@@ -1,7 +1,8 @@
 import json
 from pathlib import Path
 
-from resnetbk.hooks import EvaluationReport, PhaseCost, RunReport, StepReport, manager
+from resnetbk.hooks import EvaluationReport, PhaseCost, RunReport, StepReport
+from resnetbk.training.observers import manager
 from resnetbk_plugins.observer.jsonl import JSONLines
 
 EVALUATION = EvaluationReport(2, 2.25, 3.25, 1000, 0.5, True, (1.0, 0.5), (0.0, 0.5, 0.5))

@@ -7,7 +7,8 @@ from types import SimpleNamespace
 import pytest
 from rich.console import Console
 
-from resnetbk.hooks import EvaluationReport, RunReport, StepReport, manager
+from resnetbk.hooks import EvaluationReport, RunReport, StepReport
+from resnetbk.training.observers import manager
 from resnetbk_plugins.observer.progress import Progress, ProgressBar, ProgressLines, short
 
 SPEC = SimpleNamespace(name="my [bold] run")

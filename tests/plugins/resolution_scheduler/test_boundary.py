@@ -190,7 +190,7 @@ def test_half_precision_begins_the_same_rows() -> None:
     whole = module.down(1, fine, tokens)
     with torch.autocast("cpu", dtype=torch.bfloat16):
         half = module.down(1, fine, tokens)
-        assert Packing.of(boundaries(tokens, 16)).spare > 0
+        assert Packing(boundaries(tokens, 16)).spare > 0
     for i, real in enumerate(whole.length.tolist()):
         assert torch.equal(half.position[i, :real], whole.position[i, :real])
         torch.testing.assert_close(half.x[i, :real], whole.x[i, :real], rtol=0.02, atol=0.1)

@@ -144,7 +144,7 @@ class _Unmeasured(_Scheduler):
 
 class _Spareless(_Scheduler):
     def down(self, level, rows, tokens):
-        packing = Packing.of(rows.position % 3 == 0)
+        packing = Packing(rows.position % 3 == 0)
         position = rows.position.new_zeros(packing.length.shape[0] * packing.width)
         position.index_copy_(0, packing.slot, packing.take(rows.position).flatten())
         return super().down(level, rows, tokens)

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from resnetbk.model.passes import LayerStatistics
 from resnetbk.model.rows import real_rows
-from resnetbk.model.trunk import LayerStatistics
 
 BEYOND = torch.iinfo(torch.int64).max
 """A position after every token's, for rows that are padding."""
