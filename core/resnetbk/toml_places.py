@@ -43,30 +43,23 @@ _AT_LINE = re.compile(r" \(at (?:line (\d+), column \d+|end of document)\)$")
 _LONG_NUMBER = re.compile(r"[0-9_]{4300,}+")
 
 
-class TooDeep(ValueError):
-    """A path longer than `DEEPEST`; `line` says where."""
-
-    def __init__(self, line: int) -> None:
-        super().__init__(f"nested deeper than {DEEPEST} levels")
-        self.line = line
-
-
-def places(text: str) -> Places:
+def places(text: str, file: str = "") -> Places:
     """The line of every path in `text`: tables, items of arrays of tables, dotted keys, keys of inline
     tables, elements of arrays. A table opened more than once is placed at its own header.
 
-    Raises TooDeep. In a text that is no TOML, gives the places up to about the first fault.
+    Raises UserError, placed in `file`, for a path longer than `DEEPEST`. In a text that is no TOML, gives the
+    places up to about the first fault.
     """
-    scanner = _Scanner(text)
+    scanner = _Scanner(text, file)
     with contextlib.suppress(tomllib.TOMLDecodeError):
         scanner.document()
     return scanner.places
 
 
-def load(path: pathlib.Path | str, file: str | None = None) -> tuple[dict[str, Any], Places]:
-    """`parse` of the file at `path`, called `file` in messages. Raises UserError, in one line too, when it
-    cannot be read, is no regular file, is larger than `LARGEST` or is not UTF-8."""
-    file = printable(str(path) if file is None else file)
+def load(path: pathlib.Path | str) -> tuple[dict[str, Any], Places]:
+    """`parse` of the file at `path`. Raises UserError, in one line too, when it cannot be read, is no regular
+    file, is larger than `LARGEST` or is not UTF-8."""
+    file = printable(str(path))
     try:
         mode = os.stat(path).st_mode
         if not stat.S_ISREG(mode):  # a pipe would wait for ever
@@ -92,10 +85,8 @@ def parse(text: str, file: str) -> tuple[dict[str, Any], Places]:
     """The document and its places. Raises UserError, one line placed in `file` (a path as the user gave it),
     for a text that is no TOML, is nested too deep, or holds a number too long to read."""
     try:
-        lines = places(text)
+        lines = places(text, file)
         return tomllib.loads(text), lines
-    except TooDeep as error:
-        raise UserError(Mistake(f"{file}:{error.line}", str(error))) from None
     except tomllib.TOMLDecodeError as error:
         message = str(error).replace("Cannot overwrite a value", "the key is there already")
         at = _AT_LINE.search(message)
@@ -113,8 +104,8 @@ def parse(text: str, file: str) -> tuple[dict[str, Any], Places]:
 class _Scanner:
     """One pass over a text; `places` fills as it goes. Raises TOMLDecodeError where the text is no TOML."""
 
-    def __init__(self, text: str) -> None:
-        self.text = text.replace("\r\n", "\n")
+    def __init__(self, text: str, file: str) -> None:
+        self.text, self.file = text.replace("\r\n", "\n"), file
         self.at = 0
         self.places: Places = {}
         self._last_item: dict[Path, int] = {}  # the index of the last item of each array of tables
@@ -171,7 +162,8 @@ class _Scanner:
                 path = (*path, self._last_item[path])
             path = (*path, part)
             if len(path) > DEEPEST:
-                raise TooDeep(self._line)
+                message = f"nested deeper than {DEEPEST} levels"
+                raise UserError(Mistake(f"{self.file}:{self._line}", message))
             self.places.setdefault(path, self._line)
         return path
 

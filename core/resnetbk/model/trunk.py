@@ -19,15 +19,7 @@ import attrs
 import torch
 from torch import Tensor, nn
 
-from resnetbk.kinds import (
-    HaltingPolicy,
-    Keep,
-    ResolutionScheduler,
-    Rows,
-    SparsityGate,
-    Stack,
-    StreamingMixer,
-)
+from resnetbk.kinds import HaltingPolicy, Keep, ResolutionScheduler, Rows, SparsityGate, Stack, StreamingMixer
 from resnetbk.model.layer import Block, Layer
 from resnetbk.model.passes import LayerStatistics, StreamState, TokenPass, WindowPass
 from resnetbk.model.rows import pack, real_rows

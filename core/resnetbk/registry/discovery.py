@@ -9,7 +9,7 @@ import importlib.metadata
 import importlib.util
 import re
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from importlib.machinery import ModuleSpec
 from pathlib import Path
 
@@ -110,10 +110,9 @@ def _find_below(parent: ModuleSpec, name: str) -> ModuleSpec | None:
     return next((spec for spec in specs if spec), None)
 
 
-def private(paths: Iterable[Path]) -> Iterator[Plugin]:
-    """The plugins of manifests that are named by path, unread."""
-    for path in paths:
-        yield Plugin(own_name(path), "", path, None, "", private=True)
+def private(path: Path) -> Plugin:
+    """The plugin of a manifest that is named by path, unread."""
+    return Plugin(own_name(path), "", path, None, "", private=True)
 
 
 def with_manifest(plugin: Plugin) -> Plugin:

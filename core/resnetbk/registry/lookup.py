@@ -55,7 +55,7 @@ class Registry:
         allowed = (named or None) if allow is None else set(allow)
         more = [Path(path) for path in os.environ.get(PATHS, "").split(os.pathsep) if path]
         plugins: dict[str, Plugin] = {}  # by file, so that one named twice counts once
-        for plugin in [*installed(), *private([*paths, *more])]:
+        for plugin in [*installed(), *map(private, [*paths, *more])]:
             plugins.setdefault(os.path.realpath(plugin.path or plugin.name), plugin)
         holders: dict[str, Plugin] = {}  # by name
         known = []
@@ -76,11 +76,11 @@ class Registry:
         """All components, those of one kind, or all verbs; by kind, then name, then order of plugins.
 
         Raises UserError for an unknown kind."""
-        if kind is not None:
-            _check(kind)
+        if kind not in (None, *_ORDER):
+            raise UserError(f"unknown kind {kind!r}{nearest(str(kind), KINDS)}")
         manifests = (plugin.manifest for plugin in self.plugins if plugin.manifest)
         entries = (entry for manifest in manifests for entry in manifest.entries)
-        chosen = (e for e in entries if (e.kind == kind if kind else e.kind in KINDS))
+        chosen = (entry for entry in entries if entry.kind in ([kind] if kind else KINDS))
         return tuple(sorted(chosen, key=lambda entry: (_ORDER[entry.kind], entry.name)))
 
     def find(self, kind: str, name: str) -> Entry:
@@ -172,11 +172,6 @@ def listed() -> tuple[set[str], set[str]]:
     names = [name.strip() for name in os.environ.get(PLUGINS, "").split(",")]
     blocked = {name[1:].strip() for name in names if name.startswith("-")} - {""}
     return {name for name in names if name and not name.startswith("-")}, blocked
-
-
-def _check(kind: str) -> None:
-    if kind not in _ORDER:
-        raise UserError(f"unknown kind {kind!r}{nearest(kind, KINDS)}")
 
 
 def _cannot_import(entry: Entry) -> str:

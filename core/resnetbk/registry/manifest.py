@@ -116,8 +116,13 @@ class _Reader:
         if use and not (_dotted(module) and attribute.isidentifier()):
             what = f'{use!r} is no {example.lower()}; write "package.module:{example}"'
             self._wrong((*keys, "use"), what)
-        if kind in KINDS and "api" in table:
-            self._interface(table["api"], kind, (*keys, "api"))
+        own = KINDS[kind].api if kind in KINDS else 0  # verbs have no such key
+        api = table.get("api", own) if kind in KINDS else own
+        if type(api) is not int:
+            self._wrong((*keys, "api"), f"must be a whole number, not {_shown(api)}")
+        elif api != own:
+            problem = f"made for version {api} of this kind, which is {own} here"
+            self._wrong((*keys, "api"), f"{problem}; upgrade {'resnetbk' if api > own else self.plugin}")
         default = table.get("default", False)
         if not isinstance(default, bool):
             self._wrong((*keys, "default"), f"must be true or false, not {_shown(default)}")
@@ -138,15 +143,6 @@ class _Reader:
             default=default is True,
             place=f"{self.file}:{self._line(keys)}",
         )
-
-    def _interface(self, version: object, kind: str, keys: tuple[str, ...]) -> None:
-        """A component may say for which version of its kind's interface it is written."""
-        own = KINDS[kind].api
-        if type(version) is not int:
-            self._wrong(keys, f"must be a whole number, not {_shown(version)}")
-        elif version != own:
-            side = "resnetbk" if version > own else self.plugin
-            self._wrong(keys, f"made for version {version} of this kind, which is {own} here; upgrade {side}")
 
     def _table(
         self,
@@ -183,11 +179,9 @@ class _Reader:
             self._wrong(keys, f"must be a list of capabilities, not {_shown(values)}")
             return frozenset()
         for i, value in enumerate(values):
-            if not isinstance(value, str):
-                self._wrong(keys, f"must be a list of capabilities, not of {_shown(value)}", i)
-            elif value not in CAPABILITIES:
-                self._wrong(keys, f"unknown capability {value!r}{nearest(value, CAPABILITIES)}", i)
-        return frozenset(value for value in values if isinstance(value, str))
+            if value not in [*CAPABILITIES]:  # a list, since a value may be one
+                self._wrong(keys, f"unknown capability {_shown(value)}{nearest(str(value), CAPABILITIES)}", i)
+        return frozenset(map(str, values))
 
     def _wrong(self, keys: tuple[str, ...], message: str, *below: str | int) -> None:
         """Notes a mistake about `keys`, or about what is `below` them."""

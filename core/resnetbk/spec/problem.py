@@ -43,14 +43,10 @@ class Problem:
 
 
 class Refused(Exception):
-    """A value that is not what it should be, for one or more reasons."""
+    """A value that is not what it should be, for one or more reasons; a string is about the value itself."""
 
-    def __init__(self, *problems: Problem) -> None:
-        self.problems = problems
-
-    @classmethod
-    def because(cls, message: str) -> Refused:
-        return Refused(Problem((), (), message))
+    def __init__(self, *problems: Problem | str) -> None:
+        self.problems = [Problem((), (), p) if isinstance(p, str) else p for p in problems]
 
     @classmethod
     def of(cls, error: UserError, at: Path = ()) -> Refused:
@@ -63,7 +59,7 @@ class Unfit(Refused):
 
     def __init__(self, expects: str, value: Any) -> None:
         self.expects = expects
-        super().__init__(Problem((), (), f"expects {expects}, found {_shown(value)}"))
+        super().__init__(f"expects {expects}, found {_shown(value)}")
 
 
 def take_all(items: Iterable[tuple[str | int, Any]], take: Callable[[Any], T]) -> list[T]:

@@ -75,7 +75,7 @@ class Reader:
             return type_(_one_of(value, [member.value for member in type_]))
         if attrs.has(origin):
             return self._table(value, type_)
-        raise Refused.because(f"cannot be given in a spec: its type is {type_}")
+        raise Refused(f"cannot be given in a spec: its type is {type_}")
 
     def _union(self, value: Any, options: Sequence[Any]) -> Any:
         """The first of the types that fits. TOML has no null, so None is never what a key holds."""
@@ -97,7 +97,7 @@ class Reader:
         expected: Iterable[Any] = repeat(types_[0] if types_ else Any)
         if origin is tuple and types_ and types_[-1] is not Ellipsis:
             if len(value) != len(types_):
-                raise Refused.because(f"expects an array of {len(types_)}, found one of {len(value)}")
+                raise Refused(f"expects an array of {len(types_)}, found one of {len(value)}")
             expected = types_
         pairs = enumerate(zip(value, expected, strict=False))
         return take_all(pairs, lambda pair: self.take(*pair))
@@ -133,7 +133,7 @@ class Reader:
         try:
             return cls(**values)
         except Exception as error:
-            raise Refused.because(reason(error)) from None
+            raise Refused(reason(error)) from None
 
     def _field(self, field: Field, value: Any) -> Any:
         kind = field.metadata.get("kind")
@@ -166,7 +166,7 @@ class Reader:
                 raise Refused.of(error, ("use",)) from None
         defaults = self.registry.defaults(kind)
         if len(defaults) != 1:
-            raise Refused.because(f"missing key 'use', the name of a {kind}")
+            raise Refused(f"missing key 'use', the name of a {kind}")
         return self._part(defaults[0], settings)
 
     def _part(self, entry: Entry, settings: dict[str, Any]) -> Part:
@@ -178,7 +178,7 @@ class Reader:
         except UserError as error:
             raise Refused.of(error) from None
         except Exception as error:  # a class whose fields cannot be read
-            raise Refused.because(f"{entry.plugin}/{entry.name}: {reason(error)}") from None
+            raise Refused(f"{entry.plugin}/{entry.name}: {reason(error)}") from None
 
 
 def _unknown(key: str, known: Iterable[str]) -> str:
@@ -221,7 +221,7 @@ def _one_of(value: Any, options: Sequence[Any]) -> Any:
         raise Unfit(allowed, value)
     names = [option for option in options if isinstance(option, str)]
     close = nearest(value, names, allowed=False)
-    raise Refused.because(f"expects {allowed}, found {quoted(value)}{close}")
+    raise Refused(f"expects {allowed}, found {quoted(value)}{close}")
 
 
 def _scalar(value: Any, type_: Any) -> Any:

@@ -89,7 +89,7 @@ FAULTS = {
     ),
     "word is a number": (
         HEAD + "provides = [1]",
-        "5: optimizer.x.provides: must be a list of capabilities, not of 1",
+        "5: optimizer.x.provides: unknown capability 1; allowed: any-length, bidirectional, ",
     ),
     "paper is a list": (HEAD + "paper = []", "5: optimizer.x.paper: must be one line of text, not []"),
     "default in words": (

@@ -93,7 +93,7 @@ def test_every_mistake_is_reported_in_the_order_of_lines(tmp_path):
         "2: optimizer.a: 'use' is missing",
         "2: optimizer.a: 'summary' is missing",
         "4: optimizer.a.provides: unknown capability 'cusal'; did you mean 'causal'?",
-        "4: optimizer.a.provides: must be a list of capabilities, not of 3",
+        f"4: optimizer.a.provides: unknown capability 3; allowed: {', '.join(sorted(CAPABILITIES))}",
         f"5: optimizer.a: unknown key 'colour'; allowed: {keys}",
         "7: unknown kind 'sequence-mixr'; did you mean 'sequence-mixer'?",
         "11: halting-policy.never.use: 'a.b.c' is no class; write \"package.module:Class\"",
