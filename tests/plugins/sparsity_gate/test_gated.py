@@ -25,7 +25,7 @@ def read(gate: str, model: str = "", depth: int = 3):
         ("layers = [1, 1]", "", "layers: must name different layers"),
         ("layers = [-1]", "", "layers: must name different layers"),
         ("layers = []", "", "layers: must name different layers"),
-        ("fill = -1", "", "fill: must be >= 0: -1"),
+        ("fill = -1", "", "fill: must be at least 0, is -1"),
         ('scope = "row"', "", "expects 'layer' or 'mixer' or 'channel', found 'row'"),
         ('scope = "mixer"', 'wiring = "resnet-bk"', "needs model.wiring = 'sequential'"),
         ('scope = "channel"', 'wiring = "resnet-bk"', "needs model.wiring = 'sequential'"),
