@@ -2,6 +2,7 @@
 
 `Reader.take` is the whole of it and calls itself: for scalars, arrays, tables, attrs classes, and for the
 components that a field's metadata asks for. Nothing is coerced: "false" is no bool, and 3.7 no int.
+Types that it does not know (NewType, Annotated, dataclasses, ..) are cattrs', with `take` for what they hold.
 """
 
 from __future__ import annotations
@@ -13,9 +14,10 @@ import types
 from collections.abc import Callable, Iterable, Mapping, MutableMapping, MutableSequence, Sequence, Set
 from itertools import repeat
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias, Union, get_args, get_origin
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, Union, get_args, get_origin
 
 import attrs
+import cattrs
 
 from resnetbk.errors import UserError, nearest
 from resnetbk.kinds import KINDS
@@ -50,6 +52,10 @@ class Reader:
     def __init__(self, registry: Registry) -> None:
         self.registry = registry
         self.entries: dict[str, Entry] = {}
+        self._others = cattrs.Converter(detailed_validation=False, forbid_extra_keys=True)
+        for type_ in (*_SCALARS, Path):
+            self._others.register_structure_hook(type_, self.take)
+        self._others.register_structure_hook_func(_is_ours, self.take)
 
     def take(self, value: Any, type_: Any) -> Any:
         """`value` as an instance of `type_`. Raises Refused."""
@@ -61,8 +67,6 @@ class Reader:
             return _scalar(value, origin)
         if origin is Path:
             return Path(_scalar(value, str))
-        if origin is Annotated:
-            return self.take(value, options[0])
         if origin is Literal:
             return _one_of(value, options)
         if origin in (Union, types.UnionType):
@@ -75,7 +79,14 @@ class Reader:
             return type_(_one_of(value, [member.value for member in type_]))
         if attrs.has(origin):
             return self._table(value, type_)
-        raise Refused(f"cannot be given in a spec: its type is {type_}")
+        try:
+            return self._others.structure(value, type_)
+        except Refused as refused:
+            raise Refused(*refused.problems) if isinstance(value, (dict, list)) else refused from None
+        except cattrs.StructureHandlerNotFoundError as error:
+            raise Refused(f"cannot be given in a spec: its type is {error.type_}") from None
+        except Exception as error:  # of a type's own code
+            raise Refused(reason(error)) from None
 
     def _union(self, value: Any, options: Sequence[Any]) -> Any:
         """The first of the types that fits. TOML has no null, so None is never what a key holds."""
@@ -179,6 +190,13 @@ class Reader:
             raise Refused.of(error) from None
         except Exception as error:  # a class whose fields cannot be read
             raise Refused(f"{entry.plugin}/{entry.name}: {reason(error)}") from None
+
+
+def _is_ours(type_: Any) -> bool:
+    """Whether `take` reads the type itself, so that cattrs has to ask it for what its types hold."""
+    origin = get_origin(type_) or type_
+    known = origin in (Any, object, Literal, Union, types.UnionType, *ARRAYS, *MAPPINGS)
+    return known or attrs.has(origin) or (isinstance(type_, type) and issubclass(type_, enum.Enum))
 
 
 def _unknown(key: str, known: Iterable[str]) -> str:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
-from typing import Any
+from typing import Any, NewType
 
+import attrs
 import pytest
 
 from resnetbk.errors import UserError
 from resnetbk.registry import Registry
 from resnetbk.spec import Spec, read, read_text
+from resnetbk.spec.problem import Refused
+from resnetbk.spec.reader import Reader
 
 GOOD = """
 name = "x"
@@ -209,3 +213,31 @@ def test_the_same_text_gives_an_equal_spec(registry: Registry) -> None:
     spec: Spec = read_text(GOOD, registry)
     assert spec == read_text(GOOD, registry)
     assert spec != read_text(GOOD, registry, sets=["model.mixer.chains=4"])
+
+
+Length = NewType("Length", int)
+
+
+@dataclasses.dataclass
+class Box:
+    side: Length
+
+
+@attrs.frozen
+class Holder:
+    length: Length | str = ""
+    box: Box | None = None
+
+
+def test_types_that_cattrs_knows_are_read_as_strictly(registry: Registry) -> None:
+    reader = Reader(registry)
+    assert reader.take({"length": 3, "box": {"side": 2}}, Holder) == Holder(Length(3), Box(Length(2)))
+    for table, message in (
+        ({"length": 3.5}, "expects an integer or a string, found 3.5"),
+        ({"box": {"side": "2"}}, "expects an integer, found '2'"),
+        ({"box": 2}, "object is not"),
+    ):
+        with pytest.raises(Refused) as caught:
+            reader.take(table, Holder)
+        (problem,) = caught.value.problems
+        assert message in problem.message
