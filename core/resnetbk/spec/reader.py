@@ -86,7 +86,8 @@ class Reader:
         except cattrs.StructureHandlerNotFoundError as error:
             raise Refused(f"cannot be given in a spec: its type is {error.type_}") from None
         except Exception as error:  # of a type's own code
-            raise Refused(reason(error)) from None
+            name = getattr(type_, "__name__", str(type_))
+            raise Refused(reason(error)) if isinstance(value, dict) else Unfit(name, value) from None
 
     def _union(self, value: Any, options: Sequence[Any]) -> Any:
         """The first of the types that fits. TOML has no null, so None is never what a key holds."""
