@@ -87,13 +87,13 @@ def test_training_is_held_to_the_lock(call, tmp_path, monkeypatch):
     )
     text = locked.read_text()
     platform = tomllib.loads(text)["environment"]["platform"]
-    locked.write_text(text.replace("width = 16", "width = 17").replace(platform, "moon-arm"))
+    locked.write_text(text.replace("width = 16", "width = 17").replace(platform, "moon-risc"))
     before = sorted(path.name for path in tmp_path.iterdir())
     code, out, err = call("train", spec, "--locked")
     assert (code, out) == (2, "")
     assert err.splitlines() == [
         f"{locked}: model.width: locked 17, now 16; take the change back, or lock again",
-        f"{locked}: platform: locked moon-arm, now {platform}; run it there, or lock again",
+        f"{locked}: platform: locked moon-risc, now {platform}; run it there, or lock again",
     ]
     assert sorted(path.name for path in tmp_path.iterdir()) == before
 

@@ -1,4 +1,4 @@
-"""Operations by component, and what is skipped: it costs nothing."""
+"""FLOPs by component, and what is skipped: it costs nothing."""
 
 from __future__ import annotations
 

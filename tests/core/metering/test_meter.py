@@ -92,7 +92,7 @@ def test_what_fails_costs_what_it_took(clock, samples):
     assert (made.costs["forward"].seconds, made.costs["optimizer"].seconds) == (5, 1)
 
 
-# ---------------------------------------------------------------- operations
+# ---------------------------------------------------------------- FLOPs
 
 
 def work(made: Meter, phase: str, times: int, tokens: int = 0, activity: str = "") -> None:

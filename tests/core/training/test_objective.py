@@ -66,9 +66,9 @@ def test_exits_take_the_place_of_the_cross_entropy_by_their_weights():
 
 
 def test_confidence_learns_how_often_an_exit_agrees_with_the_last_one():
-    doubt = torch.zeros(3, 9, requires_grad=True)
-    model = s.build(depth=2, halting=Weighted([0.5, 0.5], doubt))
-    rate = torch.optim.SGD([doubt], lr=20.0)
+    uncertainty = torch.zeros(3, 9, requires_grad=True)
+    model = s.build(depth=2, halting=Weighted([0.5, 0.5], uncertainty))
+    rate = torch.optim.SGD([uncertainty], lr=20.0)
     for _ in range(200):
         rate.zero_grad()
         result, output = objective(model, batch(), "fp32")
@@ -76,5 +76,5 @@ def test_confidence_learns_how_often_an_exit_agrees_with_the_last_one():
         rate.step()
     agrees = output.answers[0].logits.argmax(-1) == output.answers[1].logits.argmax(-1)
     assert 0 < int(agrees.sum()) < agrees.numel()
-    assert torch.equal(doubt > 0, agrees)
+    assert torch.equal(uncertainty > 0, agrees)
     assert float(result.penalties["agreement"]) == pytest.approx(0.0, abs=0.1)

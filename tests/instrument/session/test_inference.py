@@ -1,4 +1,4 @@
-"""What it costs to use what a training came to: measured, held to the goal, shown, and absent where it was
+"""What it costs to use a trained model: measured, held to the goal, shown, and absent where it was
 not measured."""
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ def test_what_a_trained_model_skips_is_seen(tmp_path):
 
 
 def trials(costs=NAMES):
-    """Two variants; using what the second came to costs half."""
+    """Two variants; using the second's trained model costs half."""
     changes = {name: 1e-5 if name == "inference_seconds" else 4e6 for name in costs}
     return [
         measured.trial(variant, pair, steps, **{name: value / divided for name, value in changes.items()})
