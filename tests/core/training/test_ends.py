@@ -210,10 +210,10 @@ def test_markup_in_a_summary_is_text(fake_plugin, capfd):
 
 
 def test_a_manifest_inside_its_package_needs_no_installation(tmp_path, capfd):
-    package = tmp_path / "my_package"
+    package = tmp_path / "their_package"
     package.mkdir()
     (package / "registry.toml").write_text(
-        'schema = 1\n[tokenizer.own]\nuse = "my_package.own:Own"\nsummary = "my own"\n'
+        'schema = 1\n[tokenizer.own]\nuse = "their_package.own:Own"\nsummary = "my own"\n'
     )
     Path(package / "own.py").write_text(
         textwrap.dedent(
