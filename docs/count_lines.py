@@ -12,10 +12,11 @@ READING = ("document", "habits", "problem", "read", "reader", "spec")
 HEART = {
     "interfaces": [CORE / f"{name}.py" for name in ("kinds", "hooks", "errors")],
     "registry": sorted((CORE / "registry").rglob("*.py")),
-    "reading of specs": [CORE / "toml_places.py", *(CORE / "spec" / f"{name}.py" for name in READING)],
+    "reading of specs": [CORE / "spec" / f"{name}.py" for name in READING],
     "model": sorted((CORE / "model").rglob("*.py")),
 }
-"""What somebody reads who wants to know how a spec becomes a model."""
+"""What somebody reads who wants to know how a spec becomes a model. `toml_places.py`, which reads manifests and
+locks as well, is not in it."""
 
 
 def lines(paths: Iterable[Path]) -> int:
@@ -28,12 +29,13 @@ def parts() -> dict[str, list[Path]]:
     rest: dict[str, list[Path]] = {}
     for path in sorted(set(CORE.rglob("*.py")) - taken):
         folder = path.relative_to(CORE).parts[0]
-        rest.setdefault("other files of core" if folder.endswith(".py") else folder, []).append(path)
+        rest.setdefault(folder, []).append(path)
     outside = {
         name: sorted((ROOT / name).rglob("*.py"))
         for name in ("plugins/resnetbk_plugins", "plugins/resnetbk_instrument", "tests")
     }
-    return HEART | rest | {"core": sorted(CORE.rglob("*.py"))} | outside
+    texts = {"texts that `new` fills in (not Python, not in core's sum)": sorted(CORE.rglob("*.in"))}
+    return HEART | rest | {"core": sorted(CORE.rglob("*.py"))} | texts | outside
 
 
 def main() -> None:
