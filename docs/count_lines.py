@@ -15,8 +15,8 @@ HEART = {
     "reading of specs": [CORE / "spec" / f"{name}.py" for name in READING],
     "model": sorted((CORE / "model").rglob("*.py")),
 }
-"""What somebody reads who wants to know how a spec becomes a model. `toml_places.py`, which reads manifests and
-locks as well, is not in it."""
+"""What somebody reads who wants to know how a spec becomes a model. `toml_places.py`, which
+reads manifests and locks as well, is not in it."""
 
 
 def lines(paths: Iterable[Path]) -> int:

@@ -10,7 +10,8 @@ ROOT = Path(__file__).parents[1]
 
 def test_no_part_outgrows_what_somebody_can_read() -> None:
     place = importlib.util.spec_from_file_location("count_lines", ROOT / "docs" / "count_lines.py")
-    assert place and place.loader
+    assert place
+    assert place.loader
     count_lines = importlib.util.module_from_spec(place)
     place.loader.exec_module(count_lines)
     parts = count_lines.parts()
