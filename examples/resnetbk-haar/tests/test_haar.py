@@ -20,11 +20,11 @@ def test_details_are_differences_of_means():
     rows = []
     for i in range(13):
         end = 16 + i + 1
-        row = mixer.weights[-1, 0] * padded[:, end - 1]
+        row = mixer.weights[-1] * padded[:, end - 1]
         for level, scale in enumerate((1, 2, 4)):
             last = padded[:, end - scale : end].sum(1)
             before = padded[:, end - 2 * scale : end - scale].sum(1)
-            row = row + mixer.weights[level, 0] * (last - before) / scale
+            row = row + mixer.weights[level] * (last - before) / scale
         rows.append(row)
     expected = mixer.output(torch.stack(rows, 1) * gate)
     torch.testing.assert_close(mixer(x, torch.arange(13).repeat(2, 1), None), expected)
