@@ -18,11 +18,12 @@ if TYPE_CHECKING:
 class Scratch:
     """Leaves the weights as the components built them, or redraws them by GPT-2's scheme.
 
-    With `std`, every matrix and table is drawn from N(0, std^2), those at the end of a residual branch
-    (`...output.weight`) from N(0, std^2 / (2 depth)) so that the sum over the 2 depth branches keeps its
+    With `std`, every matrix, table and convolution is drawn from N(0, std^2), those at the end of a residual
+    branch (`...output.weight`) from N(0, std^2 / (2 depth)) so that the sum over the 2 depth branches keeps its
     scale, and biases are zero (Radford et al., 2019, section 2.3; std 0.02). Weights that a component built
     constant stay: normalisation gains, a halting bias below zero, hashed tables and a head that start at
-    zero. So do weights of other roles, such as convolutions.
+    zero. So do weights of other roles. Short convolutions that start as the identity instead cost `bk-causal`
+    0.04 to 0.09 nats (specs/mixers, 400 steps, one seed).
     """
 
     std: float | None = attrs.field(default=None, validator=optional(gt(0.0)))
@@ -49,7 +50,7 @@ class ScratchInitializer:
         drawn = outputs = 0
         for name, parameter, role in declared_roles(model):
             kind = name.rpartition(".")[2]
-            if kind == "weight" and role in ("matrix", "table"):
+            if kind == "weight" and role in ("matrix", "table", "convolution"):
                 if name.endswith("output.weight"):
                     nn.init.normal_(parameter, std=output_std)
                     outputs += 1
