@@ -18,12 +18,12 @@ if TYPE_CHECKING:
 class Scratch:
     """Leaves the weights as the components built them, or redraws them by GPT-2's scheme.
 
-    With `std`, every matrix, table and convolution is drawn from N(0, std^2), those at the end of a residual
-    branch (`...output.weight`) from N(0, std^2 / (2 depth)) so that the sum over the 2 depth branches keeps
-    its scale, and biases are zero (Radford et al., 2019, section 2.3; std 0.02). Weights that a component built
-    constant stay: normalisation gains, a halting bias below zero, hashed tables and a head that start at
-    zero. So do weights of other roles. Short convolutions that start as the identity instead cost `bk-causal`
-    0.04 to 0.09 nats (specs/mixers, 400 steps, one seed).
+    With `std`, every matrix, table and convolution is drawn from N(0, std^2), those at the end of a
+    residual branch (`...output.weight`) from N(0, std^2 / (2 depth)) so that the sum over the 2 depth
+    branches keeps its scale, and biases are zero (Radford et al., 2019, section 2.3; std 0.02). Weights
+    that a component built constant stay: normalisation gains, a halting bias below zero, hashed tables
+    and a head that start at zero. So do weights of other roles. Short convolutions that start as the
+    identity instead cost `bk-causal` 0.04 to 0.09 nats (specs/mixers, 400 steps, one seed).
     """
 
     std: float | None = attrs.field(default=None, validator=optional(gt(0.0)))
