@@ -51,11 +51,11 @@ def test_leaves_everything_alone_by_default(model: Model) -> None:
         assert torch.equal(value, before[name])
 
 
-def test_draws_matrices_and_embeddings_by_gpt2s_scheme(model: Model) -> None:
+def test_draws_matrices_tables_and_convolutions_by_gpt2s_scheme(model: Model) -> None:
     depth = 4
     (line,) = Scratch(std=0.02).build().initialize(model, TOKENIZER, depth)
-    assert line == "drew 3 weights from N(0, 0.02^2) and 1 residual outputs from N(0, 0.00707^2)"
-    for weight in (model.table.weight, model.branch.expand.weight):
+    assert line == "drew 4 weights from N(0, 0.02^2) and 1 residual outputs from N(0, 0.00707^2)"
+    for weight in (model.table.weight, model.branch.expand.weight, model.filter.weight):
         assert weight.std().item() == pytest.approx(0.02, rel=0.03)
         assert weight.mean().item() == pytest.approx(0.0, abs=0.001)
     expected = 0.02 / math.sqrt(2 * depth)
@@ -64,7 +64,7 @@ def test_draws_matrices_and_embeddings_by_gpt2s_scheme(model: Model) -> None:
     assert not model.branch.output.bias.any()
 
 
-def test_what_was_built_constant_or_is_no_matrix_stays(model: Model) -> None:
+def test_what_was_built_constant_or_has_another_role_stays(model: Model) -> None:
     before = copy.deepcopy(model.state_dict())
     Scratch(std=0.02).build().initialize(model, TOKENIZER, 4)
     unchanged = (
@@ -72,7 +72,6 @@ def test_what_was_built_constant_or_is_no_matrix_stays(model: Model) -> None:
         "norm.weight",
         "norm.bias",
         "energy",
-        "filter.weight",
         "halt.bias",
         "head.weight",
     )
