@@ -140,7 +140,7 @@ def half_precision(subject: Subject) -> None:
     """Under autocast to bf16 losses and gradients are finite, in training and after it."""
     model = subject.model().float()
     model.anneal(0.5)
-    # 13 x 159 rows: so many that packed ones get spare ones (`Packing.of`), and odd, as round ones get none
+    # 13 x 159 rows: so many that packed ones get spare ones (`Packing`), and odd, as round ones get none
     tokens = text(160, batch=13)
     for training in (True, False):
         _learn(model.train(training), tokens, "bf16")

@@ -71,8 +71,8 @@ class Experiment:
         processes = Processes.here()
         processes.check(self.spec)
         began = out is not None and Path(out).exists()
-        path = self._folder(out, resume).path if processes.first else Path()
-        folder = RunFolder(processes.gather(path)[0])
+        path = str(self._folder(out, resume).path) if processes.first else ""
+        folder = RunFolder(Path(processes.gather(path)[0]))
         with Signals() as signals, folder.writing() if processes.first else nullcontext():
             try:
                 if resume:

@@ -187,7 +187,9 @@ class Learner:
         mine = self.processes.share(windows)
         with torch.no_grad(), self.meter.phase("scoring", "score", mine.length * len(mine.starts)):
             scores = self._scores(mine, measure)
-            return scores if mine is windows else np.concatenate(self.processes.gather(scores))
+            if mine is windows:
+                return scores
+            return np.concatenate(self.processes.gather(scores.tolist())).astype(scores.dtype)
 
     def _scores(self, windows: Windows, measure: str) -> Any:
         """(batch,) numbers; in halves where memory runs out. UserError where one window does not fit."""
@@ -220,8 +222,8 @@ class Learner:
         evaluation: Evaluation | None = None
         if self.processes.first:
             evaluation = evaluate(self.model, self.data, window=window, precision=precision, meter=self.meter)
-        first: Evaluation = self.processes.gather(evaluation)[0]
-        return first
+        first = self.processes.gather(evaluation and attrs.asdict(evaluation))[0]
+        return evaluation or Evaluation(**first)
 
     def progress(self) -> float:
         """The share of the budget that is spent, in [0, 1]."""

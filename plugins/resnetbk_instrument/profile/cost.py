@@ -40,7 +40,7 @@ class CostEstimate:
     forward_flops   FLOPs a token by component; `loss` for what follows the model
     training_flops  FLOPs a token: forward, backward, optimizer and scoring
     state           None when a component does not provide streaming
-    peak_memory     bytes (see `training.meter`)
+    peak_memory     bytes (see `resnetbk.metering.meter`)
     tokens          in a step
     seconds         of a step, the median of `measured` steps, and `phases` the same by phase
     setup_seconds   before the first step, without reading the corpus

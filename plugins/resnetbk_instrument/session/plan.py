@@ -22,7 +22,7 @@ Train = Callable[[Spec, int, int], Outcome]
 class Plan:
     """What is asked for.
 
-    variants       specs by name; the first is the baseline
+    variants   specs by name; the first is the baseline
     pairs      rounds that are to count
     reach      how many times its own steps a variant may train to reach the loss
     tolerance  by what share the machine's speed may change within a round
