@@ -151,7 +151,7 @@ def short(number: float) -> str:
 
 
 def _ranges(worth: Worth, ratio: bool) -> list[str]:
-    return [_range(each, ratio) for each in (worth.alone, worth.company, worth.interaction)]
+    return [_range(each, ratio) for each in (worth.alone, worth.combined, worth.interaction)]
 
 
 def _range(worth: Interval | None, ratio: bool) -> str:

@@ -61,7 +61,7 @@ def _factors(ablation: Ablation, what: str, ratio: bool) -> Table:
         [
             *_heading(factor, targets),
             over_ends(worth.alone, shown),
-            over_ends(worth.company, shown),
+            over_ends(worth.combined, shown),
             over_ends(worth.interaction, shown),
         ]
         for factor in ablation.factors
@@ -80,7 +80,7 @@ def _estimates(factor: Factor) -> list[Estimate]:
         for targets, worth in _worths(factor).items()
         for text, interval, same, hollow in (
             ("alone", worth.alone, full.alone, True),
-            ("in combination", worth.company, full.company, False),
+            ("in combination", worth.combined, full.combined, False),
         )
         if interval is not None and (targets == 1 or interval != same)
     ]

@@ -61,7 +61,7 @@ def _factor(
         for targets, variants in measured.items()
     }
     worth = worths.pop(1)
-    verdict = judged(worth.company, 1.0 if to_loss else 0.0)
+    verdict = judged(worth.combined, 1.0 if to_loss else 0.0)
     without, whole = names[2:]
     if to_loss and without in missing.keys() - design.left_out.keys() and measured[1].get(whole):
         verdict = "keep"  # without it the others do not get there
@@ -80,16 +80,16 @@ def _worth(variants: Sequence[Rounds], to_loss: bool, several: bool) -> Worth:
     base, only, without, whole = variants
     return Worth(
         alone=_step(base, only, to_loss),
-        company=_step(without, whole, to_loss),
+        combined=_step(without, whole, to_loss),
         interaction=_interaction(base, only, without, whole, to_loss) if several else None,
     )
 
 
-def judged(company: Interval | None, nothing: float) -> Verdict:
+def judged(combined: Interval | None, nothing: float) -> Verdict:
     """By which side of `nothing` the whole interval of the worth in combination lies."""
-    if company is None or company.low <= nothing <= company.high:
+    if combined is None or combined.low <= nothing <= combined.high:
         return "undecided"
-    return "keep" if company.low > nothing else "drop"
+    return "keep" if combined.low > nothing else "drop"
 
 
 def _step(before: Rounds, after: Rounds, to_loss: bool) -> Interval | None:
@@ -107,6 +107,6 @@ def _interaction(
         return None
     a, b, c, d = ([variant[pair][key] for pair in pairs] for variant in four)
     if to_loss:
-        company = [x / y for x, y in zip(c, d, strict=True)]
-        return ratio_interval(company, [x / y for x, y in zip(a, b, strict=True)])
+        combined = [x / y for x, y in zip(c, d, strict=True)]
+        return ratio_interval(combined, [x / y for x, y in zip(a, b, strict=True)])
     return mean_interval([(z - w) - (x - y) for x, y, z, w in zip(a, b, c, d, strict=True)])

@@ -158,12 +158,12 @@ class Worth:
     budgets, the loss without it minus with it.
 
     alone        added to nothing else; None when a variant that this needs has no number
-    company      added to all the others
+    combined      added to all the others
     interaction  combination / alone, or their difference at equal budgets; None with fewer than two factors
     """
 
     alone: Interval | None = None
-    company: Interval | None = None
+    combined: Interval | None = None
     interaction: Interval | None = None
 
 

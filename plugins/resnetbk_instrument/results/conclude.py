@@ -59,7 +59,7 @@ def measures(
     goal: Goal, trials: Sequence[Trial], variant: str, refused: Mapping[str, str], targets: int = 1
 ) -> Rounds:
     """What a variant cost in each round that counts, with its share of the cost of its parent runs when that
-    is shared among `targets`; nothing when it was refused."""
+    is shared among `targets`, without costs that its parents do not report; nothing when it was refused."""
     if variant in refused:
         return {}
     if goal.loss is not None:
@@ -70,8 +70,13 @@ def measures(
             for pair, (trial, *_) in rounds(trials, variant).items()
         }
     parents = _parents_cost(trials, variant)
+    unknown = {c.key for c in COSTS.values() if parents and not c.inference and c.key not in parents}
     return {
-        pair: {cost: value + parents.get(cost, 0.0) / targets for cost, value in each.items()}
+        pair: {
+            cost: value + parents.get(cost, 0.0) / targets
+            for cost, value in each.items()
+            if cost not in unknown
+        }
         for pair, each in measured.items()
     }
 

@@ -58,8 +58,8 @@ def test_to_a_loss_the_same_work_done_slower_is_seen_as_that(call, tmp_path, spe
     assert code == 0
     for word in ("to 3.2 nats/token", "beside a", "at least", "less time", "7-gram counts", "2 rounds"):
         assert word in out
-    found = read_result(tmp_path / "out")
-    a_variant, slow_variant = found.variants
+    comparison = read_result(tmp_path / "out")
+    a_variant, slow_variant = comparison.variants
     assert (a_variant.name, slow_variant.name) == ("a", "slow")
     assert a_variant.loss.estimate == slow_variant.loss.estimate  # the same seeds, the same numbers
     assert slow_variant.saved["flops"].estimate == pytest.approx(1.0)
@@ -67,11 +67,11 @@ def test_to_a_loss_the_same_work_done_slower_is_seen_as_that(call, tmp_path, spe
     assert set(slow_variant.saved) == set(COSTS)
     assert slow_variant.saved["inference_flops"].estimate == pytest.approx(1.0)
     assert slow_variant.spec["model"]["mixer"]["use"] == "busy"
-    assert set(found.ngram_baseline) == {1, 2, 7}
-    assert found.machine["torch"]
-    assert found.command.startswith("resnetbk compare ")
+    assert set(comparison.ngram_baseline) == {1, 2, 7}
+    assert comparison.machine["torch"]
+    assert comparison.command.startswith("resnetbk compare ")
     lines = trials(tmp_path / "out")
-    assert len(lines) == len(found.trials)
+    assert len(lines) == len(comparison.trials)
     for pair in (0, 1):  # a line a training
         assert err.count(f"round {pair + 1}/2") == sum(line["pair"] == pair for line in lines) >= 4
     assert {"forward", "backward", "optimizer"} <= set(lines[0]["outcome"]["phases"])
@@ -143,10 +143,10 @@ def test_ablate_prints_a_row_a_factor(call, tmp_path, specs):
     assert code == 0
     for word in ("only embedding", "less loss", "alone", "in combination", "verdict", "adamw -> muon"):
         assert word in text
-    found = read_result(out)
-    assert [factor.name for factor in found.factors] == ["embedding", "optimizer"]
-    assert found.whole == "all"
-    assert all(factor.worth.company.n == 2 for factor in found.factors)
+    comparison = read_result(out)
+    assert [factor.name for factor in comparison.factors] == ["embedding", "optimizer"]
+    assert comparison.whole == "all"
+    assert all(factor.worth.combined.n == 2 for factor in comparison.factors)
     again = call("ablate", specs[1], *MUON, "--equal", "tokens", "--out", out, "--resume", "--json", *QUICK)
     assert json.loads(again[1]) == json.loads((out / "result.json").read_text())
 

@@ -112,10 +112,10 @@ def test_what_cannot_be_seen_is_shown():
 
 @given(st.lists(st.binary(max_size=5), max_size=30))
 def test_tokens_of_any_bytes_are_all_there_in_their_order(pieces):
-    found = list(glyphs(pieces))
-    assert sum(glyph.tokens for glyph in found) == len(pieces)
+    result = list(glyphs(pieces))
+    assert sum(glyph.tokens for glyph in result) == len(pieces)
     start = 0
-    for glyph in found:
+    for glyph in result:
         here = b"".join(pieces[start : start + glyph.tokens])
         start += glyph.tokens
         assert glyph.text == here.decode(errors="backslashreplace")

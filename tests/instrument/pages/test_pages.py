@@ -55,8 +55,8 @@ class Page(HTMLParser):
         return " ".join("".join(self.words).replace("\N{NO-BREAK SPACE}", " ").split())
 
 
-def written(found, folder) -> str:
-    write_report(found, folder / "report.html")
+def written(comparison, folder) -> str:
+    write_report(comparison, folder / "report.html")
     return (folder / "report.html").read_text(encoding="utf-8")
 
 
@@ -77,9 +77,9 @@ PAGES = {
 }
 
 
-@pytest.mark.parametrize("found", PAGES.values(), ids=PAGES.keys())
-def test_a_page_stands_alone_and_its_parts_fit_together(found, tmp_path):
-    text = written(found, tmp_path)
+@pytest.mark.parametrize("comparison", PAGES.values(), ids=PAGES.keys())
+def test_a_page_stands_alone_and_its_parts_fit_together(comparison, tmp_path):
+    text = written(comparison, tmp_path)
     page = Page(text)
     assert "script" not in page.tags
     assert not {"link", "img", "iframe", "object"} & set(page.tags)
@@ -107,14 +107,14 @@ def test_a_page_has_both_themes_and_its_pictures_follow_them(target):
 
 def test_every_number_is_on_the_page(target):
     text = Page(target).text
-    found = measured.comparison(1.0, 5.9)
+    comparison = measured.comparison(1.0, 5.9)
     for value in ("12.5", "2.12", "23.8", "4.03", "375", "63.6", "64.0", "12,345", "300", "1.879", "5.90"):
         assert value in text, value
-    for nats in found.ngram_baseline.values():
+    for nats in comparison.ngram_baseline.values():
         assert f"{nats:.3f}" in text
-    for words in (*found.machine.values(), found.command, "forward", "backward", "model.mixer.use"):
+    for words in (*comparison.machine.values(), comparison.command, "forward", "backward", "model.mixer.use"):
         assert words in text, words
-    for trial in found.trials:
+    for trial in comparison.trials:
         assert f"{trial.outcome.loss:.3f}" in text
 
 
@@ -155,29 +155,31 @@ def test_the_headline_at_equal_budgets_is_the_best_variant(tmp_path):
 
 
 def test_a_refused_variant_is_said_to_be_refused_and_has_no_ratio(tmp_path):
-    found = measured.comparison(1.0, 5.9, 3.0)
+    comparison = measured.comparison(1.0, 5.9, 3.0)
     why = "1.88 was not reached at 8 times its 100 steps; its best is 1.931"
-    refused = attrs.evolve(found.variants[1], saved={}, reached={}, refused=why)
-    text = written(attrs.evolve(found, variants=(found.variants[0], refused, found.variants[2])), tmp_path)
+    refused = attrs.evolve(comparison.variants[1], saved={}, reached={}, refused=why)
+    text = written(
+        attrs.evolve(comparison, variants=(comparison.variants[0], refused, comparison.variants[2])), tmp_path
+    )
     assert lead(text).startswith("gamma reaches 1.88 nats in at least")
     assert f"beta is refused: {why}." in Page(text).text
     assert "5.90" not in Page(text).text
 
 
 def test_where_the_first_variant_is_refused_nothing_is_claimed(tmp_path):
-    found = measured.comparison(1.0, 5.9)
+    comparison = measured.comparison(1.0, 5.9)
     variants = (
-        attrs.evolve(found.variants[0], reached={}, refused="it never got there"),
-        attrs.evolve(found.variants[1], saved={}),
+        attrs.evolve(comparison.variants[0], reached={}, refused="it never got there"),
+        attrs.evolve(comparison.variants[1], saved={}),
     )
-    said = lead(written(attrs.evolve(found, variants=variants), tmp_path))
+    said = lead(written(attrs.evolve(comparison, variants=variants), tmp_path))
     assert said.startswith("alpha is refused: it never got there; ")
 
 
 def test_losses_in_bits_are_called_so(tmp_path):
-    found = measured.comparison(1.0, 5.9)
-    goal = attrs.evolve(found.goal, loss=2.71, unit="bits/byte")
-    text = written(attrs.evolve(found, goal=goal, ngram_baseline={}), tmp_path)
+    comparison = measured.comparison(1.0, 5.9)
+    goal = attrs.evolve(comparison.goal, loss=2.71, unit="bits/byte")
+    text = written(attrs.evolve(comparison, goal=goal, ngram_baseline={}), tmp_path)
     assert lead(text).startswith("beta reaches 2.71 bits/byte in at least")
     assert "Held-out loss, bits/byte" in Page(text).text
 
@@ -190,47 +192,50 @@ def test_the_same_numbers_give_the_same_bytes(target, tmp_path):
 
 
 def test_what_is_not_finite_is_a_dash_and_breaks_nothing(tmp_path):
-    found = measured.comparison(1.0, 5.9)
+    comparison = measured.comparison(1.0, 5.9)
     trials = [
-        attrs.evolve(found.trials[0], outcome=attrs.evolve(FAILED, costs={"flops": math.inf})),
-        attrs.evolve(found.trials[1], outcome=FAILED, failed="the loss is nan"),
-        *found.trials[2:],
+        attrs.evolve(comparison.trials[0], outcome=attrs.evolve(FAILED, costs={"flops": math.inf})),
+        attrs.evolve(comparison.trials[1], outcome=FAILED, failed="the loss is nan"),
+        *comparison.trials[2:],
     ]
     broken = Interval(math.nan, math.nan, math.nan, 5)
-    variants = (found.variants[0], attrs.evolve(found.variants[1], loss=broken, saved={"seconds": broken}))
-    text = Page(written(attrs.evolve(found, trials=tuple(trials), variants=variants), tmp_path)).text
+    variants = (
+        comparison.variants[0],
+        attrs.evolve(comparison.variants[1], loss=broken, saved={"seconds": broken}),
+    )
+    text = Page(written(attrs.evolve(comparison, trials=tuple(trials), variants=variants), tmp_path)).text
     assert "nan" not in text.replace("the loss is nan", "").split()
     assert "failed: the loss is nan" in text
 
 
 def test_rounds_thrown_out_are_told(tmp_path):
-    found = measured.comparison(1.0, 5.9)
-    trials = (attrs.evolve(found.trials[3], kept=False), *found.trials)
-    text = Page(written(attrs.evolve(found, trials=trials, thrown_out=1), tmp_path)).text
+    comparison = measured.comparison(1.0, 5.9)
+    trials = (attrs.evolve(comparison.trials[3], kept=False), *comparison.trials)
+    text = Page(written(attrs.evolve(comparison, trials=trials, thrown_out=1), tmp_path)).text
     assert "5 rounds, 1 more thrown out, 25 trainings" in text
     assert text.count("thrown out") >= 2
 
 
 def test_names_are_escaped_everywhere(tmp_path):
     nasty = "<script>alert('&amp;')</script>$x^2$"
-    found = measured.comparison(1.0, 5.9, names=(nasty, "\N{SNOWMAN} <b>"))
+    comparison = measured.comparison(1.0, 5.9, names=(nasty, "\N{SNOWMAN} <b>"))
     spec = {"name": "</pre><script>", "model": {"mixer": {"use": "<i>&"}}}
-    found = attrs.evolve(
-        found,
+    comparison = attrs.evolve(
+        comparison,
         name=nasty,
         command="compare <a> && <b>",
         machine={"<u>": "</dd><script>"},
-        variants=(attrs.evolve(found.variants[0], spec=spec, refused="<s>"), found.variants[1]),
+        variants=(attrs.evolve(comparison.variants[0], spec=spec, refused="<s>"), comparison.variants[1]),
     )
-    page = Page(written(found, tmp_path))
+    page = Page(written(comparison, tmp_path))
     assert not {"script", "i>", "u", "s"} & set(page.tags)
     assert nasty in page.text
     assert "compare <a> && <b>" in page.text
 
 
 def test_a_comparison_of_one_variant_and_no_trials_still_makes_a_page(tmp_path):
-    found = attrs.evolve(measured.comparison(1.0), trials=(), ngram_baseline={}, machine={}, command="")
-    text = written(found, tmp_path)
+    comparison = attrs.evolve(measured.comparison(1.0), trials=(), ngram_baseline={}, machine={}, command="")
+    text = written(comparison, tmp_path)
     assert lead(text) == "alpha ends at 1.879 nats/token."
     assert "<svg" not in text
 

@@ -155,9 +155,9 @@ def test_report_of_a_run_whose_text_is_gone(call, run, trained):
     assert "7-gram" not in (run.path / "new" / "page.html").read_text()
 
 
-@pytest.mark.parametrize("found", [measured.comparison(1.0, 5.9), measured.ablation()])
-def test_report_of_a_comparison_and_of_an_ablation(call, tmp_path, found):
-    Journal(tmp_path).finish(found)
+@pytest.mark.parametrize("result", [measured.comparison(1.0, 5.9), measured.ablation()])
+def test_report_of_a_comparison_and_of_an_ablation(call, tmp_path, result):
+    Journal(tmp_path).finish(result)
     assert call("report", tmp_path) == (0, f"{tmp_path}/report.html\n", "")
     assert "1.88 nats in <b>at least" in (tmp_path / "report.html").read_text()
 

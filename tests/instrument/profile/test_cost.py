@@ -22,33 +22,33 @@ def spec_of(tmp_path, **changes: str):
 
 
 def test_parameters_and_operations_by_component(tmp_path):
-    found = cost(
+    result = cost(
         spec_of(tmp_path, mixer='mixer = { use = "bk-causal", chains = 8, convolution = 0 }'), steps=1
     )
     chains, hidden, layers = 8, 4 * D, 2
-    assert found.parameters == {
+    assert result.parameters == {
         "embedding": V * D,
         "head": V * D,
         "mixer": layers * (3 * D * chains + 2 * chains),
         "channel": layers * 2 * D * hidden,
         "norm": (2 * layers + 1) * D,
     }
-    flops = found.forward_flops
+    flops = result.forward_flops
     assert flops["head"] == 2 * D * V
     assert flops["channel"] == layers * (4 * D * hidden + 2 * hidden)
     assert flops["mixer"] == pytest.approx(layers * (6 * D * chains + 9 * chains), rel=0.02)
-    assert sum(flops.values()) < found.training_flops / 3
-    assert found.tokens == 4 * N
-    assert found.measured == 1
-    assert set(found.phases) == {"forward", "backward", "optimizer", "scoring"}
-    assert found.peak_memory > 2**20
+    assert sum(flops.values()) < result.training_flops / 3
+    assert result.tokens == 4 * N
+    assert result.measured == 1
+    assert set(result.phases) == {"forward", "backward", "optimizer", "scoring"}
+    assert result.peak_memory > 2**20
 
 
 def test_a_tied_head_is_counted_once(tmp_path):
-    found = cost(spec_of(tmp_path, model="[model]\ntie = true"), steps=1)
-    assert found.parameters["embedding"] == V * D
-    assert "head" not in found.parameters
-    assert found.forward_flops["head"] == 2 * D * V
+    result = cost(spec_of(tmp_path, model="[model]\ntie = true"), steps=1)
+    assert result.parameters["embedding"] == V * D
+    assert "head" not in result.parameters
+    assert result.forward_flops["head"] == 2 * D * V
 
 
 def test_it_says_what_a_run_then_spends(tmp_path):
@@ -75,8 +75,8 @@ def test_evaluations_are_those_that_a_run_makes(tmp_path, steps, more, evaluatio
 
 
 def test_a_budget_in_seconds_becomes_steps(tmp_path):
-    found = cost(spec_of(tmp_path, steps="seconds = 50.0"), steps=3)
-    assert found.steps == round(50 / found.seconds)
+    result = cost(spec_of(tmp_path, steps="seconds = 50.0"), steps=3)
+    assert result.steps == round(50 / result.seconds)
     assert cost(spec_of(tmp_path, steps="seconds = 1e6\nsteps = 7"), steps=1).steps == 7
 
 

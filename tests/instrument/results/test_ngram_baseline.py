@@ -70,14 +70,14 @@ def test_agrees_with_dictionaries(case: tuple[list[int], list[int], int, int]) -
     train, valid, vocabulary, order = case
     oracle = Oracle(train, vocabulary, order)
     expected = [oracle.probability(tuple(valid[:i]), valid[i], order) for i in range(1, len(valid))]
-    found = probabilities(np.array(train), np.array(valid), vocabulary, (order,))[order]
-    np.testing.assert_allclose(found, expected, rtol=1e-12)
+    result = probabilities(np.array(train), np.array(valid), vocabulary, (order,))[order]
+    np.testing.assert_allclose(result, expected, rtol=1e-12)
 
 
 def test_agrees_with_a_sum_by_hand() -> None:
     # Counts 2 and 1: Y = 1/3, D1 = 1/3, D2 = 0.75 for want of a count of 3; spread 13/12 over two tokens.
-    found = probabilities(np.array([0, 0, 1]), np.array([0, 0, 1]), 2, (1,))[1]
-    np.testing.assert_allclose(found, [(1.25 + 13 / 24) / 3, (2 / 3 + 13 / 24) / 3])
+    result = probabilities(np.array([0, 0, 1]), np.array([0, 0, 1]), 2, (1,))[1]
+    np.testing.assert_allclose(result, [(1.25 + 13 / 24) / 3, (2 / 3 + 13 / 24) / 3])
 
 
 def test_probabilities_sum_to_one_after_any_context() -> None:
@@ -104,12 +104,12 @@ def test_the_order_bounds_how_far_back_the_model_looks() -> None:
     train = np.repeat(random.integers(0, 3, 800), 2)
     valid = random.integers(0, 3, 30)
     other = np.concatenate([(valid[:10] + 1) % 3, valid[10:]])
-    for order, found in probabilities(train, valid, 3, (1, 2, 4)).items():
+    for order, result in probabilities(train, valid, 3, (1, 2, 4)).items():
         changed = probabilities(train, other, 3, (order,))[order]
         # Prediction i is of token i + 1; order - 1 tokens back, token 9 was the last to change.
-        np.testing.assert_array_equal(found[8 + order :], changed[8 + order :])
+        np.testing.assert_array_equal(result[8 + order :], changed[8 + order :])
         if order > 1:
-            assert found[7 + order] != changed[7 + order]
+            assert result[7 + order] != changed[7 + order]
 
 
 def test_what_repeats_costs_little_and_noise_costs_the_uniform() -> None:
@@ -138,10 +138,10 @@ def test_a_large_vocabulary_does_not_overflow() -> None:
 @pytest.mark.parametrize("train", [[], [1], [1, 0, 1]])
 @pytest.mark.parametrize("valid", [[0, 1], [1, 1, 1]])
 def test_texts_shorter_than_the_order_work(train: list[int], valid: list[int]) -> None:
-    found = nats_per_token(np.array(train, dtype=np.uint8), np.array(valid, dtype=np.uint8), 2)
-    assert all(0 < nats < 2 for nats in found.values())
+    result = nats_per_token(np.array(train, dtype=np.uint8), np.array(valid, dtype=np.uint8), 2)
+    assert all(0 < nats < 2 for nats in result.values())
     if not train:
-        assert found[7] == pytest.approx(np.log(2))
+        assert result[7] == pytest.approx(np.log(2))
 
 
 def test_what_cannot_be_scored_is_refused() -> None:

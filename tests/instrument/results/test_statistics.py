@@ -54,8 +54,8 @@ def test_19_of_20_intervals_of_a_mean_hold_it(n):
     chance = random.Random(n)
     hits = 0
     for _ in range(4000):
-        found = mean_interval([chance.gauss(3.0, 2.0) for _ in range(n)])
-        hits += found.low <= 3.0 <= found.high
+        result = mean_interval([chance.gauss(3.0, 2.0) for _ in range(n)])
+        hits += result.low <= 3.0 <= result.high
     assert hits / 4000 == pytest.approx(0.95, abs=0.012)
 
 
@@ -83,6 +83,6 @@ def test_pairs_must_be_pairs():
 
 
 def test_two_wild_ratios_do_not_overflow():
-    found = ratio_interval([1e100, 1.0], [1e-100, 1.0])
-    assert found.high == math.inf
-    assert found.low >= 0.0
+    result = ratio_interval([1e100, 1.0], [1e-100, 1.0])
+    assert result.high == math.inf
+    assert result.low >= 0.0

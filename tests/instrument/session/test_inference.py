@@ -37,13 +37,13 @@ def spec(tmp_path_factory):
 
 
 def test_operations_are_those_of_one_pass_with_the_trained_model(spec, tmp_path):
-    found = outcome(spec)
+    comparison = outcome(spec)
     run = resnetbk.load(tiny.write_spec(tmp_path, steps="steps = 3")).train(tmp_path / "run")
     counter = FlopCounter()
     with counter:
         tokens = evaluate(run.model, run.data(), window=16, precision="fp32").tokens
-    assert found.costs["inference_flops"] == pytest.approx(counter.flops / tokens, rel=0.01)
-    assert found.costs["inference_seconds"] > 0
+    assert comparison.costs["inference_flops"] == pytest.approx(counter.flops / tokens, rel=0.01)
+    assert comparison.costs["inference_seconds"] > 0
 
 
 def test_training_is_not_charged_with_it(spec, monkeypatch):
@@ -103,8 +103,8 @@ def test_a_cost_that_was_not_measured_is_in_no_result(tmp_path):
 
 def compared():
     """A comparison in which it was measured, and half of it is saved."""
-    found = measured.comparison(1.0, 2.0, names=("alpha", "beta"))
-    first, second = found.variants
+    comparison = measured.comparison(1.0, 2.0, names=("alpha", "beta"))
+    first, second = comparison.variants
     known = {"inference_seconds": measured.ratio(1e-5, 5), "inference_flops": measured.ratio(4e6, 5)}
     cheaper = {"inference_seconds": measured.ratio(5e-6, 5), "inference_flops": measured.ratio(2e6, 5)}
     saved = {name: measured.ratio(2.125, 5) for name in NAMES}
@@ -112,13 +112,13 @@ def compared():
         attrs.evolve(first, reached={**first.reached, **known}),
         attrs.evolve(second, reached={**second.reached, **cheaper}, saved={**second.saved, **saved}),
     )
-    return attrs.evolve(found, variants=variants, trials=tuple(trials()))
+    return attrs.evolve(comparison, variants=variants, trials=tuple(trials()))
 
 
-def said(found, monkeypatch) -> str:
+def said(comparison, monkeypatch) -> str:
     written = io.StringIO()
     monkeypatch.setattr(verdicts, "Console", lambda **_: Console(file=written, width=100))
-    verdicts.print_comparison(found)
+    verdicts.print_comparison(comparison)
     return written.getvalue()
 
 
@@ -136,8 +136,8 @@ def test_the_page_shows_it_where_it_is_known(tmp_path):
     pytest.importorskip("matplotlib", reason="reports need matplotlib, the extra `plots`")
     from resnetbk_instrument.pages.write import write_report
 
-    def page(found):
-        write_report(found, tmp_path / "report.html")
+    def page(comparison):
+        write_report(comparison, tmp_path / "report.html")
         return (tmp_path / "report.html").read_text(encoding="utf-8").replace("\N{NO-BREAK SPACE}", " ")
 
     text = page(compared())

@@ -43,7 +43,7 @@ COMPARISON = Comparison(
 )  # fmt: skip
 ABLATION = Ablation(
     comparison=COMPARISON, whole="all", left_out={"only x": "refused"},
-    factors=(Factor(name="x", what="a -> b", worth=Worth(company=Interval(1.2, 1.1, 1.3, 5)),
+    factors=(Factor(name="x", what="a -> b", worth=Worth(combined=Interval(1.2, 1.1, 1.3, 5)),
                     amortised={3: Worth(alone=Interval(1.1, 1.0, 1.2, 5))}, verdict="keep"),),
 )  # fmt: skip
 
@@ -89,12 +89,12 @@ def test_a_damaged_line_is_named(tmp_path, line):
     assert "\n" not in str(error.value)
 
 
-@pytest.mark.parametrize("found", [COMPARISON, ABLATION])
-def test_results_come_back_exactly(tmp_path, found):
-    path = Journal(tmp_path).finish(found)
-    assert read_result(path) == read_result(tmp_path) == found
+@pytest.mark.parametrize("result", [COMPARISON, ABLATION])
+def test_results_come_back_exactly(tmp_path, result):
+    path = Journal(tmp_path).finish(result)
+    assert read_result(path) == read_result(tmp_path) == result
     json.loads(path.read_text(), parse_constant=pytest.fail)  # no NaN or Infinity, which JSON has not
-    assert as_json(found)["kind"] == type(found).__name__.lower()
+    assert as_json(result)["kind"] == type(result).__name__.lower()
 
 
 def test_a_missing_or_damaged_result_is_said_in_a_line(tmp_path):

@@ -35,8 +35,8 @@ def test_an_interrupted_comparison_goes_on_as_if_it_had_not_been(spec, tmp_path,
         before = len(made.journal.trials)
         again, machine = session(spec, curves, goal, pairs=2, journal=Journal(folder), **QUIET)
         again.run()
-        found = conclude(again.plan, again.journal, again.refused)
-        assert [attrs.astuple(variant) for variant in found.variants] == [
+        result = conclude(again.plan, again.journal, again.refused)
+        assert [attrs.astuple(variant) for variant in result.variants] == [
             attrs.astuple(variant) for variant in expected.variants
         ]
         known = len([trial for trial in again.journal.trials if trial.kept])
@@ -64,9 +64,9 @@ def test_fewer_pairs_leave_out_a_round_that_was_interrupted(spec, tmp_path):
     made.journal.trials.pop()
     fewer, _ = session(spec, curves, pairs=2, journal=made.journal, **QUIET)
     fewer.run()
-    found = conclude(fewer.plan, fewer.journal, fewer.refused)
-    assert (whole.variants[1].saved["flops"].n, found.variants[1].saved["flops"].n) == (3, 2)
-    assert {trial.pair for trial in found.trials} == {-1, 0, 1}
+    result = conclude(fewer.plan, fewer.journal, fewer.refused)
+    assert (whole.variants[1].saved["flops"].n, result.variants[1].saved["flops"].n) == (3, 2)
+    assert {trial.pair for trial in result.trials} == {-1, 0, 1}
 
 
 def test_more_pairs_are_added_to_a_finished_comparison(spec, tmp_path):

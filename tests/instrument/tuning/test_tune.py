@@ -52,10 +52,10 @@ def searched(
 
 def test_every_spec_gets_the_same_trials_and_its_best_as_a_spec(specs, registry, tmp_path):
     out, said = tmp_path / "out", []
-    found = search_spaces(
+    outcome = search_spaces(
         specs, [RATE, "model.mixer.chains=2:8", "model.norm=rms,layer"], registry, ["seed=3"]
     )
-    results = tune(found, Search(trials=3), registry, out, command="resnetbk tune x", say=said.append)
+    results = tune(outcome, Search(trials=3), registry, out, command="resnetbk tune x", say=said.append)
     trials = records(out)
     assert len(said) == 6
     assert [space for line in said for space in [line.partition(":")[0]]] == ["tiny", "attn"] * 3  # in turns
@@ -259,20 +259,20 @@ def test_a_folder_of_something_else_and_a_bad_database_are_refused(specs, regist
         searched(specs[:1], [RATE], registry, tmp_path, trials=1)
     with pytest.raises(UserError, match="is, or lies under, a file"):
         searched(specs[:1], [RATE], registry, Path(specs[0]), trials=1)
-    found = search_spaces(specs[:1], [RATE], registry)
+    outcome = search_spaces(specs[:1], [RATE], registry)
     for url in ("no-url", "nosuch://x/y"):
         with pytest.raises(UserError, match="--storage: ") as caught:
-            tune(found, Search(trials=1), registry, tmp_path / "out", storage=url)
+            tune(outcome, Search(trials=1), registry, tmp_path / "out", storage=url)
         assert "\n" not in str(caught.value)
     with pytest.raises(StorageError, match="the database of the search: ") as refused:
-        tune(found, Search(trials=1), registry, tmp_path / "out", storage="sqlite:////no/such/folder/x.db")
+        tune(outcome, Search(trials=1), registry, tmp_path / "out", storage="sqlite:////no/such/folder/x.db")
     assert "\n" not in str(refused.value)
 
 
 def test_a_database_may_be_elsewhere(specs, registry, tmp_path):
-    found, url = search_spaces(specs[:1], [RATE], registry), f"sqlite:///{tmp_path}/shared.db"
+    outcome, url = search_spaces(specs[:1], [RATE], registry), f"sqlite:///{tmp_path}/shared.db"
     for number, out in enumerate(("one", "two"), 1):
-        tune(found, Search(trials=number), registry, tmp_path / out, storage=url)
+        tune(outcome, Search(trials=number), registry, tmp_path / out, storage=url)
         assert len(records(tmp_path / out)) == number
         assert not (tmp_path / out / "study.db").exists()
 
