@@ -53,32 +53,37 @@ class Reader:
         self.registry = registry
         self.entries: dict[str, Entry] = {}
         self._others = cattrs.Converter(detailed_validation=False, forbid_extra_keys=True)
-        for type_ in (*_SCALARS, Path):
+        for type_ in (*_SCALARS, Path):  # for which cattrs has hooks that come before the next one
             self._others.register_structure_hook(type_, self.take)
-        self._others.register_structure_hook_func(_is_ours, self.take)
+        self._others.register_structure_hook_func(lambda type_: self._taker(type_) is not None, self.take)
 
     def take(self, value: Any, type_: Any) -> Any:
         """`value` as an instance of `type_`. Raises Refused."""
+        taker = self._taker(type_)
+        return taker(value) if taker else self._other(value, type_)
+
+    def _taker(self, type_: Any) -> Callable[[Any], Any] | None:
+        """What reads values of a type; None for those that are left to cattrs."""
         origin, options = get_origin(type_) or type_, get_args(type_)
-        if origin in (Any, object):  # numbers finite and of 64 bits
-            origin = _ANYTHING.get(type(value))
-            return value if origin is None else self.take(value, origin)
+        if origin in (Any, object):
+            return self._anything
         if origin in _SCALARS:
-            return _scalar(value, origin)
+            return lambda value: _scalar(value, origin)
         if origin is Path:
-            return Path(_scalar(value, str))
+            return lambda value: Path(_scalar(value, str))
         if origin is Literal:
-            return _one_of(value, options)
+            return lambda value: _one_of(value, options)
         if origin in (Union, types.UnionType):
-            return self._union(value, options)
+            return lambda value: self._union(value, options)
         if origin in ARRAYS:
-            return ARRAYS[origin](self._items(value, origin, options))
+            return lambda value: ARRAYS[origin](self._items(value, origin, options))
         if origin in MAPPINGS:
-            return self._mapping(value, *options or (Any, Any))
+            return lambda value: self._mapping(value, *options or (Any, Any))
         if isinstance(type_, type) and issubclass(type_, enum.Enum):
-            return type_(_one_of(value, [member.value for member in type_]))
-        if attrs.has(origin):
-            return self._table(value, type_)
+            return lambda value: type_(_one_of(value, [member.value for member in type_]))
+        return (lambda value: self._table(value, type_)) if attrs.has(origin) else None
+
+    def _other(self, value: Any, type_: Any) -> Any:
         try:
             return self._others.structure(value, type_)
         except Refused as refused:
@@ -88,6 +93,11 @@ class Reader:
         except Exception as error:  # of a type's own code
             name = getattr(type_, "__name__", str(type_))
             raise Refused(reason(error)) if isinstance(value, dict) else Unfit(name, value) from None
+
+    def _anything(self, value: Any) -> Any:
+        """Any value of TOML, its numbers finite and of 64 bits."""
+        type_ = _ANYTHING.get(type(value))
+        return value if type_ is None else self.take(value, type_)
 
     def _union(self, value: Any, options: Sequence[Any]) -> Any:
         """The first of the types that fits. TOML has no null, so None is never what a key holds."""
@@ -191,13 +201,6 @@ class Reader:
             raise Refused.of(error) from None
         except Exception as error:  # a class whose fields cannot be read
             raise Refused(f"{entry.plugin}/{entry.name}: {reason(error)}") from None
-
-
-def _is_ours(type_: Any) -> bool:
-    """Whether `take` reads the type itself, so that cattrs has to ask it for what its types hold."""
-    origin = get_origin(type_) or type_
-    known = origin in (Any, object, Literal, Union, types.UnionType, *ARRAYS, *MAPPINGS)
-    return known or attrs.has(origin) or (isinstance(type_, type) and issubclass(type_, enum.Enum))
 
 
 def _unknown(key: str, known: Iterable[str]) -> str:
