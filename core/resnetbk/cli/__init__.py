@@ -125,10 +125,17 @@ def _registry(context: click.Context) -> Registry:
 
 def _pass_on(context: click.Context, variable: str, separator: str, more: list[str]) -> None:
     """Adds to a variable while the verb runs, for code that discovers plugins itself, as for a parent run."""
-    if more:
-        before = {key: value for key, value in os.environ.items() if key == variable}
-        os.environ[variable] = separator.join(filter(None, [*more, *before.values()]))
-        context.call_on_close(lambda: (os.environ.pop(variable), os.environ.update(before)))
+    if not more:
+        return
+    before = os.environ.get(variable)
+    os.environ[variable] = separator.join(filter(None, [*more, before]))
+
+    def put_back() -> None:
+        del os.environ[variable]
+        if before is not None:
+            os.environ[variable] = before
+
+    context.call_on_close(put_back)
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -61,13 +61,13 @@ class LanguageModel(nn.Module):
     def forward(self, tokens: Tensor) -> Output:
         """(B, N) int64 -> logits (B, N, V). N may be anything the components allow."""
         position = torch.arange(tokens.shape[1], device=tokens.device).repeat(tokens.shape[0], 1)
-        x, run = self.trunk(self.embedding(tokens, position), tokens, position)
+        x, pass_ = self.trunk(self.embedding(tokens, position), tokens, position)
         logits = self._logits(x)
         answers = tuple(
             Answer(logits if exit.x is x else self._logits(exit.x), exit.weight, exit.confidence)
-            for exit in run.exits
+            for exit in pass_.exits
         )
-        return Output(logits, run.penalties, tuple(run.layers), answers)
+        return Output(logits, pass_.penalties, tuple(pass_.layers), answers)
 
     def anneal(self, progress: float) -> None:
         """Passes the share of the training that is done, in [0, 1), to all parts that have `anneal`."""

@@ -48,8 +48,8 @@ class Trunk(nn.Module):
 
     def forward(self, x: Tensor, tokens: Tensor, position: Tensor) -> tuple[Tensor, WindowPass]:
         """(B, N, D), (B, N), (B, N) -> (B, N, D) and the pass, which says what it did."""
-        run = WindowPass(self.resolution, self.gate, tokens)
-        return self._run(run, Rows(x, position)).x, run
+        pass_ = WindowPass(self.resolution, self.gate, tokens)
+        return self._run(pass_, Rows(x, position)).x, pass_
 
     def initial_state(self, batch: int) -> StreamState:
         """The state before the first token. Every component must provide `streaming`."""
@@ -64,63 +64,65 @@ class Trunk(nn.Module):
         self, x: Tensor, tokens: Tensor, position: Tensor, state: StreamState
     ) -> tuple[Tensor, StreamState]:
         """One token a sequence, (B, D), (B,), (B,): what `forward` gives there. Leaves `state` alone."""
-        run = TokenPass(self.resolution, self.gate, tokens, state)
-        return self._run(run, Rows(x[:, None], position[:, None])).x[:, 0], run.state
+        pass_ = TokenPass(self.resolution, self.gate, tokens, state)
+        return self._run(pass_, Rows(x[:, None], position[:, None])).x[:, 0], pass_.state
 
-    def _run(self, run: WindowPass, rows: Rows) -> Rows:
+    def _run(self, pass_: WindowPass, rows: Rows) -> Rows:
         finer: list[Rows] = []
         for number, stack in enumerate(self.resolution.stacks):
-            if run.exits:
+            if pass_.exits:
                 raise ValueError("only the last stack may have exits: the head cannot read those of others")
             while len(finer) < stack.level:
                 finer.append(rows)
-                rows = run.down(len(finer), rows)
+                rows = pass_.down(len(finer), rows)
             while len(finer) > stack.level:
-                rows = run.up(len(finer), number, finer.pop(), rows)
-            if not run.idle:
-                rows = self._stack(run, number, stack, rows)
+                rows = pass_.up(len(finer), number, finer.pop(), rows)
+            if not pass_.idle:
+                rows = self._stack(pass_, number, stack, rows)
         return rows
 
-    def _stack(self, run: WindowPass, number: int, stack: Stack, rows: Rows) -> Rows:
+    def _stack(self, pass_: WindowPass, number: int, stack: Stack, rows: Rows) -> Rows:
         halting = self.halting.begin(number, rows)
         real = None if rows.length is None else real_rows(rows.length, rows.x.shape[1])
         for layer in stack.layers:
             keep = self.gate.keep(layer, rows)
-            run.charge(keep.penalties)
-            rows = self._layer(run, layer, rows, _both(real, halting.running), keep)
+            pass_.charge(keep.penalties)
+            rows = self._layer(pass_, layer, rows, _both(real, halting.running), keep)
             halting.observe(layer, rows.x)
         finished = halting.finish()
-        run.charge(finished.penalties)
-        run.exits = finished.exits
+        pass_.charge(finished.penalties)
+        pass_.exits = finished.exits
         return attrs.evolve(rows, x=finished.x)
 
-    def _layer(self, run: WindowPass, number: int, rows: Rows, running: Tensor | None, keep: Keep) -> Rows:
+    def _layer(self, pass_: WindowPass, number: int, rows: Rows, running: Tensor | None, keep: Keep) -> Rows:
         computed_rows = attrs.evolve(keep, mask=_both(running, keep.mask))
         masks, counts = [], []
         for block, gated in self.layers[number].blocks(self.gate.scope):
             decision = computed_rows if gated else Keep(running)
-            x, count = self._block(run, number, block, rows, decision)
+            x, count = self._block(pass_, number, block, rows, decision)
             if gated and keep.mask is not None:
-                x = run.fill(number, rows.x, x, computed_rows)
+                x = pass_.fill(number, rows.x, x, computed_rows)
                 if running is not None:  # rows that have halted stay as they were
                     x = torch.where(running[..., None], x, rows.x)
             rows = attrs.evolve(rows, x=x)
             masks.append(decision.mask)
             counts.append(count)
         computed = sum(counts) / len(counts)
-        run.layers.append(LayerStatistics(number, rows.position, rows.length, masks[0], masks[-1], computed))
+        pass_.layers.append(
+            LayerStatistics(number, rows.position, rows.length, masks[0], masks[-1], computed)
+        )
         return rows
 
     def _block(
-        self, run: WindowPass, number: int, block: Block, rows: Rows, keep: Keep
+        self, pass_: WindowPass, number: int, block: Block, rows: Rows, keep: Keep
     ) -> tuple[Tensor, int]:
         """The rows after a block, of which those that `keep` masks out are as before; and how many it ran."""
         packing = pack(rows, keep.mask)
         if keep.mask is not None and packing.rows == 0:
             return rows.x, 0
         before = packing.take(rows.x)
-        after, penalties = block(before, partial(run.mix, number, self.layers[number].mixer, packing, rows))
-        run.charge(penalties)
+        after, penalties = block(before, partial(pass_.mix, number, self.layers[number].mixer, packing, rows))
+        pass_.charge(penalties)
         if keep.weight is not None:  # at a weight of 1, `lerp` leaves `after` as it is, to the bit
             weight = packing.take(keep.weight)[:, None].to(before.dtype)
             after = torch.lerp(before, after.to(before.dtype), weight)

@@ -28,7 +28,7 @@ def test_list_as_json_covers_every_kind(call):
     code, out, _ = call("list", "--json")
     rows = json.loads(out)
     assert code == 0
-    assert {row["kind"] for row in rows} == {*KINDS, "verb"}
+    assert {row["kind"] for row in rows} - {"verb"} == set(KINDS)
     defaults = {
         row["name"]
         for row in rows
@@ -86,15 +86,7 @@ def test_train_measures_and_writes(call, tmp_path):
     spec = tiny.write_spec(tmp_path, observe='observe = ["progress", "jsonl"]')
     code, out, err = call("train", spec, "--out", tmp_path / "run", "--set", "train.steps=5")
     assert code == 0
-    for word in (
-        "unigram counts",
-        "bigram counts",
-        "7-gram counts",
-        "run",
-        "bits/byte",
-        "tokens/s",
-        "first line",
-    ):
+    for word in ("run", "bits/byte", "tokens/s", "first line"):
         assert word in out
     assert "step 5" in err
     code, _, err = call("train", spec, "--out", tmp_path / "run", "--set", "train.steps=5")
@@ -115,7 +107,6 @@ def test_eval_of_a_run_and_of_another_corpus(call, trained, tmp_path):
     code, out, _ = call("eval", trained, "--json", "--set", f"data.corpus.path={other}")
     assert code == 0
     assert json.loads(out)["loss"] > here["loss"] + 0.1
-    assert "7-gram counts" in call("eval", trained)[1]
 
 
 def test_generate_is_the_same_for_the_same_seed(call, trained):
