@@ -70,7 +70,7 @@ def main() -> None:
     """Records the session in a temporary folder."""
     with tempfile.TemporaryDirectory(prefix="session-") as folder:
         home = Path(folder)
-        (home / "first.toml").write_text(SPEC)
+        (home / "first.toml").write_text(SPEC, encoding="utf-8")
         dist = home / "dist"
         subprocess.run(
             [sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "-w", dist, ROOT], check=True, cwd=home

@@ -59,7 +59,7 @@ def test_the_readme_shows_mistakes_as_they_are_said(tmp_path: Path, monkeypatch:
     text = (ROOT / "specs" / "quickstart.toml").read_text()
     bad = text.replace("width = 128", 'width = "128"').replace("chains = 128", "chans = 128")
     monkeypatch.chdir(tmp_path)
-    Path("bad.toml").write_text(bad)
+    Path("bad.toml").write_text(bad, encoding="utf-8")
     with pytest.raises(UserError) as caught:
         read("bad.toml", Registry.discover())
     assert str(caught.value) + "\n" == block
@@ -101,7 +101,7 @@ def test_the_component_of_the_readme_works(
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=name)
 def test_links_within_the_project_lead_somewhere(document: Path) -> None:
-    for target in re.findall(r"\]\(([^)\s]+)\)", document.read_text()):
+    for target in re.findall(r"\]\(([^)\s]+)\)", document.read_text(encoding="utf-8")):
         if "://" in target:
             continue
         place, _, heading = target.partition("#")
@@ -112,7 +112,7 @@ def test_links_within_the_project_lead_somewhere(document: Path) -> None:
 
 def headings(file: Path) -> set[str]:
     """The anchors of a page's headings."""
-    titles = re.findall(r"^#+ (.*)$", file.read_text(), flags=re.M)
+    titles = re.findall(r"^#+ (.*)$", file.read_text(encoding="utf-8"), flags=re.M)
     return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}
 
 
@@ -120,7 +120,7 @@ def headings(file: Path) -> set[str]:
 def test_tests_that_are_named_exist(document: Path) -> None:
     folders = (ROOT / "tests", ROOT / "examples")
     tests = "".join(path.read_text() for folder in folders for path in folder.rglob("test_*.py"))
-    for test in re.findall(r"\b(test_[a-z0-9_]+)\b(?!\.py)", document.read_text()):
+    for test in re.findall(r"\b(test_[a-z0-9_]+)\b(?!\.py)", document.read_text(encoding="utf-8")):
         assert f"def {test}(" in tests, test
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from resnetbk.errors import StorageError
-from resnetbk.files import replacing
+from resnetbk.files import read_file, replacing, sha256_of
 
 
 def cache_folder() -> Path:
@@ -22,20 +22,31 @@ def cache_folder() -> Path:
 
 
 def cached_file(name: str, write: Callable[[BinaryIO], object]) -> Path:
-    """The file `name` in the cache: written by `write` unless it is there, and then whole or not at all.
+    """The file `name` in the cache: written by `write`, whole or not at all, unless it is there and has the
+    sha256 that stands beside it.
 
     Raises StorageError, and what `write` raises.
     """
     try:
         path = cache_folder() / name
-        if not path.is_file():
+        digest = path.with_name(f"{path.name}.sha256")
+        if not _is_whole(path, digest):
             path.parent.mkdir(parents=True, exist_ok=True)
             # a name of its own, since another process may be writing the same file
             with replacing(path, path.with_name(f".new-{os.urandom(8).hex()}")) as file:
                 write(file)
+            with replacing(digest, digest.with_name(f".new-{os.urandom(8).hex()}")) as file:
+                file.write(sha256_of(path).encode())
         return path
     except (OSError, RuntimeError) as error:
         cause = getattr(error, "strerror", None) or error
         raise StorageError(
             f"cannot write {name} to the cache ({cause}); RESNETBK_CACHE names its folder"
         ) from error
+
+
+def _is_whole(path: Path, digest: Path) -> bool:
+    try:
+        return read_file(digest, 64) == sha256_of(path).encode()
+    except StorageError:  # not there, or no file
+        return False

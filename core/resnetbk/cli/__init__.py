@@ -15,6 +15,8 @@ import click
 from resnetbk.errors import ResnetbkError, UserError, nearest
 from resnetbk.registry.entry import VERB
 from resnetbk.registry.lookup import PATHS, PLUGINS, Registry, listed
+from resnetbk.terminal import ignore_absurd_size
+from resnetbk.training.signals import end_at_once
 
 VERBS = {
     "list": "List installed components and verbs",
@@ -147,14 +149,16 @@ def main(arguments: list[str] | None = None) -> None:
     # Threads that wait for each other spin for some 30 microseconds, then sleep: spinning for long, as is
     # usual, makes training ten times slower wherever another program wants a core too.
     os.environ.setdefault("GOMP_SPINCOUNT", "5000")
+    ignore_absurd_size()
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name)
         if stream is None:  # closed by the caller
-            setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115
         elif isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")
     code = _run(arguments)
     try:
+        end_at_once()
         sys.stdout.flush()
     except OSError:
         code = _silence()

@@ -53,11 +53,12 @@ def _tree(what: str, registry: Registry) -> Mapping[str, Any]:
     """The sections of a lock; of a spec file only `spec`."""
     from resnetbk import toml_places
     from resnetbk.lock.lock import facts, is_lock, load_lock
+    from resnetbk.runs import spec_lock
     from resnetbk.runs.run_folder import RunFolder
     from resnetbk.spec.read import read
 
     if Path(what).is_dir():
-        return load_lock(RunFolder.open(Path(what)).spec_lock)
+        return spec_lock.load(RunFolder.open(Path(what)))
     if is_lock(toml_places.load(what)[0]):
         return load_lock(what)
     return {"spec": facts(read(what, registry), registry)["spec"]}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import sys
 
 import click
 
@@ -21,13 +22,25 @@ from resnetbk.registry.lookup import Registry
     help="At 0, always the most likely token.",
 )  # fmt: skip
 @click.option(
+    "--top-k", type=click.IntRange(1), metavar="K", help="Only among the K most likely tokens; else all."
+)
+@click.option(
     "--seed", default=0, type=click.IntRange(0, 2**63 - 1), show_default=True, help="Same seed, same text."
 )
 @click.pass_obj
-def command(registry: Registry, run: str, prompt: str, tokens: int, temperature: float, seed: int) -> None:
+def command(
+    registry: Registry,
+    run: str,
+    prompt: str,
+    tokens: int,
+    temperature: float,
+    top_k: int | None,
+    seed: int,
+) -> None:
     """Generates text with RUN after a prompt; each piece is printed as soon as it is there."""
     from resnetbk.training.run import Run
 
     loaded = Run.open(run, registry)
-    pieces = loaded.generate(prompt, tokens, temperature=temperature, seed=seed)
-    write(itertools.chain([prompt.encode(errors="surrogateescape")], pieces))
+    pieces = loaded.generate(prompt, tokens, temperature=temperature, top_k=top_k, seed=seed)
+    written = itertools.chain([prompt.encode(errors="surrogateescape")], pieces)
+    write(written, as_it_is=not sys.stdout.isatty())

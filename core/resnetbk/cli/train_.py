@@ -32,7 +32,9 @@ def command(
     """Trains the model that SPEC describes, evaluates it on held-out text, and prints a sample."""
     from resnetbk.lock.lock import lock_path, read_held
     from resnetbk.spec.read import read
+    from resnetbk.training.signals import end_at_once
 
+    end_at_once()
     # before torch is imported: mistakes answer at once
     held_to = lock_path(spec) if locked else None
     read_spec = read_held(spec, held_to, registry, sets) if held_to else read(spec, registry, sets)
@@ -42,6 +44,7 @@ def command(
     run = Experiment(read_spec, registry).train(out, resume=resume, device=device or "", locked=held_to)
 
     from resnetbk.cli.results import command_hooks, print_results
+    from resnetbk.terminal import harmless
     from resnetbk.training.processes import Processes
 
     if not Processes.here().first:
@@ -62,6 +65,6 @@ def command(
         click.echo(f"\n{line}")
     first, line_break, _ = bytes(data.text.valid[:200]).decode(errors="ignore").partition("\n")
     click.echo("\nIt goes on from the first line of the held-out text:\n")
-    click.echo(click.style(first + line_break, dim=True), nl=False)
+    click.echo(click.style(harmless(first) + line_break, dim=True), nl=False)
     write(run.generate(first + line_break, SAMPLE_TOKENS))
     click.echo(f"\nMore of it: resnetbk generate {shlex.quote(str(run.folder.path))} --prompt TEXT")

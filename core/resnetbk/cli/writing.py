@@ -7,10 +7,15 @@ from collections.abc import Iterable
 
 import click
 
+from resnetbk.terminal import harmless
 
-def write(pieces: Iterable[bytes]) -> None:
-    """Prints each piece when it comes; what is no text, or would control the terminal, shows as U+FFFD."""
-    for text in codecs.iterdecode(pieces, "utf-8", "replace"):
-        shown = (c if c.isprintable() or c in "\n\t" else "\N{REPLACEMENT CHARACTER}" for c in text)
-        click.echo("".join(shown), nl=False)
+
+def write(pieces: Iterable[bytes], *, as_it_is: bool = False) -> None:
+    """Prints each piece when it comes: harmless to a terminal, or `as_it_is`, byte for byte."""
+    if as_it_is:
+        for piece in pieces:
+            click.echo(piece, nl=False)
+    else:
+        for text in codecs.iterdecode(pieces, "utf-8", "replace"):
+            click.echo(harmless(text), nl=False)
     click.echo()

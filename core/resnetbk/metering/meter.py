@@ -221,7 +221,7 @@ class Meter:
 def forget_peak() -> bool:
     """Lets the peak of what is resident begin anew. False where the system does not let us."""
     try:
-        Path("/proc/self/clear_refs").write_text("5")
+        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
     except OSError:
         return False
     return True
@@ -231,7 +231,7 @@ def _peak(cuda: torch.device | None) -> int:
     if cuda is not None:
         return int(torch.cuda.max_memory_allocated(cuda))
     with suppress(OSError):
-        for line in Path("/proc/self/status").read_text().splitlines():
+        for line in Path("/proc/self/status").read_text(encoding="ascii", errors="replace").splitlines():
             if line.startswith("VmHWM:"):
                 return int(line.split()[1]) * 1024
     import resource  # here, since not every system has it

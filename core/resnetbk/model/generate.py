@@ -13,7 +13,14 @@ from resnetbk.model.language_model import LanguageModel
 
 @torch.inference_mode()
 def generate(
-    model: LanguageModel, prompt: Sequence[int], tokens: int, *, window: int, temperature: float, seed: int
+    model: LanguageModel,
+    prompt: Sequence[int],
+    tokens: int,
+    *,
+    window: int,
+    temperature: float,
+    top_k: int | None = None,
+    seed: int,
 ) -> Iterator[int]:
     """Yields `tokens` new tokens after `prompt` (at least one token).
 
@@ -34,7 +41,7 @@ def generate(
                     logits, state = model.step(torch.tensor([token], device=device), state)
             else:
                 logits = model(torch.tensor([known[-window:]], device=device)).logits[:, -1]
-            token = _sample(logits[0], temperature, generator)
+            token = _sample(logits[0], temperature, top_k, generator)
             known.append(token)
             unread = [token]
             yield token
@@ -47,11 +54,13 @@ def streams(model: LanguageModel) -> bool:
     return {"streaming", "any-length"} <= model.provides
 
 
-def _sample(logits: Tensor, temperature: float, generator: torch.Generator) -> int:
+def _sample(logits: Tensor, temperature: float, top_k: int | None, generator: torch.Generator) -> int:
     scores = logits.double().cpu()
     if not bool(torch.isfinite(scores).all()):
         raise NumericError("the model's scores for the next token are not finite")
     if temperature == 0:
         return int(scores.argmax())
+    if top_k is not None and top_k < len(scores):
+        scores[scores < scores.topk(top_k).values[-1]] = -torch.inf
     probabilities = torch.softmax((scores - scores.max()) / temperature, dim=-1)
     return int(torch.multinomial(probabilities, 1, generator=generator))

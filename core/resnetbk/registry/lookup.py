@@ -5,9 +5,12 @@ Discovery imports nothing and takes a few milliseconds. Only the methods `load..
 
 from __future__ import annotations
 
+import functools
 import importlib
+import logging
 import os
 import sys
+import threading
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from itertools import accumulate
@@ -32,6 +35,9 @@ PLUGINS = "RESNETBK_PLUGINS"
 """The environment variable that allows plugins (`a,b`: these and no others) or blocks them (`-a`)."""
 
 _FIRST = "resnetbk"
+OURS = (_FIRST, "resnetbk-instrument")
+SLOW = 10.0
+log = logging.getLogger(__name__)
 _ORDER = {kind: i for i, kind in enumerate((*KINDS, VERB))}
 
 
@@ -84,7 +90,8 @@ class Registry:
         return tuple(sorted(chosen, key=lambda entry: (_ORDER[entry.kind], entry.name)))
 
     def find(self, kind: str, name: str) -> Entry:
-        """The component of `kind`, or the verb, called `name` or `plugin/name`.
+        """The component of `kind`, or the verb, called `name` or `plugin/name`. A bare name that is one of
+        ours stays ours, with a warning in the log, whatever a stranger's plugin calls its own.
 
         Raises UserError when there is none, or when a bare name could mean several."""
         owner, slash, name = name.rpartition("/")
@@ -92,8 +99,10 @@ class Registry:
             self._check_plugin(owner)
         known = [entry for entry in self.entries(kind) if owner in ("", entry.plugin)]
         matches = [entry for entry in known if entry.name == name]
-        if len(matches) == 1:
-            return matches[0]
+        ours = [entry for entry in matches if entry.plugin in OURS] if len(matches) > 1 else matches
+        if len(ours) == 1:
+            _warn_of_others(ours[0], tuple(entry.plugin for entry in matches if entry is not ours[0]))
+            return ours[0]
         if matches:
             choices = " or ".join(f"{entry.plugin}/{name}" for entry in matches)
             raise UserError(f"{kind} {name!r} is in several plugins; write {choices}")
@@ -149,7 +158,7 @@ class Registry:
         if plugin and plugin.blocked:
             raise UserError(f"{plugin}: {plugin.error}")
         module, _, name = entry.use.partition(":")
-        with _refusing(_cannot_import(entry)):
+        with _refusing(_cannot_import(entry)), _told_if_slow(entry):
             if plugin and plugin.private and plugin.path:
                 return getattr(_import_beside(plugin.path, module), name)
             return getattr(importlib.import_module(module), name)
@@ -165,6 +174,29 @@ class Registry:
             raise UserError(f"no plugin {name!r}{nearest(name, (plugin.name for plugin in self.plugins))}")
         if all(plugin.error for plugin in plugins):
             raise UserError(f"{plugins[0]}: {plugins[0].error}")
+
+
+@contextmanager
+def _told_if_slow(entry: Entry) -> Iterator[None]:
+    """Names a stranger's component whose import does not end."""
+    if entry.plugin in OURS:
+        yield
+        return
+    slow = f"{entry.owner}: importing {entry.use} has taken {SLOW:.0f} seconds so far; Ctrl-C ends it"
+    timer = threading.Timer(SLOW, log.warning, (slow,))
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+
+
+@functools.cache
+def _warn_of_others(taken: Entry, others: tuple[str, ...]) -> None:
+    for other in others:
+        message = "%s %r: taking that of %s; %s has one of this name too: write %s/%s for it"
+        log.warning(message, taken.kind, taken.name, taken.plugin, other, other, taken.name)
 
 
 def listed() -> tuple[set[str], set[str]]:

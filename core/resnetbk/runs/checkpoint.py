@@ -4,7 +4,8 @@
     RUN/checkpoints/step-000600/model.safetensors        the model's tensors
                                 optimizer.safetensors    the tensors of optimizer and state
                                 state.json               their skeletons (see `resnetbk.runs.state`)
-                                manifest.json            size and sha256 of each file, and its own sha256
+                                manifest.json            size and sha256 of each file, of which run and step
+                                                         they are, and its own sha256
 
 Beside them may stand `.tmp-...`, which a killed writer left, and `step-000600.old`, which counts as
 step-000600 until the checkpoint that replaces it is in place. The next save tidies both up.
@@ -15,7 +16,6 @@ from __future__ import annotations
 import json
 import logging
 import os
-import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -29,7 +29,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from resnetbk.errors import StorageError, shortened
-from resnetbk.files import accessing, locked, replace_file, sync_folder
+from resnetbk.files import accessing, locked, read_file, replace_own_file, sync_folder
 from resnetbk.runs import state
 from resnetbk.runs.checkpoint_manifest import (
     MANIFEST,
@@ -38,12 +38,16 @@ from resnetbk.runs.checkpoint_manifest import (
     SCHEMA,
     STATE,
     digest,
+    identity,
+    listed,
     sealed,
+    step_of,
     verify,
 )
 from resnetbk.runs.run_folder import CHECKPOINTS, LATEST, LOCK
 
 TEMPORARY, OLD = ".tmp-", ".old"
+LONGEST_NAME = 1 << 10
 
 log = logging.getLogger(__name__)
 
@@ -75,11 +79,11 @@ def save(folder: Path, step: int, checkpoint: Checkpoint) -> Path:
     with _writing(folder, final):
         try:
             temporary.mkdir()
-            _write(temporary, checkpoint)
+            _write(temporary, step, checkpoint)
             _move_in(temporary, final)
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
-    replace_file(folder.parent / LATEST, f"{final.name}\n".encode())
+    replace_own_file(folder.parent / LATEST, f"{final.name}\n".encode())
     return final
 
 
@@ -108,7 +112,7 @@ def _writing(folder: Path, what: Path) -> Iterator[None]:
 
 def _tidy(folder: Path) -> None:
     for path in folder.glob(f"{TEMPORARY}*"):
-        shutil.rmtree(path)
+        _remove(path)
     for _, path in _steps(folder):
         if path.name.endswith(OLD):
             os.rename(path, path.with_name(path.name.removesuffix(OLD)))
@@ -116,7 +120,7 @@ def _tidy(folder: Path) -> None:
             _discard(_old(path))
 
 
-def _write(folder: Path, checkpoint: Checkpoint) -> None:
+def _write(folder: Path, step: int, checkpoint: Checkpoint) -> None:
     model, weights = state.split(checkpoint.model)
     rest, others = state.split({"optimizer": checkpoint.optimizer, "state": checkpoint.state})
     document = {"state": rest["state"], "optimizer": rest["optimizer"], "model": model}
@@ -125,7 +129,7 @@ def _write(folder: Path, checkpoint: Checkpoint) -> None:
         save_file(tensors, folder / file, metadata={"format": "pt"})
         shutil.copymode(folder / STATE, folder / file)  # safetensors gives the owner alone access
     files = {file: digest(folder / file, sync=True) for file in (MODEL, OPTIMIZER, STATE)}
-    (folder / MANIFEST).write_bytes(sealed(SCHEMA, files))
+    (folder / MANIFEST).write_bytes(sealed(SCHEMA, identity(folder.parent.parent), step, files))
     digest(folder / MANIFEST, sync=True)
     sync_folder(folder)
 
@@ -147,7 +151,15 @@ def _discard(path: Path) -> None:
     """Removes a checkpoint so that no half of it is ever taken for a whole one."""
     doomed = path.with_name(f"{TEMPORARY}{path.name}")
     os.rename(path, doomed)
-    shutil.rmtree(doomed)
+    _remove(doomed)
+
+
+def _remove(path: Path) -> None:
+    """Of a link the link alone."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink()
 
 
 # ---------------------------------------------------------------- which there are
@@ -181,21 +193,16 @@ def _steps(folder: Path) -> list[tuple[int, Path]]:
     paths: dict[int, Path] = {}
     with accessing(folder, "read"):
         for path in sorted(folder.iterdir()) if folder.is_dir() else []:
-            step = _step(path)
-            if step is not None and path.is_dir():
+            step = step_of(path)
+            if step is not None and path.is_dir() and not path.is_symlink():
                 paths.setdefault(step, path)  # sorted: `step-000600` before `step-000600.old`
     return sorted(paths.items())
 
 
-def _step(path: Path) -> int | None:
-    match = re.fullmatch(r"step-([0-9]{6}|[1-9][0-9]{6,})(\.old)?", path.name)
-    return int(match[1]) if match else None
-
-
 def _pointed(run: Path) -> str | None:
-    with suppress(OSError, UnicodeDecodeError):
-        return (run / LATEST).read_text(encoding="utf-8").strip()
-    return None
+    if not os.path.lexists(run / LATEST):
+        return None
+    return read_file(run / LATEST, LONGEST_NAME).decode("utf-8", "replace").strip()
 
 
 def _newest_good(paths: list[Path]) -> Path | None:
@@ -207,6 +214,15 @@ def _newest_good(paths: list[Path]) -> Path | None:
 
 
 # ---------------------------------------------------------------- reading
+
+
+def check_lock(run: Path) -> None:
+    """Raises StorageError when a run's spec.lock.toml is not the one that its latest checkpoint is of: before
+    anything in it is believed. A run without checkpoints has nothing to tell it by."""
+    if available(run):
+        path = latest(run)
+        with _offering_the_one_before(path):
+            listed(path)
 
 
 def load_weights(model: nn.Module, weights: dict[str, Tensor], path: Path) -> None:
@@ -227,11 +243,17 @@ def load(path: Path, *, device: str | torch.device = "cpu", with_optimizer: bool
     `Checkpoint.optimizer` is empty. Raises StorageError naming the damaged file and, if there is one, the
     checkpoint before it that is good.
     """
-    try:
+    with _offering_the_one_before(path):
         verify(path)
         return _load(path, device, with_optimizer)
+
+
+@contextmanager
+def _offering_the_one_before(path: Path) -> Iterator[None]:
+    try:
+        yield
     except StorageError as error:
-        step = _step(path) or 0
+        step = step_of(path) or 0
         good = _newest_good([earlier for number, earlier in _steps(path.parent) if number < step])
         offer = "there is no good checkpoint before it"
         if good:
@@ -242,7 +264,7 @@ def load(path: Path, *, device: str | torch.device = "cpu", with_optimizer: bool
 def _load(path: Path, device: str | torch.device, with_optimizer: bool) -> Checkpoint:
     try:
         with accessing(path, "read"):
-            document = json.loads((path / STATE).read_bytes())
+            document = json.loads(read_file(path / STATE))
             weights = _tensors(path / MODEL)
             others = _tensors(path / OPTIMIZER, "" if with_optimizer else "state.")
         model = state.join(document["model"], weights)

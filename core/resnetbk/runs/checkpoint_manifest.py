@@ -1,69 +1,104 @@
-"""What makes a checkpoint whole: manifest.json, with size and sha256 of every file, and its own."""
+"""What makes a checkpoint whole: manifest.json, with the size and sha256 of every file, the run and the step
+that it is of, and its own sha256."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import os
+import re
 from pathlib import Path
 from typing import Any
 
-from resnetbk.errors import StorageError
-from resnetbk.files import accessing
+from safetensors import SafetensorError, safe_open
 
-SCHEMA = 1
+from resnetbk.errors import StorageError, shortened
+from resnetbk.files import accessing, opened, read_file, sha256_of
+from resnetbk.runs.run_folder import SPEC_LOCK
+
+SCHEMA = 2
 MODEL, OPTIMIZER, STATE = "model.safetensors", "optimizer.safetensors", "state.json"
 MANIFEST = "manifest.json"
+LONGEST_MANIFEST = 1 << 16
 
 
 def verify(path: Path) -> None:
-    """Raises StorageError naming the first file that is missing, damaged or not of this checkpoint."""
+    """Raises StorageError naming the first file that is missing, damaged or not of this checkpoint; or for a
+    checkpoint that is of another run or step than where it stands."""
+    files = listed(path)
     with accessing(path, "read"):
-        files = _listed(path)
         for file in sorted({*os.listdir(path)} - {*files, MANIFEST}):
             raise StorageError(f"{path / file}: is not listed in {MANIFEST}")
-    for file, expected in sorted(files.items()):
-        with accessing(path / file, "read"):
+        for file, expected in sorted(files.items()):
             if not (path / file).exists():
                 raise StorageError(f"{path / file}: is missing")
             size = (path / file).stat().st_size
             if size != expected["size"]:
                 raise StorageError(f"{path / file}: damaged ({size} bytes instead of {expected['size']})")
-            if digest(path / file) != expected:
-                raise StorageError(f"{path / file}: damaged (sha256 differs)")
+    for file, expected in sorted(files.items()):
+        if file != STATE:
+            _check_header(path / file)  # before a giant full of nothing is read
+        if digest(path / file) != expected:
+            raise StorageError(f"{path / file}: damaged (sha256 differs)")
 
 
-def _listed(path: Path) -> dict[str, Any]:
-    """What a sound manifest lists: {file: {sha256, size}}."""
+def _check_header(file: Path) -> None:
+    """Raises StorageError unless the tensors that a file begins by listing are as long as the file."""
+    with accessing(file, "read"), opened(file):
+        try:
+            with safe_open(file, framework="pt"):
+                pass
+        except SafetensorError as error:
+            raise StorageError(f"{file}: damaged ({shortened(str(error))})") from None
+
+
+def listed(path: Path) -> dict[str, Any]:
+    """What a sound manifest of this step of this run lists: {file: {sha256, size}}. Raises StorageError."""
     file = path / MANIFEST
     if not path.is_dir():
         raise StorageError(f"{path}: no such checkpoint")
-    if not file.is_file():
+    if not file.exists():
         raise StorageError(f"{path}: is not a checkpoint (it has no {MANIFEST})")
-    with accessing(file, "read"):
-        data = file.read_bytes()
+    data = read_file(file, LONGEST_MANIFEST)
     try:
         manifest = json.loads(data)
-        schema, files = manifest["schema"], manifest["files"]
-        sound = data == sealed(schema, files)
+        schema, run, step, files = (manifest[key] for key in ("schema", "run", "step", "files"))
+        sound = data == sealed(schema, run, step, files)
     except (ValueError, KeyError, TypeError, RecursionError):
         sound = False
     if not sound:
         raise StorageError(f"{file}: damaged (its own sha256 differs)")
     if schema != SCHEMA or set(files) != {MODEL, OPTIMIZER, STATE}:
         raise StorageError(f"{file}: of schema {schema}; this version reads schema {SCHEMA}")
+    if step != step_of(path):
+        raise StorageError(f"{path}: is of step {step}, and was put here under another name")
+    if run != identity(path.parent.parent):
+        raise StorageError(f"{path}: is of another run, or {SPEC_LOCK} was changed since it was written")
     return dict(files)
 
 
-def sealed(schema: Any, files: Any) -> bytes:
+def step_of(path: Path) -> int | None:
+    """600 for `step-000600` and `step-000600.old`; None for what is not named as a checkpoint."""
+    match = re.fullmatch(r"step-([0-9]{6}|[1-9][0-9]{6,18})(\.old)?", path.name)
+    return int(match[1]) if match else None
+
+
+def identity(run: Path) -> str:
+    """What tells a run's checkpoints from those of all others: sha256 of its spec.lock.toml, in which the
+    run has a number of its own; "" without one."""
+    file = run / SPEC_LOCK
+    return hashlib.sha256(read_file(file)).hexdigest() if file.exists() else ""
+
+
+def sealed(schema: Any, run: Any, step: Any, files: Any) -> bytes:
     """The one form a manifest can have, byte for byte, so that any change to it shows."""
-    body = {"schema": schema, "files": files}
+    body = {"schema": schema, "run": run, "step": step, "files": files}
     sha256 = hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()
     return json.dumps({**body, "sha256": sha256}, sort_keys=True, indent=2).encode() + b"\n"
 
 
 def digest(path: Path, *, sync: bool = False) -> dict[str, Any]:
-    with open(path, "rb") as file:
-        if sync:
-            os.fsync(file.fileno())
-        return {"sha256": hashlib.file_digest(file, "sha256").hexdigest(), "size": file.tell()}
+    if sync:
+        with open(path, "rb") as written:
+            os.fsync(written.fileno())
+    return {"sha256": sha256_of(path), "size": path.stat().st_size}

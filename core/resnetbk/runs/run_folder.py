@@ -7,22 +7,42 @@ outside its folder is needed to read it.
 from __future__ import annotations
 
 import json
+import logging
 import os
 import re
 import tomllib
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import attrs
 
 from resnetbk.errors import StorageError, UserError, nearest
-from resnetbk.files import accessing, locked, numbers, replace_file, spelled
+from resnetbk.files import (
+    accessing,
+    appending,
+    locked,
+    numbers,
+    opened,
+    read_file,
+    replace_own_file,
+    replacing,
+    spelled,
+    temporary,
+    with_crc,
+    without_crc,
+)
 
 CHECKPOINTS, LATEST = "checkpoints", "LATEST"
 SPEC_LOCK = "spec.lock.toml"
 LOCK, WRITER = ".lock", ".writer"
+LONGEST_LINE = 1 << 20
+BEFORE_A_RUN = {LOCK, WRITER, f".{WRITER}.tmp", f".{SPEC_LOCK}.tmp"}
+"""What a process leaves that ended before its run had a lock."""
+
+
+log = logging.getLogger(__name__)
 
 
 @attrs.frozen
@@ -39,7 +59,7 @@ class RunFolder:
                 path.mkdir(parents=True, exist_ok=True)
             except (FileExistsError, NotADirectoryError):
                 raise UserError(f"{path}: is, or lies under, a file; choose another --out") from None
-            if any(entry.name not in (LOCK, WRITER) for entry in path.iterdir()):
+            if any(entry.name not in BEFORE_A_RUN for entry in path.iterdir()):
                 raise UserError(f"{path}: is not empty; go on with --resume, or choose another --out")
         return cls(path)
 
@@ -110,13 +130,13 @@ class RunFolder:
                     raise UserError(
                         f"{self.path}: another process ({self._writer()}) is training here"
                     ) from None
-                self.writer_file.write_text(f"{os.getpid()}\n")
+                replace_own_file(self.writer_file, f"{os.getpid()}\n".encode())
             yield
 
     def _writer(self) -> str:
         """Who holds the lock, by the number of the process."""
-        with suppress(OSError):
-            return self.writer_file.read_text(errors="replace").strip()[:20] or "unknown"
+        with suppress(StorageError):
+            return read_file(self.writer_file, 20).decode(errors="replace").strip() or "unknown"
         return "unknown"
 
     def discard(self, *, keep: bool = False) -> None:
@@ -131,44 +151,77 @@ class RunFolder:
                 self.path.rmdir()
 
     def write_lock(self, text: str) -> None:
-        """Writes spec.lock.toml, whole or not at all."""
-        replace_file(self.spec_lock, text.encode())
+        """Writes spec.lock.toml, whole or not at all, with a number that no other run has."""
+        replace_own_file(self.spec_lock, f'run = "{os.urandom(8).hex()}"\n{text}'.encode())
 
     def append_metrics(self, record: dict[str, Any]) -> None:
-        """Adds one line. What is not finite is written as a string and read back as a number."""
-        line = json.dumps(spelled(record), allow_nan=False).encode() + b"\n"
-        with accessing(self.metrics_file), open(self.metrics_file, "ab+") as file:
-            end = file.seek(0, os.SEEK_END)
-            file.seek(max(0, end - 1))
-            if end and file.read() != b"\n":  # the line that a killed process was writing
-                file.seek(0)
-                file.truncate(file.read().rfind(b"\n") + 1)
+        """Adds one line, and the CRC-32 of it. What is not finite is written as a string and read back as a
+        number."""
+        line = json.dumps(with_crc(spelled(record)), allow_nan=False).encode() + b"\n"
+        with appending(self.metrics_file) as file:
+            _drop_torn_line(file)
             file.write(line)
 
     def metrics(self) -> list[dict[str, Any]]:
-        """All whole lines, in order. A last line without its end was cut off by a crash and is left out."""
-        return [record for _, record in self._lines()]
+        """All whole lines, in order. A last line without its end was cut off by a crash and is left out.
 
-    def rewind(self, step: int) -> None:
-        """Drops the lines of steps beyond `step`; lines without a step stay."""
-        lines = b"".join(line + b"\n" for line, record in self._lines() if record.get("step", step) <= step)
-        if lines != self._read():
-            replace_file(self.metrics_file, lines)
+        Raises StorageError for a line that was changed."""
+        records = []
+        for number, (_, record) in enumerate(self._lines(), 1):
+            if record is None:
+                raise StorageError(f"{self.metrics_file}:{number}: damaged (its crc32 differs)")
+            records.append(record)
+        return records
 
-    def _read(self) -> bytes:
-        with accessing(self.metrics_file, "read"):
-            return self.metrics_file.read_bytes() if self.metrics_file.exists() else b""
+    def ended(self) -> bool:
+        """Whether the end of the run is recorded."""
+        return any(record and record.get("event") == "finished" for _, record in self._lines())
 
-    def _lines(self) -> Iterator[tuple[bytes, dict[str, Any]]]:
-        *lines, _ = self._read().split(b"\n")  # after the last newline: nothing, or what was cut off
-        for number, line in enumerate(lines, 1):
-            try:
-                record = numbers(json.loads(line))
-            except (ValueError, RecursionError):
-                record = None
-            if not isinstance(record, dict) or not isinstance(record.get("step", 0), int):
-                raise StorageError(f"{self.metrics_file}:{number}: damaged (no JSON object of a step)")
-            yield line, record
+    def rewind(self, step: int, *, evaluated: bool = True) -> None:
+        """Drops the lines of steps beyond `step`, and its evaluation unless it was `evaluated`; lines without
+        a step stay. Damaged lines are dropped with a warning in the log: a run does not need them to go on.
+        """
+        if not os.path.lexists(self.metrics_file):
+            return
+        damaged = 0
+        new = temporary(self.metrics_file)
+        with accessing(self.metrics_file), replacing(self.metrics_file, new) as file:
+            for line, record in self._lines():
+                if record is None:
+                    damaged += 1
+                elif record.get("step", step) < step + (evaluated or record.get("event") != "evaluation"):
+                    file.write(line)
+        if damaged:
+            log.warning("%s: %d damaged lines are dropped", self.metrics_file, damaged)
+
+    def _lines(self) -> Iterator[tuple[bytes, dict[str, Any] | None]]:
+        """Each whole line and what it holds, None if it is damaged."""
+        if not os.path.lexists(self.metrics_file):
+            return
+        with opened(self.metrics_file) as file:
+            while line := file.readline(LONGEST_LINE):
+                if line.endswith(b"\n"):
+                    yield line, _record(line)
+                elif len(line) == LONGEST_LINE:
+                    raise StorageError(f"{self.metrics_file}: damaged (a line of {LONGEST_LINE:,} bytes)")
+
+
+def _record(line: bytes) -> dict[str, Any] | None:
+    """What `append_metrics` wrote; None for any other line."""
+    try:
+        record = without_crc(json.loads(line))
+    except (ValueError, RecursionError):
+        return None
+    return numbers(record) if record is not None else None
+
+
+def _drop_torn_line(file: BinaryIO) -> None:
+    """Removes the end of a file after its last line break: what a killed process was writing."""
+    end = file.seek(0, os.SEEK_END)
+    file.seek(max(0, end - 1))
+    if end and file.read() != b"\n":
+        start = file.seek(max(0, end - LONGEST_LINE))
+        file.truncate(start + file.read().rfind(b"\n") + 1)
 
 
 def _numbered(root: Path, name: str) -> dict[int, Path]:
@@ -180,6 +233,6 @@ def _numbered(root: Path, name: str) -> dict[int, Path]:
 
 def _name_in(lock: Path) -> Any:
     """The name of the spec in a lock, None when there is none to read."""
-    with suppress(OSError, ValueError, KeyError, TypeError):
-        return tomllib.loads(lock.read_text())["spec"]["name"]
+    with suppress(StorageError, ValueError, KeyError, TypeError):
+        return tomllib.loads(read_file(lock, LONGEST_LINE).decode())["spec"]["name"]
     return None

@@ -72,7 +72,10 @@ def from_set(assignment: str) -> Document:
         value = tree["table"]["value"]
     except UserError:
         if not _PLAIN_WORD.fullmatch(text):
-            raise UserError(Mistake(str(place), "the value is neither TOML nor a plain word")) from None
+            form = f"""--set '{key}="..."'"""
+            raise UserError(
+                Mistake(str(place), f"the value is neither TOML nor a plain word; for a string: {form}")
+            ) from None
         value = text
     path = tuple(key.split("."))
     if len(path) > toml_places.DEEPEST:

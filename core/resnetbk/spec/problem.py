@@ -78,7 +78,7 @@ def take_all(items: Iterable[tuple[str | int, Any]], take: Callable[[Any], T]) -
     return values
 
 
-def reason(error: Exception) -> str:
+def reason(error: BaseException) -> str:
     """The message alone of what validators raise; of anything else, its type too."""
     if isinstance(error, (ValueError, TypeError)):
         message = error.args[0] if error.args and isinstance(error.args[0], str) else str(error)

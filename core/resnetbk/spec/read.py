@@ -59,7 +59,7 @@ def finish(document: Document, registry: Registry, sets: Sequence[str] = ()) -> 
     if not problems:
         problems += [problem for key, part in parts(spec) for problem in _objections(key, part, spec)]
     problems.sort(key=lambda problem: _order(document, document.place(problem.at)))
-    mistakes = [Mistake(str(document.place(problem.at)), str(problem)) for problem in problems]
+    mistakes = [_mistake(problem, document.place(problem.at)) for problem in problems]
     if mistakes or malformed:
         raise UserError(*mistakes, *malformed)
     return spec
@@ -78,9 +78,17 @@ def _objections(key: str, part: Part, spec: Spec) -> Iterator[Problem]:
         yield from (Problem(path, path, shortened(str(mistake))) for mistake in error.mistakes)
     except ValueError as error:
         yield Problem(path, path, reason(error))
-    except Exception as error:  # the component's own mistake
+    except (Exception, SystemExit) as error:  # the component's own mistake
         where = f"{part.entry.plugin}/{part.name}"
         yield Problem(path, path, f"{where}: its check fails: {reason(error)}")
+
+
+def _mistake(problem: Problem, place: Place) -> Mistake:
+    """With how to write a string on a command line, where TOML took its text for something else."""
+    said = str(problem)
+    if not place.line and "expects a string, found " in said:
+        said += f"; for a string: --set '{'.'.join(map(str, problem.key))}=\"...\"'"
+    return Mistake(str(place), said)
 
 
 def _order(document: Document, place: Place) -> tuple[bool, bool, str, int]:

@@ -90,7 +90,7 @@ class Reader:
             raise Refused(*refused.problems) if isinstance(value, (dict, list)) else refused from None
         except cattrs.StructureHandlerNotFoundError as error:
             raise Refused(f"cannot be given in a spec: its type is {error.type_}") from None
-        except Exception as error:  # of a type's own code
+        except (Exception, SystemExit) as error:  # of a type's own code
             name = getattr(type_, "__name__", str(type_))
             raise Refused(reason(error)) if isinstance(value, dict) else Unfit(name, value) from None
 
@@ -154,7 +154,7 @@ class Reader:
             raise Refused(*problems)
         try:
             return cls(**values)
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             raise Refused(reason(error)) from None
 
     def _field(self, field: Field, value: Any) -> Any:
@@ -178,7 +178,7 @@ class Reader:
     def part(self, kind: str, value: Any) -> Part:
         """A component by its name, or a table with its name under `use` and its settings. Raises Refused."""
         if not isinstance(value, (str, dict)):
-            raise Unfit("a component's name or a table", value)
+            raise Unfit('the name of one component, or a table { use = "NAME" }', value)
         settings = {"use": value} if isinstance(value, str) else dict(value)
         if "use" in settings:
             (name,) = take_all([("use", settings.pop("use"))], lambda name: _scalar(name, str))
@@ -199,7 +199,7 @@ class Reader:
             raise
         except UserError as error:
             raise Refused.of(error) from None
-        except Exception as error:  # a class whose fields cannot be read
+        except (Exception, SystemExit) as error:  # a class whose fields cannot be read
             raise Refused(f"{entry.plugin}/{entry.name}: {reason(error)}") from None
 
 
@@ -229,7 +229,7 @@ def _invalid(
             field.validator(instance, field, getattr(instance, field.name))
         except (ValueError, TypeError) as error:
             problems.append(Problem((key,), (key,), reason(error).removeprefix(f"{field.name!r} ")))
-        except Exception:
+        except (Exception, SystemExit):
             continue  # it read a field that is missing, which is reported already; else `__init__` raises it
     return problems
 

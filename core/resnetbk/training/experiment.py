@@ -13,11 +13,13 @@ from resnetbk.errors import UserError
 from resnetbk.kinds import Text
 from resnetbk.lock.changes import differences
 from resnetbk.lock.drift import drift
-from resnetbk.lock.lock import facts, load_lock, lock, read_lock, resolved
+from resnetbk.lock.lock import facts, load_lock, lock, resolved
 from resnetbk.model.assemble import build
 from resnetbk.registry.lookup import Registry
+from resnetbk.runs import checkpoint, spec_lock
 from resnetbk.runs.run_folder import RunFolder
 from resnetbk.spec.spec import Spec
+from resnetbk.training.memory import told_if_exhausted
 from resnetbk.training.processes import Processes
 from resnetbk.training.run import Run
 from resnetbk.training.signals import Signals
@@ -73,7 +75,8 @@ class Experiment:
         began = out is not None and Path(out).exists()
         path = str(self._folder(out, resume).path) if processes.first else ""
         folder = RunFolder(Path(processes.gather(path)[0]))
-        with Signals() as signals, folder.writing() if processes.first else nullcontext():
+        with folder.writing() if processes.first else nullcontext(), told_if_exhausted():
+            begun = resume and any((checkpoint.available(folder.path), folder.metrics_file.exists()))
             try:
                 if resume:
                     self._same_spec(folder)
@@ -86,7 +89,7 @@ class Experiment:
                     processes=processes,
                     strict_flops=strict_flops,
                 )
-                if resume:
+                if begun:
                     trainer.resume()
                 elif processes.first:
                     folder.write_lock(self._lock(trainer.learner.data.text.sha256))
@@ -94,7 +97,8 @@ class Experiment:
                 if not resume and processes.first:
                     folder.discard(keep=began)  # nothing was trained, so nothing is left behind
                 raise
-            report = trainer.run(signals)
+            with Signals() as signals:  # until now there is nothing to save
+                report = trainer.run(signals)
         learner = trainer.learner
         return Run(folder, self.spec, self.registry, learner.model, learner.data.tokenizer, report)
 
@@ -105,11 +109,13 @@ class Experiment:
 
     def _same_spec(self, folder: RunFolder) -> None:
         """Raises UserError, one line for each difference, unless the run began with this spec."""
-        before = read_lock(folder.spec_lock, self.registry)
+        before = spec_lock.read(folder, self.registry)
         changed = differences(resolved(before), resolved(self.spec))
         if changed:
+            start = f'train.start = {{ use = "run", path = "{folder.path}" }}'
             raise UserError(
-                *(f"{folder.path}: the spec has changed since this run began: {line}" for line in changed)
+                *(f"{folder.path}: the spec has changed since this run began: {line}" for line in changed),
+                f"Take that back; or begin another run, without --resume: with {start} from these weights",
             )
 
     def _same_sources(self, folder: RunFolder) -> None:

@@ -33,6 +33,7 @@ from resnetbk.spec.spec import Spec
 from resnetbk.training.data import Data
 from resnetbk.training.device import at, exhausted, find_device
 from resnetbk.training.gradients import clip
+from resnetbk.training.memory import check_memory
 from resnetbk.training.objective import Evaluation, evaluate, objective
 from resnetbk.training.processes import Processes
 from resnetbk.training.run_state import RunState
@@ -80,6 +81,7 @@ class Learner:
                     f"train.batch: {spec.train.batch} windows a step, and this corpus has "
                     f"{len(self.data.train)} tokens to begin them at"
                 )
+            check_memory(spec, self.data.tokenizer.vocabulary, self.device)
             self.model = assemble(spec.model, vocabulary=self.data.tokenizer.vocabulary, seed=spec.seed)
             start = build("train.start", spec.train.start, Initializer)
             for line in start.initialize(self.model, self.data.tokenizer, spec.model.depth):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from types import SimpleNamespace
@@ -18,6 +17,7 @@ from resnetbk.kinds import Observer
 from resnetbk.model.assemble import build
 from resnetbk.registry.lookup import Registry
 from resnetbk.spec.spec import Spec, parts
+from resnetbk.terminal import standard_error
 
 
 def observers(spec: Spec, registry: Registry, folder: Path) -> Any:
@@ -37,7 +37,7 @@ def observers(spec: Spec, registry: Registry, folder: Path) -> Any:
 
 def _to_stderr(message: str) -> None:
     with contextlib.suppress(OSError):  # when nobody reads it any more
-        print(message, file=sys.stderr, flush=True)
+        print(message, file=standard_error(), flush=True)
 
 
 def manager(

@@ -41,12 +41,20 @@ class Processes:
 
     @classmethod
     def here(cls) -> Processes:
-        """As torchrun says in the environment. The first call meets the other processes."""
-        rank, size = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
-        if size > 1 and not distributed.is_initialized():
+        """As torchrun says in the environment. The first call meets the other processes.
+
+        Raises UserError for an environment that says half of it, or nonsense."""
+        size = _said("WORLD_SIZE", 1)
+        if size <= 1:
+            return cls()
+        rank, local = _said("RANK"), _said("LOCAL_RANK", 0)
+        if rank >= size:
+            raise UserError(f"RANK={rank}: there are WORLD_SIZE={size} processes, the last is {size - 1}")
+        if not distributed.is_initialized():
+            _said("MASTER_PORT")
             cuda = torch.cuda.is_available()
             if cuda:
-                torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", 0)) % torch.cuda.device_count())
+                torch.cuda.set_device(local % torch.cuda.device_count())
             with _together():
                 distributed.init_process_group("cpu:gloo,cuda:nccl" if cuda else "gloo")
         return cls(rank, size)
@@ -147,6 +155,19 @@ class Processes:
             window_losses=torch.tensor(losses, device=device),
             penalties={name: mean([part["penalties"].get(name, 0.0) for part in parts]) for name in names},
         )
+
+
+def _said(name: str, default: int | None = None) -> int:
+    """A number in the environment. Raises UserError."""
+    value = os.environ.get(name, "").strip()
+    if not value and default is not None:
+        return default
+    if not (value.isdecimal() and len(value) < 10):
+        raise UserError(
+            f"{name}={value}: expects a number, since WORLD_SIZE={os.environ.get('WORLD_SIZE', '')} asks for "
+            f"several processes; start them with torchrun, or unset WORLD_SIZE"
+        )
+    return int(value)
 
 
 def _add(parameters: Sequence[nn.Parameter], share: float) -> None:

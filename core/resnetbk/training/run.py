@@ -13,12 +13,12 @@ from resnetbk.errors import StorageError, UserError
 from resnetbk.hooks import RunReport
 from resnetbk.kinds import Tokenizer
 from resnetbk.lock.drift import drift
-from resnetbk.lock.lock import facts, load_lock, read_lock
+from resnetbk.lock.lock import facts, load_lock
 from resnetbk.model.assemble import assemble
 from resnetbk.model.generate import generate
 from resnetbk.model.language_model import LanguageModel
 from resnetbk.registry.lookup import Registry
-from resnetbk.runs import checkpoint
+from resnetbk.runs import checkpoint, spec_lock
 from resnetbk.runs.checkpoint import Checkpoint, load_weights
 from resnetbk.runs.run_folder import RunFolder
 from resnetbk.spec.spec import Spec
@@ -54,7 +54,7 @@ class Run:
         component is missing, StorageError when it is damaged.
         """
         folder = RunFolder.open(Path(path))
-        spec = read_lock(folder.spec_lock, registry, sets)
+        spec = spec_lock.read(folder, registry, sets)
         _tell_drift(folder, spec, registry)
         saved = _latest(folder)
         state = RunState.of(saved, folder.path)
@@ -78,19 +78,35 @@ class Run:
         )
 
     def generate(
-        self, prompt: str, tokens: int = 200, *, temperature: float = 0.8, seed: int = 0
+        self,
+        prompt: str,
+        tokens: int = 200,
+        *,
+        temperature: float = 0.8,
+        top_k: int | None = None,
+        seed: int = 0,
     ) -> Iterator[bytes]:
-        """The bytes of each new token after `prompt`, which must hold at least one token.
+        """The bytes of each new token after `prompt`, which must hold at least one token. With `top_k`,
+        chosen among so many of the likeliest.
 
         Raises UserError for a prompt or temperature that cannot be; NumericError when the model fails.
         """
-        known = self.tokenizer.encode(prompt.encode(errors="surrogateescape")).tolist()
+        try:
+            text = prompt.encode(errors="surrogateescape")
+        except UnicodeEncodeError as error:
+            half = f"{ord(prompt[error.start]):#06x}"
+            raise UserError(f"the prompt holds half of a character ({half}) at place {error.start}") from None
+        known = self.tokenizer.encode(text).tolist()
         if not known:
             raise UserError("the prompt is empty; a model needs a first token to go on from")
         if not 0 <= temperature < math.inf:
             raise UserError(f"the temperature must be a number from 0 up, not {temperature}")
+        if top_k is not None and top_k < 1:
+            raise UserError(f"top_k must be 1 or more, not {top_k}")
         window = self.spec.data.window
-        new = generate(self.model, known, tokens, window=window, temperature=temperature, seed=seed)
+        new = generate(
+            self.model, known, tokens, window=window, temperature=temperature, top_k=top_k, seed=seed
+        )
         return (self.tokenizer.decode([token]) for token in new)
 
 

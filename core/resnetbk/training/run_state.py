@@ -20,6 +20,7 @@ class RunState:
     """Everything that a run needs to go on, field by field the keys of a checkpoint's state.
 
     step, tokens   done so far
+    evaluation_due whether the held-out loss at this step is still to be measured
     bad_steps      steps in a row whose loss or gradient was not finite
     best, best_at  lowest held-out loss, and the checkpoint that has it (`step-000400`)
     stopped        why the run has ended: `steps`, `seconds`, `target`, or "" while it has not
@@ -33,6 +34,7 @@ class RunState:
 
     step: int
     tokens: int
+    evaluation_due: bool
     bad_steps: int
     best: float | None
     best_at: str | None

@@ -1,13 +1,20 @@
-"""Ctrl-C and SIGTERM: finish the step, save, then end."""
+"""Ctrl-C, SIGTERM, and what clusters and lost connections send: finish the step, save, then end."""
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
 from contextlib import ExitStack
 from types import FrameType
 
 from resnetbk.errors import ResnetbkError
+
+NOTED = [
+    getattr(signal, name)
+    for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1", "SIGUSR2")
+    if hasattr(signal, name)
+]
 
 
 class Interrupted(ResnetbkError):
@@ -19,7 +26,8 @@ class Interrupted(ResnetbkError):
 
 
 class Signals:
-    """While active, the first SIGINT or SIGTERM is noted in `received`; a second SIGINT ends it at once."""
+    """While active, the first signal is noted in `received`; a second SIGINT ends it at once, except under
+    torchrun, which sends each a second time. Outside, a signal does what it does to any program."""
 
     def __init__(self) -> None:
         self.received = 0
@@ -27,8 +35,12 @@ class Signals:
 
     def __enter__(self) -> Signals:
         if threading.current_thread() is threading.main_thread():
-            for signum in (signal.SIGINT, signal.SIGTERM):
-                if signal.getsignal(signum) is not signal.SIG_IGN:  # as it is for jobs in the background
+            for signum in NOTED:
+                before = signal.getsignal(signum)
+                around = getattr(before, "__self__", None)
+                if isinstance(around, Signals):
+                    self.received = self.received or around.received
+                if before is not signal.SIG_IGN:  # as it is for jobs in the background, and under nohup
                     self._restore.callback(signal.signal, signum, signal.signal(signum, self._note))
         return self
 
@@ -36,6 +48,12 @@ class Signals:
         self._restore.close()
 
     def _note(self, signum: int, frame: FrameType | None) -> None:
-        if self.received and signum == signal.SIGINT:
+        if self.received and signum == signal.SIGINT and "TORCHELASTIC_RUN_ID" not in os.environ:
             raise KeyboardInterrupt
         self.received = signum
+
+
+def end_at_once() -> None:
+    """From now on Ctrl-C ends the process as SIGTERM does: also within a long native call, and silently."""
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)

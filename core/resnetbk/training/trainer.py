@@ -59,6 +59,7 @@ class Trainer:
         self.best: float | None = None
         self.best_at: str | None = None
         self.bad_steps = 0
+        self.evaluation_due = False
         self.stopped = ""
         self.uncounted = ""
         self._steps_here = 0
@@ -71,16 +72,16 @@ class Trainer:
         A run that is finished already is only measured. Raises NumericError and Interrupted, with all that
         is good saved.
         """
-        if self.stopped:
-            return self._report(self.learner.measure())
         self.hooks.resnetbk_built(model=self.learner.model, spec=self.spec)
         try:
-            evaluation = self._train(signals)
+            over = self.stopped and not self.evaluation_due
+            evaluation = self.learner.measure() if over else self._train(signals)
         except BaseException as error:
             self.hooks.resnetbk_interrupted(reason=one_line(error))
             raise
         report = self._report(evaluation)
-        self.hooks.resnetbk_finished(run=report)
+        if not (over and self.processes.first and self.folder.ended()):
+            self.hooks.resnetbk_finished(run=report)
         return report
 
     def _train(self, signals: Signals) -> Evaluation:
@@ -88,11 +89,13 @@ class Trainer:
         if self.learner.step == 0:
             self.save()  # so that whatever ends the run, it can be resumed
         while True:
-            self._step()
-            self.stopped = self._spent()
-            if self._due(train.save):
-                self.save()
-            if self._due(train.evaluate):
+            if not self.evaluation_due:  # else this run was interrupted before it
+                self._step()
+                self.stopped = self._spent()
+                self.evaluation_due = self._due(train.evaluate)
+                if self._due(train.save):
+                    self.save()
+            if self.evaluation_due:
                 evaluation, best = self._evaluate()
                 if best or self.stopped:
                     self.save(best)
@@ -157,6 +160,7 @@ class Trainer:
             self.best = evaluation.loss
         if target is not None and evaluation.loss <= target:
             self.stopped = "target"
+        self.evaluation_due = False
         self.hooks.resnetbk_evaluated(
             report=EvaluationReport(step=self.learner.step, best=best, **attrs.asdict(evaluation))
         )
@@ -185,6 +189,7 @@ class Trainer:
             self.best_at = checkpoint.name(learner.step)
         state = RunState(
             **learner.state(),
+            evaluation_due=self.evaluation_due,
             bad_steps=self.bad_steps,
             best=self.best,
             best_at=self.best_at,
@@ -206,9 +211,11 @@ class Trainer:
         state = RunState.of(saved, path)
         self.learner.restore(saved, state, path)
         self.bad_steps, self.stopped = state.bad_steps, state.stopped
+        self.evaluation_due = state.evaluation_due
         self.best, self.best_at = state.best, state.best_at
         if self.processes.first:
-            self.folder.rewind(state.step)
+            self.folder.rewind(state.step, evaluated=not state.evaluation_due)
+            checkpoint.prune(self.folder.path, self.spec.train.keep, self.best_at)
 
     def _report(self, evaluation: Evaluation) -> RunReport:
         learner = self.learner

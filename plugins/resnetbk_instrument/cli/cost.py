@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import click
 
 from resnetbk.registry.lookup import Registry
+from resnetbk.terminal import duration
 
 if TYPE_CHECKING:
     from resnetbk_instrument.profile.cost import CostEstimate, StreamState
@@ -99,5 +99,5 @@ def _bytes(number: float) -> str:
 def _time(seconds: float) -> str:
     """`0.25 s`, `12.3 s`, `0:01:15`."""
     if seconds >= 60:
-        return str(timedelta(seconds=round(seconds)))
+        return duration(seconds)
     return f"{seconds:.1f} s" if seconds >= 1 else f"{seconds:.2g} s"

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping, Sequence
-from datetime import timedelta
 
 import attrs
 import click
@@ -13,6 +12,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from resnetbk.cli.tables import table
+from resnetbk.terminal import duration
 from resnetbk_instrument.results.comparison import Ablation, Comparison, Interval, Variant, Worth
 from resnetbk_instrument.results.costs import COSTS, INFERENCE, MAIN, SHOWN, TRAINING, Cost
 from resnetbk_instrument.results.ngram_baseline import gram_name
@@ -129,7 +129,7 @@ def print_plan(plan: Plan, expected: Sequence[VariantEstimate], as_json: bool) -
     for each in expected:
         rows.add_row(
             escape(each.variant), f"{each.steps:,}", f"{each.each:.4f}",
-            f"{each.besides:.1f}", str(each.trainings), str(timedelta(seconds=round(each.seconds))),
+            f"{each.besides:.1f}", str(each.trainings), duration(each.seconds),
         )  # fmt: skip
     needs = "variants need about their own steps, and " if own else ""
     search = "" if own else "after two short trainings of each, from which its steps are known; "
@@ -137,7 +137,7 @@ def print_plan(plan: Plan, expected: Sequence[VariantEstimate], as_json: bool) -
     console.print(rows)
     console.print(
         f"\n{search}{plan.pairs} rounds with seeds {seeds[0]} to {seeds[1]}, in turns; about "
-        f"{timedelta(seconds=round(total))} if {needs}no round is repeated",
+        f"{duration(total)} if {needs}no round is repeated",
         soft_wrap=True,
     )
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 import time
-from datetime import timedelta
 
 from rich.console import Console
 from rich.control import Control
 from rich.segment import ControlType
 
+from resnetbk.terminal import duration, standard_error
 from resnetbk_instrument.session.plan import Progress
 
 _ERASE = Control((ControlType.ERASE_IN_LINE, 2), ControlType.CARRIAGE_RETURN)
@@ -20,11 +19,12 @@ class Watcher:
     what trains now, drawn between trainings alone, so that no thread competes with them."""
 
     def __init__(self) -> None:
-        self.console = Console(stderr=True, highlight=False)
-        self.live = sys.stderr.isatty() and not self.console.is_dumb_terminal
+        stream = standard_error()
+        self.console = Console(file=stream, highlight=False)
+        self.live = stream.isatty() and not self.console.is_dumb_terminal
 
     def watch(self, progress: Progress) -> None:
-        left = "" if progress.left is None else f"  about {timedelta(seconds=round(progress.left))} left"
+        left = "" if progress.left is None else f"  about {duration(progress.left)} left"
         trial = progress.trial
         start = f"{progress.stage:12} {progress.variant}  {progress.steps:,} steps"
         if trial is not None:

@@ -9,8 +9,7 @@ from typing import Any
 
 import attrs
 
-from resnetbk.errors import StorageError, UserError
-from resnetbk.lock.lock import load_lock
+from resnetbk.runs import spec_lock
 from resnetbk.runs.run_folder import RunFolder
 from resnetbk_instrument.pages.bars import Phases, phases
 from resnetbk_instrument.pages.curves import Curve, baseline_rules, curves
@@ -29,7 +28,7 @@ _WHY = {"steps": "all steps done", "seconds": "time was up", "target": "target r
 
 def run_page(folder: RunFolder, ngram_baseline: Mapping[int, float]) -> str:
     """Raises UserError where there is no run, StorageError when it is damaged."""
-    lock = _lock(RunFolder.open(folder.path))
+    lock = spec_lock.load(RunFolder.open(folder.path))
     lines = [line for line in folder.metrics() if "step" in line]
     steps = [line for line in lines if line.get("event") == "step"]
     held_out = [line for line in lines if line.get("event") == "evaluation"]
@@ -50,13 +49,6 @@ def run_page(folder: RunFolder, ngram_baseline: Mapping[int, float]) -> str:
         spec=spec_text(lock["spec"]),
         components=_components(lock),
     )
-
-
-def _lock(folder: RunFolder) -> dict[str, Any]:
-    try:
-        return load_lock(folder.spec_lock)
-    except UserError as error:  # it was we who wrote it
-        raise StorageError(f"{folder.spec_lock}: damaged ({error.mistakes[0].message})") from None
 
 
 def _headline(measured: Line | None, end: Line | None) -> Claim:

@@ -15,11 +15,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 import os
-import tempfile
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +26,8 @@ import attrs
 import numpy as np
 
 from resnetbk.cache import cache_folder
-from resnetbk.errors import UserError
+from resnetbk.errors import StorageError, UserError
+from resnetbk.files import read_file, replacing, with_crc, without_crc
 
 Array = np.ndarray[Any, Any]
 
@@ -175,26 +175,16 @@ def _path(key: str) -> Path:
 
 def _remembered(key: str, orders: Sequence[int]) -> tuple[dict[int, float], float] | None:
     try:
-        entry = json.loads(_path(key).read_bytes())
-        nats = {order: entry["nats"][str(order)] for order in orders}
-        counted = entry["seconds"]
-    except (OSError, ValueError, KeyError, TypeError, RuntimeError):
+        entry = without_crc(json.loads(read_file(_path(key))))
+        return None if entry is None else ({n: entry["nats"][str(n)] for n in orders}, entry["seconds"])
+    except (StorageError, ValueError, KeyError, RuntimeError):
         return None  # nothing there, or damaged: count again
-    sound = all(isinstance(x, float) and math.isfinite(x) and x >= 0 for x in (*nats.values(), counted))
-    return (nats, counted) if sound else None
 
 
 def _remember(key: str, nats: dict[int, float], seconds: float) -> None:
-    entry = json.dumps({"nats": {str(order): value for order, value in nats.items()}, "seconds": seconds})
-    try:
+    entry = with_crc({"nats": {str(order): value for order, value in nats.items()}, "seconds": seconds})
+    with suppress(OSError, RuntimeError):  # a cache that cannot be written costs time, never a run
         path = _path(key)
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".ngram-")
-        try:
-            with os.fdopen(handle, "w", encoding="utf-8") as file:
-                file.write(entry)
-            os.replace(temporary, path)
-        except OSError:
-            os.unlink(temporary)
-    except (OSError, RuntimeError):
-        return  # a cache that cannot be written costs time, never a run
+        with replacing(path, path.with_name(f".new-{os.urandom(8).hex()}")) as file:
+            file.write(json.dumps(entry).encode())

@@ -15,12 +15,20 @@ import attrs
 import cattrs
 
 from resnetbk.errors import StorageError, UserError
-from resnetbk.files import accessing, replace_file, spelled
+from resnetbk.files import (
+    accessing,
+    appending,
+    read_file,
+    replace_own_file,
+    spelled,
+    with_crc,
+    without_crc,
+)
 from resnetbk.lock.changes import differences
 from resnetbk_instrument.results.comparison import Ablation, Comparison, Trial
 
 PLAN, TRIALS, RESULT = "plan.json", "trials.jsonl", "result.json"
-SCHEMA = 2
+SCHEMA = 3
 
 _CONVERTER = cattrs.Converter()
 T = TypeVar("T")
@@ -32,7 +40,7 @@ class Journal:
     def __init__(self, folder: Path | None = None) -> None:
         """Raises StorageError when what is there is damaged, or of another schema."""
         self.folder = folder
-        if folder is not None and (folder / PLAN).is_file():
+        if folder is not None and os.path.lexists(folder / PLAN):
             _check_schema(_read(folder / PLAN), folder / PLAN)
         self.trials: list[Trial] = [] if folder is None else _read_trials(folder / TRIALS)
 
@@ -42,7 +50,7 @@ class Journal:
         if self.folder is None:
             return
         path = self.folder / TRIALS
-        with accessing(path), open(path, "ab") as file:
+        with appending(path) as file:
             file.write(_line(trial))
             file.flush()
             os.fsync(file.fileno())
@@ -61,7 +69,7 @@ class Journal:
             attrs.evolve(trial, kept=False) if trial.pair == pair else trial for trial in self.trials
         ]
         if self.folder is not None:
-            replace_file(self.folder / TRIALS, b"".join(map(_line, self.trials)))
+            replace_own_file(self.folder / TRIALS, b"".join(map(_line, self.trials)))
 
     def begin(self, plan: Mapping[str, Any], *, resume: bool) -> None:
         """Writes `plan`, plain JSON values; with `resume` compares it with the one that is there.
@@ -78,7 +86,7 @@ class Journal:
                 start = f"{self.folder}: the comparison has changed since it began: "
                 raise UserError(*(start + line for line in changed))
         else:
-            replace_file(path, _dumped(plan))
+            replace_own_file(path, _dumped(plan))
 
     def discard(self) -> None:
         """Removes what it has written, of a comparison without a result."""
@@ -91,7 +99,7 @@ class Journal:
         """Writes `result.json`, whole or not at all."""
         assert self.folder is not None
         path = self.folder / RESULT
-        replace_file(path, _dumped(as_json(result)))
+        replace_own_file(path, _dumped(as_json(result)))
         return path
 
 
@@ -141,40 +149,40 @@ def _structured(tree: Any, kind: type[T], place: str) -> T:
 
 
 def _read(path: Path) -> dict[str, Any]:
-    with accessing(path, "read"):
-        data = path.read_bytes()
-    try:
-        tree = json.loads(data)
-    except (ValueError, RecursionError):
-        tree = None
-    if not isinstance(tree, dict):
-        raise StorageError(f"{path}: damaged (no JSON object)")
+    tree = _parsed(read_file(path))
+    if tree is None:
+        raise StorageError(f"{path}: damaged (its crc32 differs)")
     return tree
+
+
+def _parsed(text: bytes) -> dict[str, Any] | None:
+    try:
+        return without_crc(json.loads(text))
+    except (ValueError, RecursionError):
+        return None
 
 
 def _read_trials(path: Path) -> list[Trial]:
     """All whole lines. A last one without its end was cut off by a crash: it is dropped from the file too."""
-    if not path.is_file():
+    if not os.path.lexists(path):
         return []
-    with accessing(path, "read"):
-        data = path.read_bytes()
+    data = read_file(path)
     *lines, rest = data.split(b"\n")
     if rest:
-        replace_file(path, data[: len(data) - len(rest)])
+        replace_own_file(path, data[: len(data) - len(rest)])
     trials = []
     for number, line in enumerate(lines, 1):
         place = f"{path}:{number}"
-        try:
-            tree = json.loads(line)
-        except (ValueError, RecursionError):
-            raise StorageError(f"{place}: damaged (no JSON object)") from None
+        tree = _parsed(line)
+        if tree is None:
+            raise StorageError(f"{place}: damaged (its crc32 differs)")
         trials.append(_structured(tree, Trial, place))
     return trials
 
 
 def _line(trial: Trial) -> bytes:
-    return json.dumps(spelled(attrs.asdict(trial)), allow_nan=False).encode() + b"\n"
+    return json.dumps(with_crc(spelled(attrs.asdict(trial))), allow_nan=False).encode() + b"\n"
 
 
 def _dumped(tree: Mapping[str, Any]) -> bytes:
-    return json.dumps(spelled(tree), indent=1, allow_nan=False).encode() + b"\n"
+    return json.dumps(with_crc(spelled(tree)), indent=1, allow_nan=False).encode() + b"\n"

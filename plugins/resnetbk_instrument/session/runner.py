@@ -153,7 +153,7 @@ def plan_facts(plan: Plan, registry: Registry, ground: SharedText, device: str) 
 def _processor() -> str:
     """Its name, where the system tells."""
     try:
-        for line in Path("/proc/cpuinfo").read_text().splitlines():
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines():
             if line.startswith("model name"):
                 return line.partition(":")[2].strip()
     except OSError:

@@ -13,9 +13,8 @@ from torch import Tensor
 
 from resnetbk.errors import StorageError, UserError, one_line
 from resnetbk.kinds import ParentCosts, Tokenizer
-from resnetbk.lock.lock import read_lock
 from resnetbk.registry.lookup import Registry
-from resnetbk.runs import checkpoint
+from resnetbk.runs import checkpoint, spec_lock
 from resnetbk.runs.run_folder import RunFolder
 from resnetbk.spec.spec import Spec
 from resnetbk.training.run_state import RunState
@@ -77,7 +76,7 @@ def read_parent(path: str) -> ParentRun:
     """
     with reading("train.start", path):
         folder = RunFolder.open(Path(path).expanduser())
-        spec = read_lock(folder.spec_lock, Registry.discover())
+        spec = spec_lock.read(folder, Registry.discover())
         at = checkpoint.latest(folder.path)
         saved = checkpoint.load(at, with_optimizer=False)
         state = RunState.of(saved, at)

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import sys
 import time
 import weakref
 from collections.abc import Callable
-from datetime import timedelta
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -16,6 +14,7 @@ from rich.progress import BarColumn, TextColumn
 from rich.progress import Progress as Bar
 
 from resnetbk.hooks import EvaluationReport, RunReport, StepReport, hookimpl
+from resnetbk.terminal import duration, standard_error
 
 REFRESH = 0.1
 """Least number of seconds between two updates of the bar."""
@@ -32,10 +31,11 @@ class Progress:
     """A bar on a terminal, with evaluations above it; elsewhere a line about every five seconds."""
 
     def build(self, *, folder: Path, spec: Any) -> ProgressBar | ProgressLines:
-        console = Console(stderr=True)
-        if sys.stderr.isatty() and not console.is_dumb_terminal:
+        stream = standard_error()
+        console = Console(file=stream)
+        if stream.isatty() and not console.is_dumb_terminal:
             return ProgressBar(spec.name, console)
-        return ProgressLines(sys.stderr)
+        return ProgressLines(stream)
 
 
 class Figures:
@@ -58,7 +58,7 @@ class Figures:
             parts.append(f"{short(report.tokens / report.seconds)} tokens/s")
         if 0 < report.progress <= 1:
             left = report.seconds * (1 - report.progress) / report.progress
-            parts.append(f"{timedelta(seconds=round(left))} left")
+            parts.append(f"{duration(left)} left")
         return "  ".join(parts)
 
     def evaluation(self, report: EvaluationReport) -> str:
@@ -71,7 +71,7 @@ class Figures:
     def run(self, run: RunReport) -> str:
         return (
             f"{WHY[run.stopped]}  held-out loss {run.loss:.4f}  {run.bits_per_byte:.4f} bits/byte  "
-            f"{run.steps} steps in {timedelta(seconds=round(run.seconds))}"
+            f"{run.steps} steps in {duration(run.seconds)}"
         )
 
 

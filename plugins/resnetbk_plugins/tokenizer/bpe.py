@@ -44,7 +44,7 @@ class BPE:
 
         path = cached_file(f"bpe/{key}.json", write)
         try:
-            return BPETokenizer(path.read_text())
+            return BPETokenizer(path.read_text(encoding="utf-8"))
         except ValueError as error:
             raise StorageError(f"bpe: {path} is damaged; delete it") from error
 

@@ -6,6 +6,7 @@ import json
 
 import pytest
 import tiny
+from checkpoints import reseal
 
 from resnetbk.kinds import KINDS
 
@@ -168,6 +169,7 @@ def test_a_run_says_what_is_no_longer_as_it_was_trained(call, trained, tmp_path,
     here = 'version = "'
     before, _, after = lock.read_text().partition('[components."model.mixer"]')
     lock.write_text(f'{before}[components."model.mixer"]{after.replace(here, f"{here}0.0.", 1)}')
+    reseal(run)
     assert call("eval", run)[0] == 0
     (message,) = caplog.messages
     assert "trained with other components than are here" in message

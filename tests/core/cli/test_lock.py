@@ -8,6 +8,7 @@ import tomllib
 
 import pytest
 import tiny
+from checkpoints import reseal
 
 from resnetbk.errors import UserError
 from resnetbk.lock.lock import read_lock
@@ -101,7 +102,7 @@ def test_training_is_held_to_the_lock(call, tmp_path, monkeypatch):
 def test_another_text_is_refused_by_the_lock(call, tmp_path):
     spec = tiny.write_spec(tmp_path)
     call("lock", spec)
-    with open(tmp_path / "corpus.txt", "a") as file:
+    with open(tmp_path / "corpus.txt", "a", encoding="utf-8") as file:
         file.write("more of it")
     code, _, err = call("train", spec, "--locked", "--out", tmp_path / "run")
     assert code == 2
@@ -120,6 +121,7 @@ def test_resume_refuses_other_code_and_only_warns_of_other_observers(fake_plugin
     (package / "watching.py").write_text(WATCHING + "# more\n")
     lock = run / "spec.lock.toml"
     lock.write_text(lock.read_text().replace('torch = "', 'torch = "0.'))
+    reseal(run)
     with caplog.at_level(logging.WARNING, "resnetbk"):
         tiny.experiment(tmp_path, **changes).train(run, resume=True)
     (record,) = caplog.records

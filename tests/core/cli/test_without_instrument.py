@@ -24,7 +24,13 @@ def resnetbk(request, tmp_path):
         )
         command = [sys.executable, "-c", code, *map(str, words)]
         return subprocess.run(
-            command, env=environment, cwd=tmp_path, capture_output=True, text=True, check=False
+            command,
+            env=environment,
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            errors="replace",  # what a model writes is not always UTF-8
+            check=False,
         )
 
     return run

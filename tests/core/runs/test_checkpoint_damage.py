@@ -51,7 +51,7 @@ def test_truncated_lengthened_swapped_and_missing_files_are_named(run: Path, fil
     (path / file).write_bytes(data + b"\n")
     assert refused(path).startswith(f"{path / file}: damaged (")
     (path / file).write_bytes(foreign)
-    assert "damaged" in refused(path)
+    assert ("is of step 400" if file == "manifest.json" else "damaged") in refused(path)
     (path / file).unlink()
     assert file in refused(path)
 
@@ -81,8 +81,8 @@ def test_a_folder_or_nonsense_in_place_of_a_file_is_no_traceback(run: Path) -> N
 def test_another_schema_is_refused_by_its_number(run: Path) -> None:
     path = run / "checkpoints" / "step-000600"
     manifest = json.loads((path / "manifest.json").read_text())
-    (path / "manifest.json").write_bytes(sealed(2, manifest["files"]))
-    assert "of schema 2; this version reads schema 1" in refused(path)
+    (path / "manifest.json").write_bytes(sealed(3, "", 600, manifest["files"]))
+    assert "of schema 3; this version reads schema 2" in refused(path)
 
 
 def test_the_checkpoint_offered_is_itself_good(run: Path) -> None:

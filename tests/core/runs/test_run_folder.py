@@ -42,7 +42,7 @@ def test_a_folder_with_something_in_it_is_refused(tmp_path: Path) -> None:
         RunFolder.create(tmp_path / "x")
     assert "--resume" in one_line(error)
     assert "--out" in one_line(error)
-    assert RunFolder.open(tmp_path / "x").spec_lock.read_text() == "seed = 0\n"
+    assert RunFolder.open(tmp_path / "x").spec_lock.read_text().endswith("\nseed = 0\n")
 
 
 def test_a_file_in_the_way_is_refused(tmp_path: Path) -> None:
@@ -190,9 +190,14 @@ def test_a_line_cut_off_by_a_crash_is_left_out_and_then_written_over(tmp_path: P
 @pytest.mark.parametrize("bad", [b"{", b"7", b"\xff\xfe", b'{"step": 2}\r{"step": 3'])
 def test_a_damaged_line_is_named(tmp_path: Path, bad: bytes) -> None:
     folder = run_at(tmp_path / "x")
-    folder.metrics_file.write_bytes(b'{"step": 1}\n' + bad + b'\n{"step": 4}\n')
+    folder.append_metrics({"step": 1})
+    with open(folder.metrics_file, "ab") as file:
+        file.write(bad + b"\n")
+    folder.append_metrics({"step": 4})
     with pytest.raises(StorageError, match=r"metrics\.jsonl:2: damaged"):
         folder.metrics()
+    folder.rewind(9)
+    assert folder.metrics() == [{"step": 1}, {"step": 4}]
 
 
 def test_rewinding_makes_the_file_what_it_was(tmp_path: Path) -> None:
@@ -229,7 +234,7 @@ def test_a_file_is_replaced_whole_or_not_at_all(
     with pytest.raises(StorageError) as error:
         folder.write_lock("seed = 1\n")
     assert one_line(error) == f"{folder.spec_lock}: cannot be written (No space left on device)"
-    assert folder.spec_lock.read_text() == "seed = 0\n"
+    assert folder.spec_lock.read_text().endswith("\nseed = 0\n")
     assert [path.name for path in folder.path.iterdir()] == ["spec.lock.toml"]
 
 

@@ -46,7 +46,7 @@ def test_a_file_is_named_as_it_was_given(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     Path("a").mkdir()
-    Path("a/b.toml").write_text(GOOD + "x = 1\n")
+    Path("a/b.toml").write_text(GOOD + "x = 1\n", encoding="utf-8")
     for name in ("a/b.toml", "./a/../a/b.toml", str(tmp_path / "a/b.toml")):
         with pytest.raises(UserError) as caught:
             read(name, registry)

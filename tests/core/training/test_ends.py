@@ -224,7 +224,8 @@ def test_a_manifest_inside_its_package_needs_no_installation(tmp_path, capfd):
                 '''My own.'''
                 def build(self, *, text): ...
             """
-        )
+        ),
+        encoding="utf-8",
     )
     assert _run(["--registry", str(package / "registry.toml"), "show", "own"]) == 0
     assert "My own." in capfd.readouterr().out

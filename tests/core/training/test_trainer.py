@@ -17,7 +17,7 @@ from resnetbk.runs import checkpoint
 from resnetbk.runs.run_folder import RunFolder
 from resnetbk.training.data import Data
 from resnetbk.training.experiment import Experiment
-from resnetbk.training.signals import Interrupted, Signals
+from resnetbk.training.signals import NOTED, Interrupted, Signals
 from resnetbk.training.trainer import Trainer
 
 
@@ -179,13 +179,13 @@ def test_it_gives_up_when_every_step_is_bad(tmp_path):
 @pytest.fixture
 def heard():
     """Signals as in a terminal: a job in the background is started with SIGINT ignored."""
-    before = {signum: signal.signal(signum, signal.SIG_DFL) for signum in (signal.SIGINT, signal.SIGTERM)}
+    before = {signum: signal.signal(signum, signal.SIG_DFL) for signum in NOTED}
     yield
     for signum, handler in before.items():
         signal.signal(signum, handler)
 
 
-@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("signum", NOTED)
 def test_a_signal_saves_and_resume_finishes(heard, tmp_path, signum):
     trial = tiny.experiment(tmp_path)
     trainer = Trainer(trial.spec, trial.registry, RunFolder.create(tmp_path / "run"))

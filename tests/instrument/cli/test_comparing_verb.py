@@ -195,7 +195,7 @@ def test_an_interrupt_keeps_what_is_finished_and_says_how_to_go_on(tmp_path, spe
     folder = tmp_path / "out"
     command = [sys.executable, "-m", "resnetbk", "compare", *map(os.fspath, specs), "--equal", "tokens",
                "--out", os.fspath(folder), "--tolerance", "1e5"]  # fmt: skip
-    with open(tmp_path / "err", "w+") as err:
+    with open(tmp_path / "err", "w+", encoding="utf-8") as err:
         process = subprocess.Popen([*command, "--pairs", "100000"], stderr=err, stdout=err)
         try:
             for _ in range(600):

@@ -62,7 +62,7 @@ print(comparison_page(found).replace("\\N{NO-BREAK SPACE}", " "))
 
 def test_a_cost_that_is_added_to_the_table_is_everywhere(tmp_path):
     pytest.importorskip("matplotlib", reason="reports need matplotlib, the extra `plots`")
-    text = Path(costs.__file__).read_text()
+    text = Path(costs.__file__).read_text(encoding="utf-8")
     more = re.sub(r"\n    \)\n\}", lambda end: RECORD.rstrip() + end[0], text, count=1)
     assert more != text
     (tmp_path / "costs.py").write_text(more)

@@ -95,7 +95,7 @@ def test_however_tables_are_written(text: str) -> None:
 
 @pytest.mark.parametrize("path", sorted(ROOT.glob("specs/**/*.toml")), ids=lambda path: path.stem)
 def test_our_specs_keep_every_other_line(path: Path) -> None:
-    text = path.read_text()
+    text = path.read_text(encoding="utf-8")
     tree = tomllib.loads(text)
     tree["name"] = "other"
     tree.setdefault("train", {})["steps"] = 12_345

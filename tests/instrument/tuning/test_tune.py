@@ -95,11 +95,11 @@ def test_every_spec_gets_the_same_trials_and_its_best_as_a_spec(specs, registry,
 
 def test_a_tuned_spec_is_laid_out_as_the_spec_was(specs, registry, tmp_path):
     path = Path(specs[0])
-    original = path.read_text().replace("depth = 2", "depth = 2   # layers\n")
-    path.write_text(f"# what it is for\n\n{original}# the end\n")
+    original = path.read_text(encoding="utf-8").replace("depth = 2", "depth = 2   # layers\n")
+    path.write_text(f"# what it is for\n\n{original}# the end\n", encoding="utf-8")
     (result,) = searched(specs[:1], ["model.depth=1,3"], registry, tmp_path / "out", trials=1)
     text = result.tuned.read_text()
-    changed = path.read_text().replace("depth = 2", f"depth = {result.values['model.depth']}")
+    changed = path.read_text(encoding="utf-8").replace("depth = 2", f"depth = {result.values['model.depth']}")
     assert text.startswith("# held-out loss ")
     assert text.endswith("\n\n" + changed.replace('name = "tiny"', 'name = "tiny-tuned"'))
 
@@ -138,8 +138,10 @@ def test_a_search_of_something_else_is_refused(specs, registry, tmp_path):
     out = tmp_path / "out"
     searched(specs[:1], [RATE], registry, out, trials=1)
     path = Path(specs[0])
-    original = path.read_text()
-    path.write_text(original.replace("depth = 2", "depth = 1").replace("batch = 4", "batch = 5"))
+    original = path.read_text(encoding="utf-8")
+    path.write_text(
+        original.replace("depth = 2", "depth = 1").replace("batch = 4", "batch = 5"), encoding="utf-8"
+    )
     with pytest.raises(UserError) as caught:
         searched(specs[:1], [RATE], registry, out, trials=2)
     assert [str(m) for m in caught.value.mistakes] == [
@@ -147,12 +149,12 @@ def test_a_search_of_something_else_is_refused(specs, registry, tmp_path):
         "take the change back, or choose another --out or --storage"
         for line in ("model.depth: 2 -> 1", "train.batch: 4 -> 5")
     ]
-    path.write_text(original)
+    path.write_text(original, encoding="utf-8")
     with pytest.raises(UserError, match=r'ranges\.train\.optimizer\.lr: "0\.001 to 0\.1, log" -> "0\.002 to'):
         searched(specs[:1], ["train.optimizer.lr=2e-3:1e-1:log"], registry, out, trials=2)
     with pytest.raises(UserError, match="seed: 0 -> 1"):
         searched(specs[:1], [RATE], registry, out, trials=2, seed=1)
-    with open(tmp_path / "corpus.txt", "a") as file:
+    with open(tmp_path / "corpus.txt", "a", encoding="utf-8") as file:
         file.write("more")
     with pytest.raises(UserError, match="corpus_sha256"):
         searched(specs[:1], [RATE], registry, out, trials=2)
@@ -161,8 +163,8 @@ def test_a_search_of_something_else_is_refused(specs, registry, tmp_path):
 
 def test_what_diverges_or_cannot_be_counts_and_does_not_stop_the_search(specs, registry, tmp_path):
     path = Path(specs[1])
-    text = path.read_text().replace("heads = 2", "heads = 2, rope = false")
-    path.write_text(text.replace("steps = 2", "steps = 6"))
+    text = path.read_text(encoding="utf-8").replace("heads = 2", "heads = 2, rope = false")
+    path.write_text(text.replace("steps = 2", "steps = 6"), encoding="utf-8")
     ranges = ["model.mixer.heads=2,3,16", "model.width=16,24", "train.optimizer.lr=0.02,1e38"]
     with pytest.raises(UserError, match="heads"):  # 3 heads never go into the width of the spec
         search_spaces(specs[1:], ranges, registry)

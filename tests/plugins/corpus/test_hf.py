@@ -35,10 +35,10 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     place.mkdir()
     monkeypatch.chdir(place)
     lines = [json.dumps({"text": row, "n": i, "part": [row]}) for i, row in enumerate(ROWS)]
-    Path("rows.json").write_text("\n".join(lines) + "\n")
-    with open("rows.csv", "w", newline="") as file:
+    Path("rows.json").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    with open("rows.csv", "w", encoding="utf-8", newline="") as file:
         csv.writer(file).writerows([["text", "n"], *([row, i] for i, row in enumerate(ROWS))])
-    Path("rows.txt").write_text("\n".join(ROWS) + "\n")
+    Path("rows.txt").write_text("\n".join(ROWS) + "\n", encoding="utf-8")
     return place
 
 
@@ -112,7 +112,7 @@ def test_without_the_library_one_line_says_how_to_get_it(monkeypatch: pytest.Mon
 @needs_datasets
 def test_a_changed_file_is_read_again() -> None:
     whole(path="text", files="rows.txt")
-    Path("rows.txt").write_text("other text altogether\n")
+    Path("rows.txt").write_text("other text altogether\n", encoding="utf-8")
     assert whole(path="text", files="rows.txt") == b"other text altogether\n\n"
 
 

@@ -1,0 +1,44 @@
+"""What goes to a terminal: one rule for all output, and for terminals that are missing or absurd."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from datetime import timedelta
+from typing import TextIO
+
+_CONTROLS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+"""What a terminal would obey: controls but for tab and line feed, and those that reverse text."""
+
+DAYS = 99
+"""Beyond, nobody needs the seconds."""
+
+
+def harmless(text: str) -> str:
+    """`text` with controls shown instead of obeyed (ESC as U+241B); every letter stays as it is."""
+    return _CONTROLS.sub(_picture, text)
+
+
+def _picture(control: re.Match[str]) -> str:
+    code = ord(control[0])
+    return chr(0x2400 + code) if code < 0x20 else "\u2421" if code == 0x7F else "\ufffd"
+
+
+def standard_error() -> TextIO:
+    """Standard error, or nowhere in a program that has none."""
+    return sys.stderr or open(os.devnull, "w", encoding="utf-8")
+
+
+def duration(seconds: float) -> str:
+    """`0:01:12`, `3 days, 0:10:00`, or `12,000 days` where it is for ever."""
+    days = seconds / 86400
+    return str(timedelta(seconds=round(seconds))) if days < DAYS else f"{days:,.0f} days"
+
+
+def ignore_absurd_size() -> None:
+    """Forgets what the environment says of a terminal that would be too narrow or too wide for any table."""
+    for name in ("COLUMNS", "LINES"):
+        said = os.environ.get(name, "")
+        if name in os.environ and not (said.isdecimal() and 10 <= int(said[:9]) <= 10_000):
+            del os.environ[name]

@@ -1,0 +1,86 @@
+"""Whether a training fits into memory: asked before anything is allocated."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from resnetbk.errors import UserError
+from resnetbk.kinds import ChannelMixer, Embedding, SequenceMixer
+from resnetbk.model.assemble import build
+from resnetbk.spec.spec import Model, Spec
+from resnetbk.training.device import exhausted
+
+BYTES = 12
+"""For each parameter: itself, its gradient, and the least that an optimizer keeps of it, in fp32."""
+
+SMALLER = "make model.width, model.depth, the vocabulary, data.window or train.batch smaller"
+
+
+def check_memory(spec: Spec, vocabulary: int, device: torch.device) -> None:
+    """Raises UserError when what must be held at once (weights, gradients, optimizer state, the batch's
+    tokens and one window's scores) is more than the free memory. What may not be needed is not counted."""
+    parameters = count(spec.model, vocabulary)
+    window = spec.data.window
+    tokens = 16 * spec.train.batch * (window + 1)
+    needed = BYTES * parameters + tokens + 4 * window * (vocabulary + spec.model.width)
+    free = free_memory(device)
+    if free is not None and needed > free:
+        raise UserError(
+            f"memory: {parameters:,} parameters, {spec.train.batch:,} windows of {window:,} tokens and a "
+            f"vocabulary of {vocabulary:,} need {needed / 1e9:,.1f} GB or more, and {free / 1e9:,.1f} GB are "
+            f"free, which {max(0, (free - tokens) // BYTES):,} parameters would fit into; {SMALLER}"
+        )
+
+
+def count(model: Model, vocabulary: int) -> int:
+    """The parameters of embedding, layers and head, without allocating any; 0 where a component cannot be
+    built so."""
+    width, depth = model.width, model.depth
+    with suppress(Exception), torch.device("meta"):
+        embedding = build("model.embedding", model.embedding, Embedding, vocabulary=vocabulary, width=width)
+        mixer = build("model.mixer", model.mixer, SequenceMixer, width=width, depth=depth)
+        channel = build("model.channel", model.channel, ChannelMixer, width=width, depth=depth)
+        head = 0 if model.tie else vocabulary * width
+        return _size(embedding) + head + depth * (_size(mixer) + _size(channel))
+    return 0
+
+
+def _size(part: object) -> int:
+    return sum(p.numel() for p in part.parameters()) if isinstance(part, nn.Module) else 0
+
+
+def free_memory(device: torch.device) -> int | None:
+    """Bytes that this process can still have, swap included; None where the system does not tell."""
+    if device.type == "cuda":
+        return int(torch.cuda.mem_get_info(device)[0])
+    limits = []
+    with suppress(ImportError, OSError, ValueError, KeyError):
+        import resource  # here, since not every system has it
+
+        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
+        said = dict(line.split(":") for line in lines)
+        limits.append(sum(1024 * int(said[name].split()[0]) for name in ("MemAvailable", "SwapFree")))
+        pages = Path("/proc/self/statm").read_text(encoding="ascii").split()
+        addresses, resident = (int(number) * resource.getpagesize() for number in pages[:2])
+        limit, _ = resource.getrlimit(resource.RLIMIT_AS)  # ulimit -v
+        if limit != resource.RLIM_INFINITY:
+            limits.append(limit - addresses)
+        container = Path("/sys/fs/cgroup/memory.max").read_text(encoding="ascii")
+        limits.append(int(container) - resident)
+    return max(0, min(limits)) if limits else None
+
+
+@contextmanager
+def told_if_exhausted() -> Iterator[None]:
+    """Raises UserError when memory runs out all the same."""
+    try:
+        yield
+    except (RuntimeError, MemoryError) as error:
+        if not exhausted(error):
+            raise
+        raise UserError(f"memory does not suffice for this training; {SMALLER}") from error

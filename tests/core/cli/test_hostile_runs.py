@@ -1,0 +1,109 @@
+"""Run folders from elsewhere: whatever stands where a file should be, one line says so, and nothing outside
+is touched."""
+
+from __future__ import annotations
+
+import os
+import resource
+import shutil
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import tiny
+
+FILES = [
+    *("spec.lock.toml", "LATEST", "metrics.jsonl"),
+    *(f"checkpoints/step-000008/{name}" for name in ("manifest.json", "state.json", "model.safetensors")),
+    "checkpoints/step-000008/optimizer.safetensors",
+]
+GIANT = 1 << 40
+
+PUT: dict[str, Callable[[Path, Path], object]] = {
+    "a pipe": lambda path, _: os.mkfifo(path),
+    "a link to a device": lambda path, _: path.symlink_to("/dev/zero"),
+    "a link to nothing": lambda path, victim: path.symlink_to(victim.with_name("nothing")),
+    "a folder": lambda path, _: path.mkdir(),
+    "a giant": lambda path, _: (path.touch(), os.truncate(path, GIANT)),
+    "foreign JSON": lambda path, _: path.write_text('{"schema": 2, "files": [1], "step": {}}\n'),
+    "nothing": lambda path, _: None,
+}
+READERS = ["eval", "generate", "resume", "diff"]
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("trained")
+    tiny.experiment(folder).train(folder / "run")
+    return folder
+
+
+def command(verb: str, folder: Path, run: Path) -> list[object]:
+    return {
+        "eval": ["eval", run],
+        "generate": ["generate", run, "--prompt", "a", "--tokens", 1],
+        "resume": ["train", folder / "tiny.toml", "--out", run, "--resume"],
+        "diff": ["diff", run, folder / "run"],
+    }[verb]
+
+
+@pytest.mark.parametrize("verb", READERS)
+@pytest.mark.parametrize("what", PUT)
+def test_one_line_whatever_stands_there(call, trained: Path, tmp_path: Path, what: str, verb: str) -> None:
+    victim = tmp_path / "victim"
+    victim.write_text("precious")
+    for file in FILES:
+        run = tiny.copy_run(trained / "run", tmp_path / "run")
+        before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
+        (run / file).unlink()
+        PUT[what](run / file, victim)
+        began, used = time.monotonic(), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        code, _, told = call(*command(verb, trained, run))
+        assert time.monotonic() - began < 5, file
+        assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - used < 500_000, file
+        if code:
+            assert code == (2 if (file, what) in MISTAKES else 4), (file, told)
+            assert told.count("\n") == 1, (file, told)
+            unchanged = (path.read_bytes() == data for path, data in before.items() if path.is_file())
+            assert verb == "resume" or all(unchanged), file
+        else:
+            assert (file, verb, what) not in NEEDED, file
+        assert victim.read_text() == "precious"
+        shutil.rmtree(run)
+
+
+MISTAKES = {("spec.lock.toml", "a folder"), ("spec.lock.toml", "nothing")}
+"""What makes a folder no run at all."""
+
+NEEDED = {
+    (file, verb, what)
+    for file in FILES
+    for verb in READERS
+    for what in PUT
+    if not (verb == "diff" and file.startswith("checkpoints/") and "manifest" not in file)
+    and not (file == "LATEST" and what in ("nothing", "foreign JSON"))
+    and not (file == "metrics.jsonl" and (verb != "resume" or what in ("nothing", "foreign JSON")))
+}
+"""What a verb cannot do without; a damaged LATEST or a line of metrics costs a warning."""
+
+
+@pytest.mark.parametrize("file", [".lock", ".writer", "metrics.jsonl", "LATEST", ".LATEST.tmp"])
+def test_links_are_not_written_through(call, trained: Path, tmp_path: Path, file: str) -> None:
+    victim, run = tmp_path / "victim", tiny.copy_run(trained / "run", tmp_path / "run")
+    shutil.copy(trained / "tiny.toml", tmp_path)
+    victim.write_bytes((run / file).read_bytes() if (run / file).exists() else b"precious")
+    before = victim.read_bytes()
+    (run / file).unlink(missing_ok=True)
+    (run / file).symlink_to(victim)
+    call("train", trained / "tiny.toml", "--out", run, "--resume")
+    assert victim.read_bytes() == before
+
+
+def test_a_checkpoint_that_is_a_link_is_none(call, trained: Path, tmp_path: Path) -> None:
+    run = tiny.copy_run(trained / "run", tmp_path / "run")
+    (run / "checkpoints" / "step-000008").rename(tmp_path / "outside")
+    (run / "checkpoints" / "step-000008").symlink_to(tmp_path / "outside")
+    inside = sorted(path.name for path in (tmp_path / "outside").iterdir())
+    call("train", trained / "tiny.toml", "--out", run, "--resume")
+    assert sorted(path.name for path in (tmp_path / "outside").iterdir()) == inside
