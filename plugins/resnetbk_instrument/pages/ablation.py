@@ -60,15 +60,16 @@ def _factors(ablation: Ablation, what: str, ratio: bool) -> Table:
     rows = [
         [
             *_heading(factor, targets),
-            over_ends(worth.alone, shown),
             over_ends(worth.combined, shown),
+            over_ends(worth.alone, shown),
             over_ends(worth.interaction, shown),
         ]
         for factor in ablation.factors
         for targets, worth in _worths(factor).items()
     ]
     kind = "combination / alone" if ratio else "combination minus alone"
-    head = ["factor", "verdict", f"alone, {what}", f"in combination, {what}", f"interaction, {kind}"]
+    # the verdict goes by the combination, so that it stands where a narrow screen shows it
+    head = ["factor", "verdict", f"in combination, {what}", f"alone, {what}", f"interaction, {kind}"]
     return Table(head, rows, words=2)
 
 

@@ -10,16 +10,13 @@ import attrs
 
 from resnetbk_instrument.pages import svg as report_svg
 from resnetbk_instrument.pages.numbers import Rounding, Unit, certain, digits, ends
-from resnetbk_instrument.pages.svg import INK, MUTED, PAPER, WIDTH, cut, hue
+from resnetbk_instrument.pages.svg import INK, MUTED, PAPER, PHASES, WIDTH, cut, hue, phase_color, phase_index
 from resnetbk_instrument.results.comparison import Interval
 from resnetbk_instrument.results.costs import COSTS
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
-
-TINTS = (1.0, 0.76, 0.56, 0.4, 0.28, 0.18)
-"""Opacities of the phases of a cost, in their order."""
 
 _ROW, _GAP, _BAR = 21.0, 10.0, 52.0
 
@@ -45,11 +42,11 @@ class Group:
 
 @attrs.frozen
 class Phases:
-    """What the time of each row consists of; `tints`: the opacity of each phase."""
+    """What the time of each row consists of; `names`: of the phases, in the order of their colours."""
 
     picture: str
     note: str
-    tints: Sequence[tuple[str, float]]
+    names: Sequence[str]
 
 
 def forest(
@@ -70,7 +67,8 @@ def forest(
     if not kept:
         return ""
     middle = 1.0 if ratio else 0.0
-    height = _ROW * sum(1 + len(group.estimates) for group in kept) + _GAP * (len(kept) - 1) + 40.0
+    below = 52.0 if ratio else 38.0
+    height = _ROW * sum(1 + len(group.estimates) for group in kept) + _GAP * (len(kept) - 1) + below + 2.0
     reach = [middle]
     for interval in (estimate.interval for group in kept for estimate in group.estimates):
         reach += [interval.estimate, *((interval.low, interval.high) if certain(interval) else ())]
@@ -78,7 +76,7 @@ def forest(
 
     def draw(figure: Figure) -> None:
         letters = max(len(estimate.text) for group in kept for estimate in group.estimates)
-        axes = report_svg.axes(figure, 6.0 + 6.3 * letters, 148.0, 32.0, 2.0)
+        axes = report_svg.axes(figure, 6.0 + 6.3 * letters, 148.0, below - 6.0, 2.0)
         if ratio:
             low, high = report_svg.widened(min(reach), max(reach), 0.09)
             axes.set_xscale("log")
@@ -88,8 +86,9 @@ def forest(
             low, high = min(reach) - room, max(reach) + room
             ticks = report_svg.even_ticks(low, high, most=3)  # words like +0.250 are wide
         axes.set_xlim(low, high)
-        axes.set_ylim(height - 34.0, 0.0)
+        axes.set_ylim(height - below + 4.0, 0.0)
         report_svg.set_ticks(axes.xaxis, ticks, lambda tick: f"{tick:g}×" if ratio else shown(tick, round))
+        axes.set_xlabel("log scale" if ratio else "")
         axes.set_yticks([])
         axes.grid(axis="x")
         top = 0.0
@@ -108,36 +107,32 @@ def forest(
     return report_svg.svg(name, label, height, draw)
 
 
-def _bars(rows: Sequence[tuple[str, int, Mapping[str, float]]]) -> str:
-    """A bar a row; parts have one order. "" without any."""
-    names = list(dict.fromkeys(part for _, _, parts in rows for part in parts))
-    sound = [
-        (text, number, {k: v for k, v in parts.items() if 0 < v < math.inf}) for text, number, parts in rows
-    ]
-    sound = [row for row in sound if row[2]]
-    if not sound:
-        return ""
-    totals = [sum(parts.values()) for _, _, parts in sound]
-    unit, height = Unit.of(COSTS["seconds"].units, totals), _BAR * len(sound) + 4.0
+def _bars(rows: Sequence[tuple[str, int, Mapping[str, float]]], names: Sequence[str]) -> str:
+    """A bar a row, whose parts have the colours of their places in `names`."""
+    totals = [sum(parts.values()) for _, _, parts in rows]
+    unit, height = Unit.of(COSTS["seconds"].units, totals), _BAR * len(rows) + 4.0
 
     def draw(figure: Figure) -> None:
         axes = report_svg.axes(figure, 2.0, 2.0, 2.0, 2.0)
         axes.set_xlim(0.0, max(totals))
         axes.set_ylim(height - 4.0, 0.0)
         axes.axis("off")
-        for number, ((text, color, parts), total) in enumerate(zip(sound, totals, strict=True)):
+        for number, ((text, color, parts), total) in enumerate(zip(rows, totals, strict=True)):
             top, place = _BAR * number, 1 - (_BAR * number + 13) / height
             figure.text(2 / WIDTH, place, cut(text), color=hue(color), weight="bold", va="center")
             figure.text(1 - 2 / WIDTH, place, unit.full(total), ha="right", va="center")
             at = 0.0
             for part, value in parts.items():
-                tint = TINTS[min(names.index(part), len(TINTS) - 1)]
-                axes.barh(top + 34.0, value, height=22.0, left=at, color=hue(1), alpha=tint)
+                place = names.index(part)
+                axes.barh(
+                    top + 34.0, value, height=22.0, left=at, color=phase_color(place), edgecolor=PAPER,
+                    linewidth=1.0,
+                )  # fmt: skip
                 share, wide = f"{100 * value / total:.0f} %", (WIDTH - 4.0) * value / max(totals)
                 said = next((s for s in (f"{part} {share}", share) if 6.6 * len(s) + 8 < wide), "")
                 axes.text(
                     at + value / 2, top + 34.0, said, ha="center", va="center", fontsize=10,
-                    color=PAPER if tint > 0.6 else INK,
+                    color=INK if phase_index(place) == PHASES - 1 else PAPER,  # the last is near to paper
                 )  # fmt: skip
                 at += value
 
@@ -145,11 +140,15 @@ def _bars(rows: Sequence[tuple[str, int, Mapping[str, float]]]) -> str:
 
 
 def phases(rows: Sequence[tuple[str, int, Mapping[str, float]]], note: str) -> Phases | None:
-    """Of rows with a name, its hue and seconds by phase; None without any."""
-    picture = _bars(rows)
-    names = dict.fromkeys(name for _, _, parts in rows for name in parts)
-    tints = [(name, TINTS[min(i, len(TINTS) - 1)]) for i, name in enumerate(names)]
-    return Phases(picture, note, tints) if picture else None
+    """Of rows with a name, its hue and seconds by phase; None without any. Phases that took nothing are left
+    out."""
+    sound = [
+        (text, number, {k: v for k, v in parts.items() if 0 < v < math.inf}) for text, number, parts in rows
+    ]
+    sound = [row for row in sound if row[2]]
+    every = dict.fromkeys(name for _, _, parts in rows for name in parts)
+    names = [name for name in every if any(name in parts for _, _, parts in sound)]
+    return Phases(_bars(sound, names), note, names) if sound else None
 
 
 def _estimate(

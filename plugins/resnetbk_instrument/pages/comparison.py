@@ -178,7 +178,7 @@ def _largest(comparison: Comparison, variant: Variant) -> list[Trial]:
 
 
 def _numbers(comparison: Comparison) -> Table:
-    target = comparison.goal.loss is not None
+    target, unit = comparison.goal.loss is not None, comparison.goal.unit
     largest = {variant.name: _largest(comparison, variant) for variant in comparison.variants}
     spent = {variant.name: variant.reached if target else variant.spent for variant in comparison.variants}
     costs = [c for c in COSTS.values() if any(c.key in by_cost for by_cost in spent.values())]
@@ -190,20 +190,26 @@ def _numbers(comparison: Comparison) -> Table:
     }
     byte = Unit.of(BYTES, memory.values())
     saved = [c for c in SHOWN if any(c.key in variant.saved for variant in comparison.variants)]
-    head = ["variant", comparison.goal.unit, "parameters", *(units[c.key].heading(c.title) for c in costs)]
-    head += [byte.heading("peak memory"), *(_ratio(c) for c in saved)]
-    head += [] if target else [f"{words.short_unit(comparison)} gained"]
+    # what the comparison is about comes first, where a narrow screen shows it
+    ratios = [_ratio(c) for c in saved]
+    gained = f"{words.short_unit(comparison)} gained"
+    head = ["variant", *((*ratios, unit) if target else (gained, unit, *ratios))]
+    head += [units[c.key].heading(c.title) for c in costs] + [byte.heading("peak memory"), "parameters"]
     rows: list[list[str | Cell]] = []
     for number, variant in enumerate(comparison.variants):
         cells: list[str | Cell] = [Cell(variant.name, "refused" if variant.refused else "", hue=number)]
-        cells += [over_ends(variant.loss, nats), f"{variant.parameters:,}"]
+        loss, gain = over_ends(variant.loss, nats), over_ends(variant.gained, change) if number else "0"
+        saving = [over_ends(variant.saved.get(c.key), digits) if number else "1" for c in saved]
+        cells += (*saving, loss) if target else (gain, loss, *saving)
         cells += [over_ends(spent[variant.name].get(c.key), units[c.key].number) for c in costs]
         cells += [byte.number(memory[variant.name]) if memory[variant.name] else NOTHING]
-        cells += [over_ends(variant.saved.get(c.key), digits) if number else "1" for c in saved]
-        cells += [] if target else [over_ends(variant.gained, change) if number else "0"]
+        cells += [f"{variant.parameters:,}"]
         rows.append(cells)
     ngram_baseline = sorted(comparison.ngram_baseline.items())
-    rows += [[f"{gram_name(n)} counts", nats(value), *[""] * (len(head) - 2)] for n, value in ngram_baseline]
+    rows += [
+        [f"{gram_name(n)} counts", *(nats(value) if name == unit else "" for name in head[1:])]
+        for n, value in ngram_baseline
+    ]
     return Table(head, rows, quiet=len(ngram_baseline))
 
 

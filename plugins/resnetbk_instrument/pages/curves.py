@@ -91,7 +91,7 @@ def curves(
         columns = [tick * unit.size for tick in ticks_of(ends[0] / unit.size, ends[1] / unit.size)]
         report_svg.set_ticks(axes.xaxis, columns, lambda tick: f"{tick / unit.size:,g}")
         report_svg.set_ticks(axes.yaxis, rows, shown)
-        axes.set_xlabel(unit.heading(against))
+        axes.set_xlabel(unit.heading(against) + (", log scale" if cost else ""))
         _rules(axes, near, height - 48.0, (min(ys) + max(ys)) / 2)
         for curve in finite:
             _curve(axes, curve)

@@ -14,7 +14,7 @@ import attrs
 
 from resnetbk import toml_write
 from resnetbk_instrument.pages.numbers import NOTHING, Rounding, certain, ends
-from resnetbk_instrument.pages.svg import hue_index, mark_index
+from resnetbk_instrument.pages.svg import hue_index, mark_index, phase_index
 from resnetbk_instrument.results.comparison import Interval
 
 if TYPE_CHECKING:
@@ -92,5 +92,5 @@ def _environment() -> Environment:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    environment.filters.update(hue=hue_index, mark=mark_index)
+    environment.filters.update(hue=hue_index, mark=mark_index, phase=phase_index)
     return environment

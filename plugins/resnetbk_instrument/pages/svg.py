@@ -27,7 +27,11 @@ WIDTH = 380.0
 HUES = 7
 """Colours for things of one sort: `--hue-0`, a neutral one, to `--hue-6`."""
 
-_VARIABLES = ("ink", "muted", "grid", "paper", *(f"hue-{i}" for i in range(HUES)))
+PHASES = 6
+"""Colours for the parts of one thing, `--phase-0` to `--phase-5`: lightness alone tells them apart, too."""
+
+_HUES, _PHASES = [f"hue-{i}" for i in range(HUES)], [f"phase-{i}" for i in range(PHASES)]
+_VARIABLES = ("ink", "muted", "grid", "paper", *_HUES, *_PHASES)
 # matplotlib wants real colours: each of these stands for a variable until the SVG is text
 _STANDS_FOR = {name: f"#fe01{number:02x}" for number, name in enumerate(_VARIABLES)}
 INK, MUTED, GRID, PAPER = (_STANDS_FOR[name] for name in _VARIABLES[:4])
@@ -68,6 +72,16 @@ def hue(number: int) -> str:
 def hue_index(number: int) -> int:
     """Which of the variables `--hue-i` is the colour of thing `number`."""
     return 0 if number == 0 else 1 + (number - 1) % (HUES - 1)
+
+
+def phase_color(number: int) -> str:
+    """The colour of part `number`: those after the last colour share it."""
+    return _STANDS_FOR[f"phase-{phase_index(number)}"]
+
+
+def phase_index(number: int) -> int:
+    """Which of the variables `--phase-i` is the colour of part `number`."""
+    return min(number, PHASES - 1)
 
 
 def marker(number: int) -> str:

@@ -118,6 +118,54 @@ def test_every_number_is_on_the_page(target):
         assert f"{trial.outcome.loss:.3f}" in text
 
 
+def head(text: str, section: str) -> list[str]:
+    """The headings of the first table after a heading."""
+    table = text.split(f"<h2>{section}</h2>")[1].split("</thead>")[0]
+    return [Page(cell).text for cell in re.findall(r"<th scope=.*?</th>", table, re.S)]
+
+
+def test_what_a_page_is_about_is_the_first_number_of_its_table(target, tmp_path):
+    assert head(target, "All numbers")[:2] == ["variant", "less time, ×"]
+    equal = head(written(measured.comparison(1.0, 2.0, equal=True), tmp_path), "All numbers")
+    assert equal[:3] == ["variant", "nats gained", "nats/token"]
+    factors = head(written(measured.ablation(), tmp_path), "What each factor is worth")
+    assert factors[:3] == ["factor", "verdict", "in combination, times less time"]
+
+
+def test_counting_stands_in_the_column_of_losses(target):
+    for nats in measured.NGRAM_BASELINE.values():
+        (row,) = (row for row in target.split("<tr") if re.search(rf">{nats:.3f}<", row))
+        cells = re.findall(r"<t[hd].*?</t[hd]>", row, re.S)
+        assert [bool(re.search(r"\d\.", cell)) for cell in cells].index(True) == head(
+            target, "All numbers"
+        ).index("nats/token")
+
+
+def test_logarithmic_axes_say_so_and_no_others(target, tmp_path):
+    def said(text: str) -> list[bool]:
+        return ["log scale" in picture for picture in re.findall(r"<svg.*?</svg>", text, re.S)]
+
+    assert said(target) == [True, True, True, True, False]  # losses, what is saved, phases
+    equal = written(measured.comparison(1.0, 2.0, equal=True), tmp_path)
+    assert said(equal) == [True, True, True, False, False]  # losses, what is gained, phases
+
+
+def test_phases_that_took_nothing_are_left_out(tmp_path):
+    comparison = measured.comparison(1.0, 5.9)
+    trials = [
+        attrs.evolve(t, outcome=attrs.evolve(t.outcome, phases={"scoring": 0.0, **t.outcome.phases}))
+        for t in comparison.trials
+    ]
+    text = written(attrs.evolve(comparison, trials=tuple(trials)), tmp_path)
+    section = text.split("Where the time goes</h2>")[1].split("</section>")[0]
+    assert re.findall(r"--phase-(\d)\)\"></i>(\w+)<", section) == [
+        ("0", "forward"),
+        ("1", "backward"),
+        ("2", "optimizer"),
+    ]
+    assert "scoring" not in section
+
+
 def test_the_headline_claims_the_sure_end_of_the_interval(target):
     assert lead(target) == (
         "beta reaches 1.88 nats in at least 5.54× less time than alpha "
