@@ -14,7 +14,7 @@ import attrs
 from resnetbk_instrument.pages.html import Cell, Table, render
 from resnetbk_instrument.pages.numbers import nats, signed
 from resnetbk_instrument.pages.sentences import Claim
-from resnetbk_instrument.pages.text import coloured, legend
+from resnetbk_instrument.pages.text import coloured, legend, loss_legend
 from resnetbk_instrument.profile.explain import Explanation, LayerRows, Strip
 
 if TYPE_CHECKING:
@@ -33,7 +33,9 @@ def explain_page(explanation: Explanation) -> str:
         kind="what was spent where",
         headline=_headline(explanation),
         aside=_aside(explanation),
-        legend=legend(explanation.depth),
+        legends={"layers": legend(explanation.depth), "nats": loss_legend(explanation)},
+        # by what differs between tokens
+        first="nats" if (explanation.layers == explanation.layers[0]).all() else "layers",
         glyphs=coloured(explanation),
         depth=explanation.depth,
         coarse=_coarse(explanation),
@@ -53,8 +55,9 @@ def _headline(explanation: Explanation) -> list[Claim]:
         ]
     mean = f"{float(explanation.layers.mean()):.2f} of {explanation.depth} layers"
     rows = "of all rows that a model without policies computes, "
+    shared = ", a coarse row for all its tokens" if _coarse(explanation) else ""
     return [
-        Claim("On average ", mean, " ran for a token, a coarse row for all its tokens; "),
+        Claim("On average ", mean, f" ran for a token{shared}; "),
         Claim(rows, _percent(explanation.share), " were computed."),
     ]
 

@@ -1,4 +1,5 @@
-"""A text in the colours of the layers that ran for its tokens, for the page of what a run spends where."""
+"""A text in colours, of the layers that ran for its tokens or of what these cost, for the page of what a run
+spends where."""
 
 from __future__ import annotations
 
@@ -7,11 +8,12 @@ import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 
 import attrs
+import numpy as np
 
 from resnetbk_instrument.profile.explain import Explanation
 
 SHADES = 8
-"""Steps of the colour from no layer to all of them: `--ramp-0`, which is the page's own, to `--ramp-8`."""
+"""Steps of the colour from nothing to all: `--ramp-0`, which is the page's own, to `--ramp-8`."""
 
 
 @attrs.frozen
@@ -27,8 +29,9 @@ class Glyphs:
 class Coloured:
     """Whole characters as a page shows them.
 
-    kind     CSS classes
-    stripes  a background with a stripe for each token of one character; "" for one colour
+    kind     CSS classes: `r3` and `n5` are the shades of layers and of nats, of the first token
+    stripes  backgrounds with a stripe for each token of one character, by layers and by nats; "" for one
+             colour
     said     the numbers of each token
     parts    pairs of a sign for what has no shape of its own, or "", and a text
     """
@@ -39,34 +42,51 @@ class Coloured:
     parts: Sequence[tuple[str, str]]
 
 
-def legend(depth: int) -> list[tuple[int, int]]:
+def legend(depth: int) -> list[tuple[str, int]]:
     """Numbers of layers and their shades."""
     every = math.ceil(depth / 12)
-    return [(count, _shade(count, depth)) for count in (*range(0, depth, every), depth)]
+    return [(str(count), _shade(count, depth)) for count in (*range(0, depth, every), depth)]
+
+
+def loss_legend(explanation: Explanation) -> list[tuple[str, int]]:
+    """Nats and their shades; the last is also that of more."""
+    most = _most(explanation)
+    marks = [(f"{most * shade / SHADES:.2g}", shade) for shade in range(0, SHADES, 2)]
+    return [*marks, (f"≥ {most:g}", SHADES)]
+
+
+def _most(explanation: Explanation) -> float:
+    """The nats that have the last shade: a whole number that few tokens exceed."""
+    return max(1.0, math.ceil(np.nanquantile(explanation.losses, 0.95)))
 
 
 def coloured(explanation: Explanation) -> Iterator[Coloured]:
-    first = 0
+    first, most = 0, _most(explanation)
+    losses = np.nan_to_num(explanation.losses, nan=0.0)
     for glyph in glyphs(explanation.pieces):
         numbers = range(first, first + glyph.tokens)
         first += glyph.tokens
-        shades = [_shade(float(explanation.layers[i]), explanation.depth) for i in numbers]
+        layers = [_shade(float(explanation.layers[i]), explanation.depth) for i in numbers]
+        nats = [_shade(float(losses[i]), most) for i in numbers]
         yield Coloured(
-            kind=f"r{shades[0]}{' odd' if glyph.odd else ''}",
-            stripes=_stripes(shades) if len(set(shades)) > 1 else "",
+            kind=f"r{layers[0]} n{nats[0]}{' odd' if glyph.odd else ''}",
+            stripes="; ".join(filter(None, (_stripes("layers", layers), _stripes("nats", nats)))),
             said="; ".join(_said(explanation, i) for i in numbers),
             parts=_visible(glyph.text),
         )
 
 
-def _shade(layers: float, depth: int) -> int:
-    return round(SHADES * layers / depth)
+def _shade(value: float, most: float) -> int:
+    return min(SHADES, round(SHADES * value / most))
 
 
-def _stripes(shades: Sequence[int]) -> str:
+def _stripes(name: str, shades: Sequence[int]) -> str:
+    """A variable of CSS; "" for one shade."""
+    if len(set(shades)) == 1:
+        return ""
     width = 100 / len(shades)
     stops = (f"var(--ramp-{shade}) {width * i:.0f}% {width * (i + 1):.0f}%" for i, shade in enumerate(shades))
-    return f"linear-gradient(90deg, {', '.join(stops)})"
+    return f"--{name}: linear-gradient(90deg, {', '.join(stops)})"
 
 
 def _said(explanation: Explanation, token: int) -> str:

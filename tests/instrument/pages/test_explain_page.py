@@ -7,6 +7,7 @@ import re
 from html.parser import HTMLParser
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -34,7 +35,7 @@ class Page(HTMLParser):
     def handle_starttag(self, tag, attributes):
         given = {name: value or "" for name, value in attributes}
         assert tag not in ("script", "link", "img", "iframe")
-        if tag == "meta":
+        if tag in ("meta", "input"):
             return
         if tag == "span" and any(kind == "text" for _, kind in self.stack):
             self.spans.append((given["class"], given["title"], ""))
@@ -76,11 +77,46 @@ def explained(text: bytes, **changes) -> Explanation:
 def test_every_token_has_its_colour_and_says_its_numbers():
     page = Page(explain_page(explained(b"hello world")))
     assert "".join(text for _, _, text in page.spans) == "hello world"
-    assert [kind for kind, _, _ in page.spans] == [f"r{2 * (i % 5)}" for i in range(11)]
+    # 0.5 nats to 2.5, of 3; nothing predicts the first token
+    nats = [0, *(round(8 * loss / 3) for loss in np.linspace(0.5, 2.5, 10))]
+    assert [kind for kind, _, _ in page.spans] == [f"r{2 * (i % 5)} n{nats[i]}" for i in range(11)]
     assert page.spans[0][1] == "0 of 4 layers, the first token, which nothing predicts"
     assert page.spans[1][1] == "1 of 4 layers, 0.50 nats"
     for word in ("a <run>", "it & more.txt", "1.500 nats/token", "b'h'"[1:], "All 11 tokens"):
         assert word in page.text, word
+
+
+@pytest.mark.parametrize(("layers", "first"), [(np.arange(11) % 5.0, "layers"), (np.full(11, 4.0), "nats")])
+def test_a_text_is_first_in_the_colours_that_differ(layers, first):
+    text = explain_page(explained(b"hello world", layers=layers))
+    inputs = re.findall(r"<input [^>]*>", text)
+    assert len(inputs) == 2
+    assert [f'id="by-{first}"' in each for each in inputs] == ["checked" in each for each in inputs]
+    legends = re.findall(r'<p class="ramp by-(\w+)">(.*?)</p>', text)
+    assert [(name, re.findall(r">([^<]+)</span>", marks)) for name, marks in legends] == [
+        ("layers", ["0", "1", "2", "3", "4"]),
+        ("nats", ["0", "0.75", "1.5", "2.2", "≥ 3"]),
+    ]
+    css, body = text.split("</style>")
+    used = set(re.findall(r"\b[rn][0-8]\b", " ".join(re.findall(r'class="([^"]*)"', body))))
+    assert all(f".{name} {{" in css for name in used)
+
+
+def test_tokens_that_cost_more_than_nearly_all_others_have_the_last_colour():
+    losses = np.array([math.nan, *np.full(98, 0.4), 50.0])
+    page = Page(explain_page(explained(b"x" * 100, losses=losses)))
+    assert [kind.split()[1] for kind, _, _ in page.spans] == ["n0", *["n3"] * 98, "n8"]
+
+
+def test_coarse_rows_are_spoken_of_where_there_are_any():
+    strips = (Strip(np.arange(10), np.arange(10) < 5, np.arange(10) < 5),)
+    coarse = (Strip(np.arange(0, 10, 2), np.ones(5, dtype=bool), np.ones(5, dtype=bool)),)
+    half, all_ = LayerRows(10, 5, 5), LayerRows(5, 5, 5)
+    for rows, drawn, said in ((half, strips, False), (all_, coarse, True)):
+        page = Page(explain_page(explained(b"0123456789", rows=(rows,), strips=drawn, layers=np.ones(10))))
+        assert "were computed" in page.text
+        for word in ("coarse", "scale"):
+            assert (word in page.text) == said, word
 
 
 def test_the_page_stands_alone_and_follows_the_theme():
@@ -100,14 +136,16 @@ def test_characters_of_many_bytes_are_one_and_have_the_colours_of_all():
     assert [shown for _, _, shown in page.spans] == ["a", "é", "€", "𝄞"]
     assert page.spans[1][1].count("layers") == 2
     assert page.spans[3][1].count("layers") == 4
-    assert "linear-gradient(90deg, var(--ramp-2) 0% 50%, var(--ramp-4) 50% 100%)" in text
+    assert "--layers: linear-gradient(90deg, var(--ramp-2) 0% 50%, var(--ramp-4) 50% 100%)" in text
+    stripes = re.findall(r'style="([^"]*)" tabindex', text)
+    assert [style.count("--nats: linear-gradient(90deg, ") for style in stripes] == [1, 1, 1]
 
 
 def test_what_cannot_be_seen_is_shown():
     page = Page(explain_page(explained("a\n\tb\x00\x7f\u200b\u202é<".encode() + b"\xff\xc3")))
     shown = [text for _, _, text in page.spans]
     assert shown == ["a", "↵\n", "⇥\t", "b", "␀", "␡", "U+200B", "U+202E", "◌́", "<", "\\xff", "\\xc3"]
-    assert [kind for kind, _, _ in page.spans if "odd" in kind] == ["r0 odd", "r2 odd"]
+    assert [kind for kind, _, _ in page.spans if "odd" in kind] == ["r0 n6 odd", "r2 n7 odd"]
 
 
 @given(st.lists(st.binary(max_size=5), max_size=30))
@@ -157,5 +195,5 @@ def test_a_deep_model_has_a_legend_that_fits():
     strips = tuple(Strip(np.arange(50), layers > n, layers > n) for n in range(48))
     rows = tuple(LayerRows(50, int(s.mixer.sum()), int(s.channel.sum())) for s in strips)
     text = explain_page(explained(b"x" * 50, layers=layers, strips=strips, rows=rows))
-    legend = re.search(r'<p class="ramp">.*?</p>', text)[0]
+    legend = re.search(r'<p class="ramp by-layers">.*?</p>', text)[0]
     assert re.findall(r">(\d+)</span>", legend) == [str(n) for n in range(0, 49, 4)]
