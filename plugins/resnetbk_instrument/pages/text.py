@@ -57,7 +57,7 @@ def loss_legend(explanation: Explanation) -> list[tuple[str, int]]:
 
 def _most(explanation: Explanation) -> float:
     """The nats that have the last shade: a whole number that few tokens exceed."""
-    return max(1.0, math.ceil(np.nanquantile(explanation.losses, 0.95)))
+    return max(1.0, math.ceil(float(np.nanquantile(explanation.losses, 0.95))))
 
 
 def coloured(explanation: Explanation) -> Iterator[Coloured]:
