@@ -123,6 +123,8 @@ def _bars(rows: Sequence[tuple[str, int, Mapping[str, float]]], names: Sequence[
             figure.text(1 - 2 / WIDTH, place, unit.full(total), ha="right", va="center")
             at = 0.0
             for part, value in parts.items():
+                if part not in names:
+                    continue
                 place = names.index(part)
                 axes.barh(
                     top + 34.0, value, height=22.0, left=at, color=phase_color(place), edgecolor=PAPER,
@@ -140,14 +142,14 @@ def _bars(rows: Sequence[tuple[str, int, Mapping[str, float]]], names: Sequence[
 
 
 def phases(rows: Sequence[tuple[str, int, Mapping[str, float]]], note: str) -> Phases | None:
-    """Of rows with a name, its hue and seconds by phase; None without any. Phases that took nothing are left
-    out."""
+    """Of rows with a name, its hue and seconds by phase; None without any. Phases that took nothing, to a
+    whole percent, are left out."""
     sound = [
         (text, number, {k: v for k, v in parts.items() if 0 < v < math.inf}) for text, number, parts in rows
     ]
     sound = [row for row in sound if row[2]]
     every = dict.fromkeys(name for _, _, parts in rows for name in parts)
-    names = [name for name in every if any(name in parts for _, _, parts in sound)]
+    names = [n for n in every if any(p.get(n, 0.0) >= 0.005 * sum(p.values()) for _, _, p in sound)]
     return Phases(_bars(sound, names), note, names) if sound else None
 
 
