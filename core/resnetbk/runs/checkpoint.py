@@ -14,11 +14,10 @@ step-000600 until the checkpoint that replaces it is in place. The next save tid
 from __future__ import annotations
 
 import json
-import logging
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -39,17 +38,23 @@ from resnetbk.runs.checkpoint_manifest import (
     STATE,
     digest,
     identity,
-    listed,
     sealed,
-    step_of,
     verify,
+)
+from resnetbk.runs.checkpoint_names import (
+    OLD,
+    available,
+    latest,
+    name,
+    offering_the_one_before,
+    pointed,
+    steps,
 )
 from resnetbk.runs.run_folder import CHECKPOINTS, LATEST, LOCK
 
-TEMPORARY, OLD = ".tmp-", ".old"
-LONGEST_NAME = 1 << 10
+__all__ = ["Checkpoint", "available", "latest", "load", "load_weights", "name", "prune", "save"]
 
-log = logging.getLogger(__name__)
+TEMPORARY = ".tmp-"
 
 
 @attrs.frozen(eq=False)
@@ -59,11 +64,6 @@ class Checkpoint:
     model: dict[str, Tensor]
     optimizer: dict[str, Any]
     state: dict[str, Any]
-
-
-def name(step: int) -> str:
-    """`step-000600`."""
-    return f"step-{step:06d}"
 
 
 # ---------------------------------------------------------------- writing
@@ -91,7 +91,7 @@ def prune(run: Path, keep: int, best: str | None) -> None:
     """Removes all checkpoints but the `keep` newest, the one LATEST names, and `best` (`step-000400`)."""
     folder = run / CHECKPOINTS
     with _writing(folder, folder):
-        wanted = {best, _pointed(run), *(path.name for path in available(run)[-max(1, keep) :])}
+        wanted = {best, pointed(run), *(path.name for path in available(run)[-max(1, keep) :])}
         for path in available(run):
             if path.name not in wanted:
                 _discard(path)
@@ -113,7 +113,7 @@ def _writing(folder: Path, what: Path) -> Iterator[None]:
 def _tidy(folder: Path) -> None:
     for path in folder.glob(f"{TEMPORARY}*"):
         _remove(path)
-    for _, path in _steps(folder):
+    for _, path in steps(folder):
         if path.name.endswith(OLD):
             os.rename(path, path.with_name(path.name.removesuffix(OLD)))
         elif _old(path).exists():
@@ -162,67 +162,7 @@ def _remove(path: Path) -> None:
         path.unlink()
 
 
-# ---------------------------------------------------------------- which there are
-
-
-def available(run: Path) -> list[Path]:
-    """The checkpoints of a run by rising step, not verified."""
-    return [path for _, path in _steps(run / CHECKPOINTS)]
-
-
-def latest(run: Path) -> Path:
-    """The checkpoint that LATEST names; failing that, with a warning in the log, the newest good one.
-
-    Raises StorageError when there are no checkpoints, or LATEST is no help and none of them is good.
-    """
-    paths = available(run)
-    if not paths:
-        raise StorageError(f"{run}: has no checkpoint")
-    pointed = _pointed(run)
-    for path in paths:
-        if path.name.removesuffix(OLD) == pointed:
-            return path
-    good = _newest_good(paths)
-    if good is None:
-        raise StorageError(f"{run / LATEST}: names no checkpoint, and all {len(paths)} here are damaged")
-    log.warning("%s: names no checkpoint; going by the newest good one, %s", run / LATEST, good)
-    return good
-
-
-def _steps(folder: Path) -> list[tuple[int, Path]]:
-    paths: dict[int, Path] = {}
-    with accessing(folder, "read"):
-        for path in sorted(folder.iterdir()) if folder.is_dir() else []:
-            step = step_of(path)
-            if step is not None and path.is_dir() and not path.is_symlink():
-                paths.setdefault(step, path)  # sorted: `step-000600` before `step-000600.old`
-    return sorted(paths.items())
-
-
-def _pointed(run: Path) -> str | None:
-    if not os.path.lexists(run / LATEST):
-        return None
-    return read_file(run / LATEST, LONGEST_NAME).decode("utf-8", "replace").strip()
-
-
-def _newest_good(paths: list[Path]) -> Path | None:
-    for path in reversed(paths):
-        with suppress(StorageError):
-            verify(path)
-            return path
-    return None
-
-
 # ---------------------------------------------------------------- reading
-
-
-def check_lock(run: Path) -> None:
-    """Raises StorageError when a run's spec.lock.toml is not the one that its latest checkpoint is of: before
-    anything in it is believed. A run without checkpoints has nothing to tell it by."""
-    if available(run):
-        path = latest(run)
-        with _offering_the_one_before(path):
-            listed(path)
 
 
 def load_weights(model: nn.Module, weights: dict[str, Tensor], path: Path) -> None:
@@ -243,22 +183,9 @@ def load(path: Path, *, device: str | torch.device = "cpu", with_optimizer: bool
     `Checkpoint.optimizer` is empty. Raises StorageError naming the damaged file and, if there is one, the
     checkpoint before it that is good.
     """
-    with _offering_the_one_before(path):
+    with offering_the_one_before(path):
         verify(path)
         return _load(path, device, with_optimizer)
-
-
-@contextmanager
-def _offering_the_one_before(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except StorageError as error:
-        step = step_of(path) or 0
-        good = _newest_good([earlier for number, earlier in _steps(path.parent) if number < step])
-        offer = "there is no good checkpoint before it"
-        if good:
-            offer = f"the previous good checkpoint is {good}: remove {path.name} to go on from it"
-        raise StorageError(f"{error}; {offer}") from error
 
 
 def _load(path: Path, device: str | torch.device, with_optimizer: bool) -> Checkpoint:

@@ -46,7 +46,7 @@ def _check_header(file: Path) -> None:
     """Raises StorageError unless the tensors that a file begins by listing are as long as the file."""
     with accessing(file, "read"), opened(file):
         try:
-            with safe_open(file, framework="pt"):
+            with safe_open(file, framework="np"):
                 pass
         except SafetensorError as error:
             raise StorageError(f"{file}: damaged ({shortened(str(error))})") from None
@@ -73,7 +73,9 @@ def listed(path: Path) -> dict[str, Any]:
     if step != step_of(path):
         raise StorageError(f"{path}: is of step {step}, and was put here under another name")
     if run != identity(path.parent.parent):
-        raise StorageError(f"{path}: is of another run, or {SPEC_LOCK} was changed since it was written")
+        raise StorageError(
+            f"{path}: is not of the run of {path.parent.parent / SPEC_LOCK}: one was damaged or changed"
+        )
     return dict(files)
 
 

@@ -50,6 +50,9 @@ class RunFolder:
     """One run. Any number of processes may read it; the one that trains is in `writing()` while it does."""
 
     path: Path
+    _inode: int | None = attrs.field(
+        init=False, eq=False, repr=False, default=attrs.Factory(lambda self: _inode(self.path), True)
+    )
 
     @classmethod
     def create(cls, path: Path) -> RunFolder:
@@ -89,7 +92,7 @@ class RunFolder:
     def open(cls, path: Path) -> RunFolder:
         """The folder of a run that was begun. Raises UserError when `path` is none."""
         with accessing(path, "read"):
-            if (path / SPEC_LOCK).is_file():
+            if os.path.lexists(path / SPEC_LOCK):
                 return cls(path)
             if path.is_dir():
                 raise UserError(f"{path}: is not a run (it has no {SPEC_LOCK})")
@@ -150,6 +153,12 @@ class RunFolder:
             if not keep:
                 self.path.rmdir()
 
+    def check_same(self) -> None:
+        """Raises StorageError when the folder was removed or replaced since; else half a run would begin
+        there."""
+        if self._inode is not None and _inode(self.path) != self._inode:
+            raise StorageError(f"{self.path}: cannot be written (it was removed or replaced meanwhile)")
+
     def write_lock(self, text: str) -> None:
         """Writes spec.lock.toml, whole or not at all, with a number that no other run has."""
         replace_own_file(self.spec_lock, f'run = "{os.urandom(8).hex()}"\n{text}'.encode())
@@ -158,6 +167,7 @@ class RunFolder:
         """Adds one line, and the CRC-32 of it. What is not finite is written as a string and read back as a
         number."""
         line = json.dumps(with_crc(spelled(record)), allow_nan=False).encode() + b"\n"
+        self.check_same()
         with appending(self.metrics_file) as file:
             _drop_torn_line(file)
             file.write(line)
@@ -222,6 +232,12 @@ def _drop_torn_line(file: BinaryIO) -> None:
     if end and file.read() != b"\n":
         start = file.seek(max(0, end - LONGEST_LINE))
         file.truncate(start + file.read().rfind(b"\n") + 1)
+
+
+def _inode(folder: Path) -> int | None:
+    with suppress(OSError):
+        return os.stat(folder).st_ino
+    return None
 
 
 def _numbered(root: Path, name: str) -> dict[int, Path]:

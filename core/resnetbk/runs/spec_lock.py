@@ -8,7 +8,7 @@ from typing import Any
 from resnetbk.errors import StorageError, UserError
 from resnetbk.lock.lock import load_lock, read_lock
 from resnetbk.registry.lookup import Registry
-from resnetbk.runs.checkpoint import check_lock
+from resnetbk.runs.checkpoint_names import check_lock
 from resnetbk.runs.run_folder import RunFolder
 from resnetbk.spec.spec import Spec
 

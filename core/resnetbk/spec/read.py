@@ -86,7 +86,7 @@ def _objections(key: str, part: Part, spec: Spec) -> Iterator[Problem]:
 def _mistake(problem: Problem, place: Place) -> Mistake:
     """With how to write a string on a command line, where TOML took its text for something else."""
     said = str(problem)
-    if not place.line and "expects a string, found " in said:
+    if not place.line and "expects a string" in said:
         said += f"; for a string: --set '{'.'.join(map(str, problem.key))}=\"...\"'"
     return Mistake(str(place), said)
 

@@ -197,6 +197,7 @@ class Trainer:
         )
         if not self.processes.first:
             return self.folder.checkpoints / checkpoint.name(learner.step)
+        self.folder.check_same()
         whole = Checkpoint(
             learner.model.state_dict(), learner.optimizer.state_dict(), attrs.asdict(state, recurse=False)
         )

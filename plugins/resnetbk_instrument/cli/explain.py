@@ -9,6 +9,9 @@ import click
 
 from resnetbk.registry.lookup import Registry
 
+MOST = 64 << 20
+"""Bytes of a text that are read: more than a page can show."""
+
 
 @click.command("explain")
 @click.argument("run")
@@ -25,13 +28,13 @@ from resnetbk.registry.lookup import Registry
 def command(registry: Registry, run: str, source: str, out: str | None, as_json: bool) -> None:
     """Shows what the trained RUN spends where on a text: the layers that ran for each token, the rows that
     each layer computed, and what that has to do with the loss."""
-    from resnetbk.files import accessing, replace_file
+    from resnetbk.files import opened, replace_file
     from resnetbk.training.run import Run
     from resnetbk_instrument.pages.explain import explain_page
     from resnetbk_instrument.profile import explain as numbers
 
-    with accessing(Path(source), "read"):
-        text = Path(source).read_bytes()
+    with opened(Path(source)) as file:
+        text = file.read(MOST)
     loaded = Run.open(run, registry)
     explanation = numbers.explain(loaded, text, source)
     if explanation.left_out:

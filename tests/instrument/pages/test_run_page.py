@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Iterable
+from typing import Any
 
 import measured
 import pytest
 import tiny
+from checkpoints import reseal
 
 from resnetbk.errors import StorageError
+from resnetbk.files import spelled, with_crc
 from resnetbk.runs.run_folder import RunFolder
 from resnetbk_instrument.pages import svg as report_svg
 from resnetbk_instrument.pages.write import write_run_report
@@ -42,8 +46,12 @@ def page(run: RunFolder, ngram_baseline=NGRAM_BASELINE) -> str:
 
 def rewritten(run: RunFolder, change) -> None:
     """Every line of metrics as `change` gives it; None leaves it out."""
-    lines = [change(json.loads(line)) for line in run.metrics_file.read_text().splitlines()]
-    run.metrics_file.write_text("".join(json.dumps(line) + "\n" for line in lines if line))
+    lines = [change(spelled(line)) for line in run.metrics()]
+    write(run, (line for line in lines if line))
+
+
+def write(run: RunFolder, lines: Iterable[dict[str, Any]]) -> None:
+    run.metrics_file.write_text("".join(json.dumps(with_crc(line)) + "\n" for line in lines))
 
 
 def test_a_page_says_what_the_run_came_to(run):
@@ -118,14 +126,14 @@ def test_a_page_of_a_run_that_has_hardly_begun(run, left):
 
 def test_a_long_run_makes_no_long_page(run):
     line = run.metrics()[0]
-    lines = (json.dumps({**line, "step": s, "tokens": 64 * s, "seconds": 0.1 * s}) for s in range(1, 20_001))
-    run.metrics_file.write_text("\n".join(lines) + "\n")
+    write(run, ({**line, "step": s, "tokens": 64 * s, "seconds": 0.1 * s} for s in range(1, 20_001)))
     assert len(page(run)) < 150_000
 
 
 def test_what_is_in_the_lock_is_escaped(run):
     lock = run.spec_lock.read_text()
     run.spec_lock.write_text(lock.replace('name = "tiny"', 'name = "<script>&"'))
+    reseal(run.path)
     text = page(run)
     assert "<script" not in text
     assert "&lt;script&gt;&amp;" in text
@@ -134,6 +142,9 @@ def test_what_is_in_the_lock_is_escaped(run):
 @pytest.mark.parametrize("content", ["", "schema = [", "spec = 3"])
 def test_a_damaged_lock_is_named(run, content):
     run.spec_lock.write_text(content)
+    with pytest.raises(StorageError, match=r"spec\.lock\.toml: one was damaged or changed"):
+        page(run)
+    shutil.rmtree(run.checkpoints)  # without which nothing tells what it was
     with pytest.raises(StorageError, match=r"spec\.lock\.toml: damaged"):
         page(run)
 
@@ -149,6 +160,7 @@ def test_report_of_a_run_knows_the_ngram_baseline_of_its_text(call, run):
 def test_report_of_a_run_whose_text_is_gone(call, run, trained):
     lock = run.spec_lock.read_text()
     run.spec_lock.write_text(lock.replace("corpus.txt", "gone.txt"))
+    reseal(run.path)
     code, out, err = call("report", run.path, "--out", run.path / "new" / "page.html")
     assert (code, out) == (0, f"{run.path}/new/page.html\n")
     assert err.startswith("warning: the page has no n-gram baseline: ")
