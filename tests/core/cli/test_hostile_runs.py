@@ -3,32 +3,19 @@ is touched."""
 
 from __future__ import annotations
 
-import os
 import resource
 import shutil
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import tiny
+from hostile import PUT
 
 FILES = [
     *("spec.lock.toml", "LATEST", "metrics.jsonl"),
     *(f"checkpoints/step-000008/{name}" for name in ("manifest.json", "state.json", "model.safetensors")),
     "checkpoints/step-000008/optimizer.safetensors",
 ]
-GIANT = 1 << 40
-
-PUT: dict[str, Callable[[Path, Path], object]] = {
-    "a pipe": lambda path, _: os.mkfifo(path),
-    "a link to a device": lambda path, _: path.symlink_to("/dev/zero"),
-    "a link to nothing": lambda path, victim: path.symlink_to(victim.with_name("nothing")),
-    "a folder": lambda path, _: path.mkdir(),
-    "a giant": lambda path, _: (path.touch(), os.truncate(path, GIANT)),
-    "foreign JSON": lambda path, _: path.write_text('{"schema": 2, "files": [1], "step": {}}\n'),
-    "nothing": lambda path, _: None,
-}
 READERS = ["eval", "generate", "resume", "diff"]
 
 
@@ -58,9 +45,8 @@ def test_one_line_whatever_stands_there(call, trained: Path, tmp_path: Path, wha
         (run / file).unlink()
         before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
         PUT[what](run / file, victim)
-        began, used = time.monotonic(), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        used = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         code, _, told = call(*command(verb, trained, run))
-        assert time.monotonic() - began < 5, file
         assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - used < 500_000, file
         if code:
             assert code == (2 if (file, what) in MISTAKES else 4), (file, told)
