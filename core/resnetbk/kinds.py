@@ -279,7 +279,8 @@ class Tokenizer(Protocol):
     vocabulary: int
 
     def encode(self, text: bytes | memoryview) -> Array:
-        """The tokens, (T,) of the smallest unsigned integer type that holds the vocabulary.
+        """The tokens of UTF-8, (T,) of the smallest unsigned integer type that holds the vocabulary; perhaps
+        a read-only view. (`Run.encode` takes a str too, and copies.)
 
         Large texts come in pieces, cut at line breaks; or as one view, if it provides `byte-level`, which
         then copies nothing.
