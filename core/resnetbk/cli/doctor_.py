@@ -81,7 +81,8 @@ def _print(facts: dict[str, Any]) -> None:
     click.echo(f"resnetbk {facts['resnetbk']}")
     click.echo(f"python   {facts['python']} on {facts['platform']}, {facts['processors']} processors")
     for package, version in facts["packages"].items():
-        click.echo(f"{package:8} {version or 'not installed'}")
+        more = '; scans are slow without: pip install "resnetbk[fast]"' if package == "numba" else ""
+        click.echo(f"{package:8} {version or f'not installed{more}'}")
     click.echo(f"devices  {facts['devices']}\n")
     if not facts["plugins"]:
         click.echo("plugins  none installed")

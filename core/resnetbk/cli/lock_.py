@@ -38,7 +38,7 @@ def command(registry: Registry, spec: str, sets: tuple[str, ...], out: str | Non
 
     path = Path(out) if out else lock_path(spec)
     if path.exists() and path.samefile(spec):
-        raise UserError(f"--out {path}: is the spec itself")
+        raise UserError(f"--out {path}: is the spec itself; name another file, or leave --out away")
     text = Experiment(read_spec, registry).lock()
     replace_file(path, text.encode(), parents=True)
     tree = tomllib.loads(text)

@@ -34,7 +34,7 @@ def command(registry: Registry, what: str, sets: tuple[str, ...], as_json: bool)
             click.echo(dump(spec, registry), nl=False)
         return
     if sets:
-        raise UserError("--set is for a spec; a component is shown with all its keys")
+        raise UserError("--set is for a spec, as in resnetbk show SPEC.toml --set KEY=VALUE")
     entries = find(registry, what)
     if as_json:
         print_json([_facts(entry, registry) for entry in entries])

@@ -52,7 +52,10 @@ class Data:
         train, valid = (_tokens(text, which, tokenizer, spec.tokenizer) for which in ("train", "valid"))
         data = cls(text, tokenizer, train, valid)
         if len(data.valid) < 2:
-            raise UserError(f"data.corpus: {spec.corpus.name!r} holds out too little text to validate on")
+            raise UserError(
+                f"data.corpus: {spec.corpus.name!r} holds out too little text to validate on; "
+                "use a longer text, or hold out more of it"
+            )
         return data
 
     def batch(self, windows: Windows, device: torch.device) -> Batch:

@@ -46,5 +46,5 @@ class EveryK:
                 *(f"every-k: slow: nothing trainable is called {n!r}{nearest(n, known)}" for n in unknown)
             )
         if len(slow) == len(weights):
-            raise UserError("every-k: slow names all weights: most steps would train nothing")
+            raise UserError("every-k: slow names all weights: most steps would train nothing; leave some out")
         return EveryKGradients(weights, slow, self.every, self.accumulate)

@@ -29,7 +29,7 @@ def _rates(component: object, attribute: attrs.Attribute[dict[str, float]], valu
 def not_empty(component: object, attribute: attrs.Attribute[str], value: str) -> None:
     """An attrs validator."""
     if not value:
-        raise ValueError(f"{attribute.name} must be the folder of a run")
+        raise ValueError(f"{attribute.name} must be the folder of a run, such as runs/quickstart")
 
 
 @attrs.frozen(kw_only=True)
@@ -104,4 +104,6 @@ class RunInitializer:
         if mistakes:
             raise UserError(*mistakes)
         if all(set(parts_of(name)) & set(self.options.freeze) for name in names):
-            raise UserError("train.start: freeze names all weights: there would be nothing to train")
+            raise UserError(
+                "train.start: freeze names all weights: there would be nothing to train; leave some out"
+            )
