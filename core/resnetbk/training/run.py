@@ -42,7 +42,7 @@ class Run:
     folder     where it is, and its metrics: `run.folder.metrics()`
     spec       with all its defaults: `run.spec.model.width`
     model      a torch module on the device of the training, or on the CPU when it was opened
-    tokenizer  see `kinds.Tokenizer`; `encode` is for a text in hand
+    tokenizer  see `kinds.Tokenizer`, which takes bytes; `run.encode` takes a str as well
     report     when the run was trained just now
     cost       when it was opened: see `RunState.training_cost`
     """
