@@ -10,14 +10,12 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import attrs
-
 from resnetbk import hooks, kinds
-from resnetbk.cli.show_ import default, type_name
 from resnetbk.kinds import KINDS, Kind
 from resnetbk.registry.contract import CAPABILITIES
 from resnetbk.registry.entry import Entry
 from resnetbk.registry.lookup import Registry
+from resnetbk.spec.keys import Key, keys
 from resnetbk.testing.suite import checks
 
 PLUGIN = "resnetbk"
@@ -130,18 +128,15 @@ def _component(entry: Entry, cls: type) -> list[str]:
     facts += ["the default"] if entry.default else []
     facts += [f"paper: {entry.paper}"] if entry.paper else []
     lines = ["", f"## {entry.name}", "", f"{entry.summary}.", *([""] if facts else []), "; ".join(facts)]
-    fields: list[Any] = [field for field in attrs.fields(attrs.resolve_types(cls)) if field.init]
-    if fields:
-        lines += ["", "| key | type | default |", "| --- | --- | --- |"]
-        lines += [
-            f"| `{field.alias}` | `{_type(field.type)}` | `{_cell(default(field.default))}` |"
-            for field in fields
-        ]
+    if of_component := keys(cls):
+        lines += ["", "| key | type | allowed | default |", "| --- | --- | --- | --- |"]
+        lines += [_row(key) for key in of_component]
     return [*lines, "", "```text", inspect.getdoc(cls) or "", "```"]
 
 
-def _type(kind: Any) -> str:
-    return _cell(type_name(kind).replace("typing.", ""))
+def _row(key: Key) -> str:
+    allowed = f"`{_cell(key.allowed)}`" if key.allowed else ""
+    return f"| `{'.'.join(key.path)}` | `{_cell(key.type)}` | {allowed} | `{_cell(key.default)}` |"
 
 
 def _cell(text: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import configparser
+import re
 import subprocess
 import sys
 import tarfile
@@ -91,3 +92,17 @@ def test_the_sdist_holds_real_files(built):
         assert content.read() == REGISTRY
     for name in ("LICENSE", "README.md", "registry.toml", "specs/quickstart.toml", "tests/test_packaging.py"):
         assert name in members
+
+
+def test_whatever_misses_an_extra_says_how_to_install_it() -> None:
+    """And no message names one that is not there."""
+    setup = configparser.ConfigParser(interpolation=None)
+    setup.read(ROOT / "setup.cfg", encoding="utf-8")
+    extras = set(setup["options.extras_require"]) - {"test", "dev"}
+    code = "".join(
+        path.read_text(encoding="utf-8")
+        for part in ("core", "plugins")
+        for path in (ROOT / part).rglob("*.py")
+    )
+    assert set(re.findall(r'pip install "resnetbk\[(\w+)\]"', code)) == extras
+    assert set(re.findall(r"resnetbk\[(\w+)\]", code)) == extras

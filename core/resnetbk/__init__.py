@@ -32,7 +32,18 @@ def load(spec: Path | str, *, sets: Sequence[str] = (), registry: Sequence[Path 
 
 
 def open_run(path: Path | str, *, sets: Sequence[str] = (), registry: Sequence[Path | str] = ()) -> Run:
-    """The run in a folder that `train` made, ready to be evaluated and to write."""
+    """The run in a folder that `train` made, at its latest checkpoint, on the CPU.
+
+    `sets` are `key=value` overrides, such as another `data.corpus.path`; `registry` further manifests. Raises
+    `resnetbk.errors.UserError` for what is no run, or needs a component that is not installed, and
+    `StorageError` for one that is damaged.
+
+    run = resnetbk.open_run("runs/quickstart")
+    run.evaluate().loss                   # on the held-out text, in nats/token
+    run.losses("The same text.")          # (T - 1,) float32, nats for each token but the first
+    run.encode("The same text.")          # (T,) int64
+    b"".join(run.generate("The ", 100))   # the bytes of 100 tokens
+    """
     from resnetbk.registry.lookup import Registry
     from resnetbk.training.run import Run
 

@@ -279,7 +279,7 @@ class Tokenizer(Protocol):
     vocabulary: int
 
     def encode(self, text: bytes | memoryview) -> Array:
-        """The tokens, (T,) of the smallest unsigned integer type that holds the vocabulary.
+        """UTF-8 as tokens, (T,) of the smallest unsigned integer type that holds the vocabulary.
 
         Large texts come in pieces, cut at line breaks; or as one view, if it provides `byte-level`, which
         then copies nothing.

@@ -34,7 +34,9 @@ VERBS = {
 }
 """Core's own verbs, a file of this folder for each. All others come from manifests."""
 
-ELSEWHERE = dict.fromkeys(("compare", "ablate", "tune", "cost", "explain", "report"), "resnetbk-instrument")
+ELSEWHERE = dict.fromkeys(
+    ("compare", "ablate", "tune", "cost", "explain", "report", "runs"), "resnetbk-instrument"
+)
 """The plugins that bring verbs which people expect in any installation."""
 
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import math
 
 import click
 
+from resnetbk.cli.as_json import json_option, print_json
 from resnetbk.errors import NumericError, UserError
 from resnetbk.registry.lookup import Registry
 
@@ -17,7 +17,7 @@ from resnetbk.registry.lookup import Registry
     "--set", "sets", multiple=True, metavar="KEY=VALUE",
     help="Override a key of the run's spec, for instance data.corpus; repeatable.",
 )  # fmt: skip
-@click.option("--json", "as_json", is_flag=True, help="For scripts.")
+@json_option
 @click.pass_obj
 def command(registry: Registry, run: str, sets: tuple[str, ...], as_json: bool) -> None:
     """Evaluates RUN on all held-out text of its corpus, or of another."""
@@ -35,7 +35,7 @@ def command(registry: Registry, run: str, sets: tuple[str, ...], as_json: bool) 
     if not math.isfinite(evaluation.loss):
         raise NumericError(f"{run}: the held-out loss is {evaluation.loss}")
     if as_json:
-        click.echo(json.dumps(attrs.asdict(evaluation)))
+        print_json(attrs.asdict(evaluation))
     else:
         hooks = command_hooks(registry)
         print_results(loaded.folder.path.name, evaluation.loss, data, loaded.spec.data.corpus.name, hooks)

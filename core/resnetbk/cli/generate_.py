@@ -1,4 +1,4 @@
-"""`resnetbk generate RUN --prompt TEXT`"""
+"""`resnetbk generate RUN --prompt TEXT [--json]`"""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import sys
 
 import click
 
+from resnetbk.cli.as_json import json_option, print_json
 from resnetbk.cli.writing import write
 from resnetbk.registry.lookup import Registry
 
@@ -27,6 +28,7 @@ from resnetbk.registry.lookup import Registry
 @click.option(
     "--seed", default=0, type=click.IntRange(0, 2**63 - 1), show_default=True, help="Same seed, same text."
 )
+@json_option
 @click.pass_obj
 def command(
     registry: Registry,
@@ -36,11 +38,16 @@ def command(
     temperature: float,
     top_k: int | None,
     seed: int,
+    as_json: bool,
 ) -> None:
     """Generates text with RUN after a prompt; each piece is printed as soon as it is there."""
     from resnetbk.training.run import Run
 
     loaded = Run.open(run, registry)
     pieces = loaded.generate(prompt, tokens, temperature=temperature, top_k=top_k, seed=seed)
+    if as_json:
+        text = b"".join(pieces).decode(errors="replace")
+        print_json({"run": run, "prompt": prompt, "text": text, "tokens": tokens, "seed": seed})
+        return
     written = itertools.chain([prompt.encode(errors="surrogateescape")], pieces)
     write(written, as_it_is=not sys.stdout.isatty())

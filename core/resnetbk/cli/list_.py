@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Collection, Sequence
 
 import click
 
+from resnetbk.cli.as_json import json_option, print_json
 from resnetbk.errors import UserError, nearest, printable
 from resnetbk.kinds import KINDS
 from resnetbk.registry.entry import VERB, Entry
@@ -15,7 +15,7 @@ from resnetbk.registry.lookup import Registry
 
 @click.command("list")
 @click.argument("kind", required=False)
-@click.option("--json", "as_json", is_flag=True, help="For scripts.")
+@json_option
 @click.pass_obj
 def command(registry: Registry, kind: str | None, as_json: bool) -> None:
     """Lists the installed components and verbs, or those of KIND (sequence-mixer, model.mixer, verb)."""
@@ -38,7 +38,7 @@ def command(registry: Registry, kind: str | None, as_json: bool) -> None:
             }
             for entry in entries
         ]
-        click.echo(json.dumps(rows, indent=1))
+        print_json(rows)
     else:
         _print(entries, defaults, kind)
     for plugin in registry.broken():

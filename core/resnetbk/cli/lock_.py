@@ -1,4 +1,4 @@
-"""`resnetbk lock SPEC [--set k=v] [--out FILE]`"""
+"""`resnetbk lock SPEC [--set k=v] [--out FILE] [--json]`"""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from resnetbk.cli.as_json import json_option, print_json
 from resnetbk.registry.lookup import Registry
 
 
@@ -16,8 +17,9 @@ from resnetbk.registry.lookup import Registry
     "--out", metavar="FILE", type=click.Path(dir_okay=False),
     help="Otherwise NAME.lock.toml beside NAME.toml.",
 )  # fmt: skip
+@json_option
 @click.pass_obj
-def command(registry: Registry, spec: str, sets: tuple[str, ...], out: str | None) -> None:
+def command(registry: Registry, spec: str, sets: tuple[str, ...], out: str | None, as_json: bool) -> None:
     """Records everything that a run of SPEC depends on, for `train --locked` to compare with.
 
     That is the spec with every default; plugin, version and sha256 of the source of each component; the
@@ -36,10 +38,13 @@ def command(registry: Registry, spec: str, sets: tuple[str, ...], out: str | Non
 
     path = Path(out) if out else lock_path(spec)
     if path.exists() and path.samefile(spec):
-        raise UserError(f"--out {path}: is the spec itself")
+        raise UserError(f"--out {path}: is the spec itself; name another file, or leave --out away")
     text = Experiment(read_spec, registry).lock()
     replace_file(path, text.encode(), parents=True)
     tree = tomllib.loads(text)
+    if as_json:
+        print_json({"lock": path, **tree})
+        return
     here = tree["environment"]
     click.echo(
         f"{path}: {len(tree['components'])} components, corpus {here['corpus_sha256'][:12]}, "

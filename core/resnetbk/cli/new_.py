@@ -44,7 +44,7 @@ def command(registry: Registry, name: str, kind: str, out: str | None) -> None:
         mistakes.append(f"there is a {kind} {name!r} already; choose another name")
     folder = Path(out or name)
     if folder.exists():
-        mistakes.append(f"{folder} is there already")
+        mistakes.append(f"{folder} is there already; choose another --out")
     if mistakes:
         raise UserError(*mistakes)
     write(folder, name, kind)

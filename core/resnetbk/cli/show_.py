@@ -2,33 +2,44 @@
 
 from __future__ import annotations
 
+import inspect
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
-import attrs
 import click
 
+from resnetbk.cli.as_json import json_option, print_json
 from resnetbk.errors import UserError, nearest
 from resnetbk.kinds import KINDS
 from resnetbk.registry.entry import VERB, Entry
 from resnetbk.registry.lookup import Registry
+from resnetbk.spec.keys import keys
 
 
 @click.command("show")
 @click.argument("what", metavar="NAME|SPEC")
 @click.option("--set", "sets", multiple=True, metavar="KEY=VALUE", help="Override a key of SPEC; repeatable.")
+@json_option
 @click.pass_obj
-def command(registry: Registry, what: str, sets: tuple[str, ...]) -> None:
+def command(registry: Registry, what: str, sets: tuple[str, ...], as_json: bool) -> None:
     """Shows a component with its keys, a verb with its options, or a spec file with all its defaults."""
     if what.endswith(".toml") or Path(what).is_file():
-        from resnetbk.lock.lock import dump
+        from resnetbk.lock.lock import dump, plain
         from resnetbk.spec.read import read
 
-        click.echo(dump(read(what, registry, sets), registry), nl=False)
+        spec = read(what, registry, sets)
+        if as_json:
+            print_json(plain(spec, registry))
+        else:
+            click.echo(dump(spec, registry), nl=False)
         return
     if sets:
-        raise UserError("--set is for a spec; a component is shown with all its keys")
-    for number, entry in enumerate(find(registry, what)):
+        raise UserError("--set is for a spec, as in resnetbk show SPEC.toml --set KEY=VALUE")
+    entries = find(registry, what)
+    if as_json:
+        print_json([_facts(entry, registry) for entry in entries])
+        return
+    for number, entry in enumerate(entries):
         if number:
             click.echo()
         if entry.kind == VERB:
@@ -49,9 +60,38 @@ def find(registry: Registry, what: str) -> list[Entry]:
     return entries
 
 
-def _print(entry: Entry, component: type) -> None:
-    import inspect
+def _facts(entry: Entry, registry: Registry) -> dict[str, Any]:
+    """All that is shown of an entry, as JSON values: of a verb its options, of a component its keys."""
+    declared = {
+        "kind": entry.kind,
+        "name": entry.name,
+        "plugin": entry.plugin,
+        "version": entry.version,
+        "summary": entry.summary,
+    }
+    if entry.kind == VERB:
+        of_verb = registry.load_verb(entry).params
+        return declared | {
+            "options": [
+                {"names": p.opts, "required": p.required, "help": getattr(p, "help", None)} for p in of_verb
+            ]
+        }
+    component = registry.load(entry)
+    return declared | {
+        "key": KINDS[entry.kind].key,
+        "provides": sorted(entry.provides),
+        "requires": sorted(entry.requires),
+        "conflicts": sorted(entry.conflicts),
+        "paper": entry.paper,
+        "keys": [
+            {"key": ".".join(key.path), "type": key.type, "allowed": key.allowed, "default": key.default}
+            for key in keys(component)
+        ],
+        "description": inspect.getdoc(component) or "",
+    }
 
+
+def _print(entry: Entry, component: type) -> None:
     from rich.console import Console
     from rich.markup import escape
 
@@ -70,30 +110,11 @@ def _print(entry: Entry, component: type) -> None:
     for heading, text in facts.items():
         if text:
             console.print(f"[dim]{heading:9}[/] {escape(text)}")
-    fields = [field for field in attrs.fields(component) if field.init]
-    if fields:
-        rows = table("key", "type", "default", left=range(3))
-        for field in fields:
-            rows.add_row(field.alias, escape(type_name(field.type)), escape(default(field.default)))
+    if of_component := keys(component):
+        rows = table("key", "type", "allowed", "default", left=range(4), whole=(0,))
+        for key in of_component:
+            name = "  " * (len(key.path) - 1) + key.path[-1]
+            rows.add_row(*map(escape, (name, key.type, key.allowed, key.default)))
         console.print()
         console.print(rows)
     click.echo(f"\n{inspect.getdoc(component) or ''}")
-
-
-def type_name(kind: Any) -> str:
-    """As a reader of a spec wants it."""
-    return kind.__name__ if isinstance(kind, type) and not get_args(kind) else str(kind)
-
-
-def default(value: Any) -> str:
-    """What a key is when it is left out."""
-    if value is attrs.NOTHING:
-        return "(required)"
-    if isinstance(value, attrs.Factory):  # type: ignore[arg-type]
-        if value.takes_self:
-            return "(from the other keys)"
-        try:
-            value = value.factory()
-        except Exception as error:  # the component's own mistake
-            return f"(fails: {type(error).__name__})"
-    return repr(value)

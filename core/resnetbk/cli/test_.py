@@ -1,4 +1,4 @@
-"""`resnetbk test NAME [--set key=value]`"""
+"""`resnetbk test NAME [--set key=value] [--json]`"""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from resnetbk.cli.as_json import json_option, print_json
 from resnetbk.errors import UserError
 from resnetbk.registry.lookup import Registry
 
@@ -20,8 +21,9 @@ if TYPE_CHECKING:
 @click.option(
     "--set", "sets", multiple=True, metavar="KEY=VALUE", help="A key of the component under test; repeatable."
 )
+@json_option
 @click.pass_obj
-def command(registry: Registry, name: str, sets: tuple[str, ...]) -> None:
+def command(registry: Registry, name: str, sets: tuple[str, ...], as_json: bool) -> None:
     """Runs the conformance checks of the component or verb NAME: of its kind, and of all that it provides.
 
     Exit code 2 when a check fails. A plugin's own tests run the same: see `resnetbk.testing.all_components`.
@@ -38,19 +40,31 @@ def command(registry: Registry, name: str, sets: tuple[str, ...]) -> None:
     settings: dict[str, object] = {}
     for assignment in sets:
         settings.update(from_set(assignment).tree)
-    failures = []
+    failures, results = [], []
     for entry in find(registry, name):
         subject = subject_of(registry, entry, settings)
         applied = set(applicable(subject))
         rows = table(f"{entry.kind} {entry.name}", "", "what it checks", left=(0, 1, 2))
         for check in checks(entry.kind):
-            verdict, style = "not provided", "dim"
+            verdict, style, problem = "not provided", "dim", ""
             if check in applied:
                 problem = _problem(check, subject)
                 verdict, style = ("failed", "red") if problem else ("passed", "")
                 failures += [f"{entry.name}: {check.name}: {problem}"] if problem else []
+            results.append(
+                {
+                    "kind": entry.kind,
+                    "name": entry.name,
+                    "check": check.name,
+                    "verdict": verdict,
+                    "problem": problem or None,
+                }
+            )
             rows.add_row(check.name, verdict, escape(check.summary), style=style)
-        console.print(rows)
+        if not as_json:
+            console.print(rows)
+    if as_json:
+        print_json(results)
     if failures:
         raise UserError(*failures)
 

@@ -1,11 +1,13 @@
-"""`resnetbk train SPEC [--set k=v] [--out DIR] [--resume] [--locked]`"""
+"""`resnetbk train SPEC [--set k=v] [--out DIR] [--resume] [--locked] [--json]`"""
 
 from __future__ import annotations
 
 import shlex
 
+import attrs
 import click
 
+from resnetbk.cli.as_json import json_option, print_json
 from resnetbk.cli.writing import write
 from resnetbk.registry.lookup import Registry
 
@@ -19,6 +21,7 @@ SAMPLE_TOKENS = 400
 @click.option("--resume", is_flag=True, help="Continue from the folder's latest checkpoint.")
 @click.option("--locked", is_flag=True, help="Refuse unless everything is as in the lock beside SPEC.")
 @click.option("--device", type=click.Choice(["cpu", "cuda"]), help="Otherwise cuda if available.")
+@json_option
 @click.pass_obj
 def command(
     registry: Registry,
@@ -28,6 +31,7 @@ def command(
     resume: bool,
     locked: bool,
     device: str | None,
+    as_json: bool,
 ) -> None:
     """Trains the model that SPEC describes, evaluates it on held-out text, and prints a sample."""
     from resnetbk.lock.lock import lock_path, read_held
@@ -51,6 +55,9 @@ def command(
         return
 
     assert run.report is not None
+    if as_json:
+        print_json(attrs.asdict(run.report))
+        return
     data, report, hooks = run.data(), run.report, command_hooks(registry)
     click.echo()
     print_results(run.folder.path.name, report.loss, data, read_spec.data.corpus.name, hooks)

@@ -148,7 +148,7 @@ class Reader:
                 if value is not attrs.NOTHING:
                     values[key] = value
                 elif field.default is attrs.NOTHING:
-                    problems.append(Problem((), (), f"missing key {key!r}"))
+                    problems.append(Problem((), (), f"missing key {key!r}{_choice(field)}"))
         problems += _invalid(cls, fields, values, table)
         if problems:
             raise Refused(*problems)
@@ -188,7 +188,7 @@ class Reader:
                 raise Refused.of(error, ("use",)) from None
         defaults = self.registry.defaults(kind)
         if len(defaults) != 1:
-            raise Refused(f"missing key 'use', the name of a {kind}")
+            raise Refused(f"missing key 'use': the name of a component; resnetbk list {kind} has them")
         return self._part(defaults[0], settings)
 
     def _part(self, entry: Entry, settings: dict[str, Any]) -> Part:
@@ -201,6 +201,12 @@ class Reader:
             raise Refused.of(error) from None
         except (Exception, SystemExit) as error:  # a class whose fields cannot be read
             raise Refused(f"{entry.plugin}/{entry.name}: {reason(error)}") from None
+
+
+def _choice(field: Field) -> str:
+    """Where the names are that a key takes, if it chooses a component."""
+    kind = field.metadata.get("kind")
+    return f": the name of a component; resnetbk list {kind} has them" if kind else ""
 
 
 def _unknown(key: str, known: Iterable[str]) -> str:

@@ -6,39 +6,20 @@ that is extended, and conditions on several components or values.
 
 from __future__ import annotations
 
-import enum
-import inspect
-import re
-import types
 from collections.abc import Iterator, Mapping
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias, Union, get_args, get_origin
+from typing import TYPE_CHECKING, Any
 
 import attrs
 
 from resnetbk.errors import UserError
 from resnetbk.kinds import KINDS
 from resnetbk.registry.contract import breaches
+from resnetbk.spec.keys import Tree, field_schema, key_notes
 from resnetbk.spec.read import GOAL
-from resnetbk.spec.reader import ARRAYS, MAPPINGS
 from resnetbk.spec.spec import Part, Spec
 
 if TYPE_CHECKING:
     from resnetbk.registry import Entry, Registry
-
-Tree: TypeAlias = dict[str, Any]
-
-_SCALARS: dict[Any, Tree] = {
-    bool: {"type": "boolean"},
-    int: {"type": "integer", "minimum": -(2**63), "maximum": 2**63 - 1},
-    float: {"type": "number"},
-    str: {"type": "string"},
-    Path: {"type": "string"},
-    Any: {},
-    object: {},
-}
-
-_COMPARED = {">=": "minimum", ">": "exclusiveMinimum", "<=": "maximum", "<": "exclusiveMaximum"}
 
 
 def schema(registry: Registry) -> Tree:
@@ -96,36 +77,9 @@ class _Components:
     def _field(self, field: attrs.Attribute[Any], whole: bool) -> Tree:
         kind = field.metadata.get("kind")
         if kind is None:
-            pattern = {"pattern": f"^({p})$"} if (p := field.metadata.get("pattern")) else {}
-            return self._type(field.type, whole) | _bounds(field.validator) | pattern
+            return field_schema(field, lambda cls: self.table(cls, whole=whole))
         chosen = {"$ref": f"#/definitions/{_label(kind, whole)}"}
         return chosen if field.type is Part else {"type": "array", "items": chosen}
-
-    def _type(self, type_: Any, whole: bool) -> Tree:
-        """As `spec.reader` takes it."""
-        origin, items = get_origin(type_) or type_, get_args(type_)
-        if origin is Annotated:
-            return self._type(items[0], whole)
-        if type_ in _SCALARS:
-            return dict(_SCALARS[type_])
-        if origin is Literal:
-            return {"enum": list(items)}
-        if isinstance(type_, type) and issubclass(type_, enum.Enum):
-            return {"enum": [member.value for member in type_]}
-        if origin in (Union, types.UnionType):
-            options = [self._type(item, whole) for item in items if item is not types.NoneType]
-            return options[0] if len(options) == 1 else {"anyOf": options}
-        if origin is tuple and items and items[-1] is not Ellipsis:
-            schemas = [self._type(item, whole) for item in items]
-            return {"type": "array", "items": schemas, "minItems": len(items), "maxItems": len(items)}
-        if origin in ARRAYS:
-            return {"type": "array", "items": self._type(items[0] if items else Any, whole)}
-        if origin in MAPPINGS:
-            of_item = self._type(items[1] if items else Any, whole)
-            return {"type": "object", "additionalProperties": of_item}
-        if isinstance(type_, type) and attrs.has(type_):
-            return self.table(type_, whole=whole)
-        return {"not": {}}
 
     def _loaded(self, kind: str) -> Iterator[tuple[Entry, type]]:
         key = KINDS[kind].key
@@ -163,41 +117,5 @@ class _Components:
         return [entry.name]
 
 
-def key_notes(cls: type, keys: Mapping[str, Any]) -> dict[str, str]:
-    """The notes on keys in a class's docstring: lines that begin with keys, with those indented below."""
-    notes: dict[str, str] = {}
-    lines = (inspect.getdoc(cls) or "").splitlines()
-    for number, line in enumerate(lines):
-        match = re.match(r"((?:\w+, )*\w+) {2,}(?=\S)", line)
-        named = [key for key in (match[1].split(", ") if match else []) if key in keys]
-        if not match or not named:
-            continue
-        text = [line[match.end() :]]
-        for below in lines[number + 1 :]:
-            if not below.startswith("    "):
-                break
-            text.append(below.strip())
-        notes.update((key, " ".join(text).strip()) for key in named)
-    return notes
-
-
 def _label(kind: str, whole: bool) -> str:
     return kind if whole else f"{kind} in a change"
-
-
-def _bounds(validator: Any) -> Tree:
-    """What a validator of attrs requires of a value."""
-    parts = getattr(validator, "_validators", None) or getattr(validator, "validator", None)
-    if parts:  # of `and_`, and of `optional`
-        several = parts if isinstance(parts, tuple) else (parts,)
-        return {key: bound for part in several for key, bound in _bounds(part).items()}
-    key = _COMPARED.get(getattr(validator, "compare_op", ""))
-    if key:
-        return {key: validator.bound}
-    if hasattr(validator, "min_length"):
-        return {"minItems": validator.min_length, "minLength": validator.min_length}
-    if not hasattr(validator, "options"):
-        return {}
-    return {
-        "enum": [option.value if isinstance(option, enum.Enum) else option for option in validator.options]
-    }

@@ -124,7 +124,7 @@ class Train:
     @target.validator
     def _is_evaluated(self, field: attrs.Attribute[Any], value: float | None) -> None:
         if value is not None and not self.evaluate:
-            raise ValueError("needs evaluate: a target is checked when the run is validated")
+            raise ValueError("needs evaluate, such as evaluate = 100: it is compared with each evaluation")
 
     @steps.validator
     def _ends(self, field: attrs.Attribute[Any], value: int | None) -> None:

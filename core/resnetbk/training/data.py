@@ -28,7 +28,8 @@ if TYPE_CHECKING:
 class Data:
     """text and its tokens: train (T,), valid (U,), of the tokenizer's integer type.
 
-    Of a large text they stay on disk: windows are read from there as they are chosen.
+    Of a large text they stay on disk: windows are read from there as they are chosen. They may be read-only:
+    `torch.tensor(data.valid)` copies.
     """
 
     text: Text
@@ -51,7 +52,10 @@ class Data:
         train, valid = (_tokens(text, which, tokenizer, spec.tokenizer) for which in ("train", "valid"))
         data = cls(text, tokenizer, train, valid)
         if len(data.valid) < 2:
-            raise UserError(f"data.corpus: {spec.corpus.name!r} holds out too little text to validate on")
+            raise UserError(
+                f"data.corpus: {spec.corpus.name!r} holds out too little text to validate on; "
+                "use a longer text, or hold out more of it"
+            )
         return data
 
     def batch(self, windows: Windows, device: torch.device) -> Batch:
@@ -68,14 +72,8 @@ class Data:
         return _batch(self.train[index], device)
 
     def held_out(self, window: int, batch: int, device: torch.device) -> Iterator[Batch]:
-        """The whole held-out part once, in order, in windows that do not overlap; the last may be shorter."""
-        targets = len(self.valid) - 1
-        whole = targets // window
-        for first in range(0, whole, batch):
-            starts = np.arange(first, min(first + batch, whole)) * window
-            yield _batch(self.valid[starts[:, None] + np.arange(window + 1)], device)
-        if targets % window:
-            yield _batch(self.valid[None, whole * window :], device)
+        """The held-out part, as in `in_windows`."""
+        return in_windows(self.valid, window, batch, device)
 
     @property
     def held_out_bytes(self) -> int:
@@ -98,6 +96,18 @@ def _tokens(text: Text, which: str, tokenizer: Tokenizer, chosen: Part) -> Array
     depends = [text.sha256, which, len(part), PIECE, source, tokenizer.state()]
     key = hashlib.sha256(json.dumps(depends, sort_keys=True).encode()).hexdigest()
     return np.memmap(cached_file(f"tokens/{key}.{dtype}", write), dtype, "r").view(np.ndarray)
+
+
+def in_windows(tokens: Array, window: int, batch: int, device: torch.device) -> Iterator[Batch]:
+    """All of (T,) tokens once, in order, in windows that do not overlap; the last may be shorter. The first
+    token is no target."""
+    targets = len(tokens) - 1
+    whole = targets // window
+    for first in range(0, whole, batch):
+        starts = np.arange(first, min(first + batch, whole)) * window
+        yield _batch(tokens[starts[:, None] + np.arange(window + 1)], device)
+    if targets % window:
+        yield _batch(tokens[None, whole * window :], device)
 
 
 def _batch(tokens: Array, device: torch.device) -> Batch:

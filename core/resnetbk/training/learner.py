@@ -79,7 +79,7 @@ class Learner:
             if spec.train.batch > len(self.data.train):
                 raise UserError(
                     f"train.batch: {spec.train.batch} windows a step, and this corpus has "
-                    f"{len(self.data.train)} tokens to begin them at"
+                    f"{len(self.data.train)} tokens to begin them at: make the batch smaller"
                 )
             check_memory(spec, self.data.tokenizer.vocabulary, self.device)
             self.model = assemble(spec.model, vocabulary=self.data.tokenizer.vocabulary, seed=spec.seed)
@@ -257,7 +257,10 @@ class Learner:
     def restore(self, saved: Checkpoint, state: RunState, path: Path) -> None:
         """Goes on from a checkpoint: bitwise what the uninterrupted run would do. `path` is for messages."""
         if state.corpus_sha256 != self.data.text.sha256:
-            raise UserError(f"{path}: trained on another text than data.corpus gives now; it cannot resume")
+            raise UserError(
+                f"{path}: trained on another text than data.corpus gives now; bring that back, or "
+                "begin another run, without --resume"
+            )
         load_weights(self.model, saved.model, path)
         self.optimizer.load_state_dict(saved.optimizer)
         self.selector.restore(dict(state.selector))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from contextlib import AbstractContextManager, nullcontext
+from typing import TYPE_CHECKING
 
 import attrs
 import numpy as np
@@ -16,7 +17,10 @@ from resnetbk.kinds import Batch, BatchLoss
 from resnetbk.metering.depth import layers_run
 from resnetbk.metering.meter import Meter
 from resnetbk.model.language_model import LanguageModel, Output
-from resnetbk.training.data import Data
+from resnetbk.training.data import Data, in_windows
+
+if TYPE_CHECKING:
+    from resnetbk.kinds import Array
 
 TOKENS_PER_PASS = 8192
 """Held-out tokens in one forward pass: fixed, so that a loss does not depend on the training batch."""
@@ -118,3 +122,18 @@ def evaluate(
         tuple((rows / tokens).tolist()),
         tuple((depths / tokens).tolist()),
     )
+
+
+@torch.inference_mode()
+def text_losses(model: LanguageModel, tokens: Array, *, window: int, precision: str) -> Array:
+    """(T,) tokens -> (T - 1,) float32: nats for each token but the first, in the windows of `evaluate`."""
+    was_training = model.training
+    model.eval()
+    device = model.embedding.weight.device
+    losses = [np.empty(0, np.float32)]
+    for batch in in_windows(tokens, window, max(1, TOKENS_PER_PASS // window), device):
+        with autocast(device, precision):
+            logits = model(batch.inputs).logits
+        losses.append(token_losses(logits, batch.targets).flatten().cpu().numpy())
+    model.train(was_training)
+    return np.concatenate(losses)

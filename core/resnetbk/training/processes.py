@@ -127,7 +127,8 @@ class Processes:
             if parameter.grad is not None and parameter.grad.is_sparse:
                 shape = tuple(parameter.shape)
                 raise UserError(
-                    f"the parameter of shape {shape} has sparse gradients: processes share dense ones"
+                    f"the parameter of shape {shape} has sparse gradients, and processes share dense ones: "
+                    "train in one process, or choose another component"
                 )
         device = result.loss.device
         parts = self.gather(

@@ -6,8 +6,10 @@ import logging
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import attrs
+import numpy as np
 
 from resnetbk.errors import StorageError, UserError
 from resnetbk.hooks import RunReport
@@ -23,8 +25,11 @@ from resnetbk.runs.checkpoint import Checkpoint, load_weights
 from resnetbk.runs.run_folder import RunFolder
 from resnetbk.spec.spec import Spec
 from resnetbk.training.data import Data
-from resnetbk.training.objective import Evaluation, evaluate
+from resnetbk.training.objective import Evaluation, evaluate, text_losses
 from resnetbk.training.run_state import RunState
+
+if TYPE_CHECKING:
+    from resnetbk.kinds import Array
 
 TRAINED = ("model.", "data.tokenizer")
 """Spec keys of the components that a trained model consists of."""
@@ -34,8 +39,12 @@ TRAINED = ("model.", "data.tokenizer")
 class Run:
     """What a run folder holds.
 
-    report  when the run was trained just now
-    cost    when it was opened: see `RunState.training_cost`
+    folder     where it is, and its metrics: `run.folder.metrics()`
+    spec       with all its defaults: `run.spec.model.width`
+    model      a torch module on the device of the training, or on the CPU when it was opened
+    tokenizer  see `kinds.Tokenizer`, which takes bytes; `run.encode` takes a str as well
+    report     when the run was trained just now
+    cost       when it was opened: see `RunState.training_cost`
     """
 
     folder: RunFolder
@@ -69,7 +78,7 @@ class Run:
         return Data.load(self.spec.data, self.tokenizer)
 
     def evaluate(self, data: Data | None = None) -> Evaluation:
-        """The loss on the held-out part of the spec's corpus."""
+        """The loss on the held-out part of the spec's corpus, or of `data`."""
         return evaluate(
             self.model,
             data or self.data(),
@@ -77,9 +86,35 @@ class Run:
             precision=self.spec.train.precision,
         )
 
+    def encode(self, text: str | bytes) -> Array:
+        """The tokens of a text, (T,) int64, which `torch.from_numpy` takes; `run.tokenizer.decode` is the way
+        back. Raises UserError for a text that the tokenizer has no tokens for."""
+        if isinstance(text, str):
+            try:
+                text = text.encode(errors="surrogateescape")
+            except UnicodeEncodeError as error:
+                half = f"{ord(error.object[error.start]):#06x}"
+                raise UserError(
+                    f"the text holds half of a character ({half}) at place {error.start}"
+                ) from None
+        return self.tokenizer.encode(text).astype(np.int64)
+
+    def losses(self, text: str | bytes) -> Array:
+        """What each token of a text costs, but the first: (T - 1,) float32, in nats, for T tokens.
+
+        The windows are those of `evaluate`: with W = `spec.data.window`, number i is the loss of token i + 1,
+        predicted from tokens i - i % W to i: the first of each window has one token of context, the last W.
+        Raises UserError for a text that the tokenizer has no tokens for, or with fewer than two.
+        """
+        tokens = self.encode(text)
+        if len(tokens) < 2:
+            raise UserError("the text has fewer than two tokens; there is no loss before the second")
+        data, precision = self.spec.data, self.spec.train.precision
+        return text_losses(self.model, tokens, window=data.window, precision=precision)
+
     def generate(
         self,
-        prompt: str,
+        prompt: str | bytes,
         tokens: int = 200,
         *,
         temperature: float = 0.8,
@@ -91,12 +126,7 @@ class Run:
 
         Raises UserError for a prompt or temperature that cannot be; NumericError when the model fails.
         """
-        try:
-            text = prompt.encode(errors="surrogateescape")
-        except UnicodeEncodeError as error:
-            half = f"{ord(prompt[error.start]):#06x}"
-            raise UserError(f"the prompt holds half of a character ({half}) at place {error.start}") from None
-        known = self.tokenizer.encode(text).tolist()
+        known = self.encode(prompt).tolist()
         if not known:
             raise UserError("the prompt is empty; a model needs a first token to go on from")
         if not 0 <= temperature < math.inf:

@@ -43,7 +43,7 @@ def require_optuna() -> None:
     try:
         import optuna
     except ImportError:
-        raise UserError("tune searches with optuna: pip install 'resnetbk[tune]'") from None
+        raise UserError('tune searches with optuna: pip install "resnetbk[tune]"') from None
     optuna.logging.set_verbosity(optuna.logging.ERROR)  # trials are said by us
 
 
@@ -74,7 +74,9 @@ def _opened(url: str) -> RDBStorage:
         try:
             return RDBStorage(url, engine_kwargs=arguments)
         except ImportError as error:
-            raise UserError(f"--storage: its driver is not installed: {_line(error)}") from None
+            raise UserError(
+                f"--storage: its driver is not installed, install it with pip: {_line(error)}"
+            ) from None
         except (ArgumentError, NoSuchModuleError, ValueError, RuntimeError) as error:
             raise UserError(f"--storage: {_line(error)}") from None
         except (

@@ -2,23 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
 
 import attrs
-from attrs.validators import gt
-
-from resnetbk.errors import nearest
+from attrs.validators import gt, in_
 
 if TYPE_CHECKING:
     from resnetbk.kinds import ChannelMixer
 
-ACTIVATIONS = ("relu2", "gelu", "silu")
-
-
-def known_activation(component: object, attribute: attrs.Attribute[str], value: str) -> None:
-    """An attrs validator: one of `ACTIVATIONS`."""
-    if value not in ACTIVATIONS:
-        raise ValueError(f"unknown activation {value!r}{nearest(value, ACTIVATIONS)}")
+Activation: TypeAlias = Literal["relu2", "gelu", "silu"]
+ACTIVATIONS = get_args(Activation)
 
 
 @attrs.frozen(kw_only=True)
@@ -31,7 +24,7 @@ class MLP:
     """
 
     expansion: float = attrs.field(default=4.0, validator=gt(0.0))
-    activation: str = attrs.field(default="relu2", validator=known_activation)
+    activation: Activation = attrs.field(default="relu2", validator=in_(ACTIVATIONS))
     bias: bool = False
 
     def build(self, *, width: int, depth: int) -> ChannelMixer:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import attrs
-from attrs.validators import ge, gt
+from attrs.validators import ge, gt, in_
 
-from resnetbk_plugins.channel_mixer.mlp import known_activation
+from resnetbk_plugins.channel_mixer.mlp import ACTIVATIONS, Activation
 
 if TYPE_CHECKING:
     from resnetbk.kinds import ChannelMixer
@@ -30,7 +30,7 @@ class MoE:
     experts: int = attrs.field(default=4, validator=ge(1))
     top_k: int = attrs.field(default=1, validator=ge(1))
     expansion: float = attrs.field(default=4.0, validator=gt(0.0))
-    activation: str = attrs.field(default="relu2", validator=known_activation)
+    activation: Activation = attrs.field(default="relu2", validator=in_(ACTIVATIONS))
     balance: float = attrs.field(default=0.01, validator=ge(0.0))
 
     @top_k.validator

@@ -23,7 +23,7 @@ from attrs.validators import ge, min_len
 from resnetbk.cache import cached_file
 from resnetbk.errors import StorageError, UserError, one_line
 from resnetbk.kinds import Text
-from resnetbk_plugins.corpus.text import check_held_out, check_sha256, split
+from resnetbk_plugins.corpus.text import HELD_OUT, check_sha256, split
 
 FORMATS = ("csv", "json", "parquet", "text")
 
@@ -59,7 +59,7 @@ class HuggingFace:
     streaming: bool = True
     limit: int = attrs.field(default=0, validator=ge(0))
     revision: str = ""
-    held_out: float = attrs.field(default=0.1, validator=check_held_out)
+    held_out: float = attrs.field(default=0.1, validator=HELD_OUT)
     sha256: str = attrs.field(default="", validator=check_sha256)
 
     def __attrs_post_init__(self) -> None:

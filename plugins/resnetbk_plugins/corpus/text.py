@@ -11,22 +11,20 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import attrs
+from attrs.validators import and_, gt, lt
 
 from resnetbk.cache import cached_file
 from resnetbk.errors import StorageError, UserError
 from resnetbk.kinds import Text
 from resnetbk.texts import LARGE, PIECE, mapped
 
+HELD_OUT = and_(gt(0.0), lt(1.0))
+
 
 def _check_path(_owner: Any, _attribute: Any, value: Any) -> None:
     paths = [value] if isinstance(value, str) else value
     if not isinstance(paths, (list, tuple)) or not paths or not all(isinstance(p, str) and p for p in paths):
         raise ValueError("path must be a file, folder or pattern, or a list of them, none empty")
-
-
-def check_held_out(_owner: Any, _attribute: Any, value: float) -> None:
-    if not 0 < value < 1:
-        raise ValueError(f"held_out must be above 0 and below 1, not {value}")
 
 
 def check_sha256(_owner: Any, _attribute: Any, value: str) -> None:
@@ -48,7 +46,7 @@ class TextFiles:
     """
 
     path: str | list[str] = attrs.field(validator=_check_path)
-    held_out: float = attrs.field(default=0.1, validator=check_held_out)
+    held_out: float = attrs.field(default=0.1, validator=HELD_OUT)
     sha256: str = attrs.field(default="", validator=check_sha256)
 
     def build(self) -> Text:

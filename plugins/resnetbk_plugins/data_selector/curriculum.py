@@ -35,7 +35,9 @@ class Curriculum:
     measure    of difficulty, computed once before training: "ngram", leave-one-out nats/token under n-grams;
                "rarity", the same under unigrams; "compressibility", bytes per token after zlib; "loss", under
                the run in the folder `reference`
-    pacing     how the share of windows in use grows: "linear", "root" or "step" (see `pacing.share`)
+    pacing     how the share of windows in use grows: "linear"; "root", slower as it grows, so that all new
+               windows are trained on for as long (Platanios et al. 2019, arXiv:1903.09848); or "step", all
+               of them at `until` (Hacohen and Weinshall 2019, arXiv:1904.03626)
     start      that share at the beginning
     until      the share of the run at which all windows are in use
     probe      number of windows, at most a tenth of all, that are not trained on until all others are in use:

@@ -30,7 +30,7 @@ class Shuffle:
         if len(tokens) < window + 1:
             raise UserError(
                 f"data: a window of {window} needs a corpus of at least {window + 1} tokens; "
-                f"this one has {len(tokens)}"
+                f"this one has {len(tokens)}: make data.window smaller"
             )
         return ShuffleSelector(total=len(tokens), window=window, batch=batch, seed=seed)
 

@@ -25,7 +25,9 @@ class LearnedPositions:
 
     def check(self, spec: Spec) -> None:
         if spec.data.window > self.length:
-            raise ValueError(f"length = {self.length} is less than data.window = {spec.data.window}")
+            raise ValueError(
+                f"length = {self.length} is less than data.window = {spec.data.window}; raise it to that"
+            )
 
     def build(self, *, vocabulary: int, width: int) -> Embedding:
         from resnetbk_plugins.embedding.learned_positions_module import PositionEmbedding

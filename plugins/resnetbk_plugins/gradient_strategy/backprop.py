@@ -20,7 +20,8 @@ class Backprop:
     the mean of its values on the micro-batches.
 
     If a batch does not fit in memory, the number of micro-batches is doubled, down to one window each, and
-    stays so (see `MicroBatches`).
+    stays so. An operating system that overcommits memory (Linux does, on the CPU) may kill the process
+    instead of raising an error; there `accumulate` has to be chosen by hand.
     """
 
     accumulate: int = attrs.field(default=1, validator=ge(1))

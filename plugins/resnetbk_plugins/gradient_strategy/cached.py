@@ -3,22 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import attrs
-from attrs.validators import ge
+from attrs.validators import and_, ge, le
 
 from resnetbk.kinds import GradientStrategy, Weight
 
-
-def _share(component: object, attribute: attrs.Attribute[Any], value: float) -> None:
-    if not 0.0 <= value <= 1.0:
-        raise ValueError(f"{attribute.name} must be between 0 and 1, not {value}")
-
-
-def _cosine(component: object, attribute: attrs.Attribute[Any], value: float) -> None:
-    if not -1.0 <= value <= 1.0:
-        raise ValueError(f"{attribute.name} must be between -1 and 1, not {value}")
+_SHARE = and_(ge(0.0), le(1.0))
+_COSINE = and_(ge(-1.0), le(1.0))
 
 
 @attrs.frozen(kw_only=True)
@@ -48,11 +40,11 @@ class Cached:
     accumulate  micro-batches, as in `backprop`
     """
 
-    similarity: float = attrs.field(default=0.9, validator=_cosine)
+    similarity: float = attrs.field(default=0.9, validator=_COSINE)
     age: int = attrs.field(default=4, validator=ge(1))
     count: int = attrs.field(default=2, validator=ge(1))
-    sample: float = attrs.field(default=0.1, validator=_share)
-    cosine: float = attrs.field(default=0.5, validator=_cosine)
+    sample: float = attrs.field(default=0.1, validator=_SHARE)
+    cosine: float = attrs.field(default=0.5, validator=_COSINE)
     accumulate: int = attrs.field(default=1, validator=ge(1))
 
     def build(self, *, weights: Sequence[Weight]) -> GradientStrategy:

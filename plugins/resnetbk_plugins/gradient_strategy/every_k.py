@@ -5,16 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import attrs
-from attrs.validators import ge
+from attrs.validators import ge, min_len
 
 from resnetbk.errors import UserError, nearest
 from resnetbk.kinds import GradientStrategy, Weight
 from resnetbk_plugins.weight_names import parts_of
-
-
-def _names(component: object, attribute: attrs.Attribute[list[str]], value: list[str]) -> None:
-    if not value:
-        raise ValueError(f"{attribute.name} must name at least one part of the model")
 
 
 @attrs.frozen(kw_only=True)
@@ -36,7 +31,7 @@ class EveryK:
     """
 
     every: int = attrs.field(default=4, validator=ge(1))
-    slow: list[str] = attrs.field(factory=lambda: ["embedding"], validator=_names)
+    slow: list[str] = attrs.field(factory=lambda: ["embedding"], validator=min_len(1))
     accumulate: int = attrs.field(default=1, validator=ge(1))
 
     def build(self, *, weights: Sequence[Weight]) -> GradientStrategy:
@@ -51,5 +46,5 @@ class EveryK:
                 *(f"every-k: slow: nothing trainable is called {n!r}{nearest(n, known)}" for n in unknown)
             )
         if len(slow) == len(weights):
-            raise UserError("every-k: slow names all weights: most steps would train nothing")
+            raise UserError("every-k: slow names all weights: most steps would train nothing; leave some out")
         return EveryKGradients(weights, slow, self.every, self.accumulate)

@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import attrs
-from attrs.validators import ge
+from attrs.validators import and_, ge, gt, le
 
 from resnetbk.kinds import GradientStrategy, Weight
 
-
-def _share(component: object, attribute: attrs.Attribute[Any], value: float) -> None:
-    if not 0.0 < value <= 1.0:
-        raise ValueError(f"{attribute.name} must be above 0 and at most 1, not {value}")
+_SHARE = and_(gt(0.0), le(1.0))
 
 
 @attrs.frozen(kw_only=True)
@@ -34,7 +30,7 @@ class Selective:
     accumulate  micro-batches, as in `backprop`
     """
 
-    keep: float = attrs.field(default=0.5, validator=_share)
+    keep: float = attrs.field(default=0.5, validator=_SHARE)
     accumulate: int = attrs.field(default=1, validator=ge(1))
 
     def build(self, *, weights: Sequence[Weight]) -> GradientStrategy:

@@ -68,7 +68,8 @@ class GrowInitializer:
         for name, small, large in (("depth", before.depth, depth), ("width", before.width, width)):
             if small > large:
                 raise UserError(
-                    f"train.start: grow: {self.options.path} has {name} {small}, more than {large}"
+                    f"train.start: grow: {self.options.path} has {name} {small}, more than {large}; "
+                    "name a smaller run"
                 )
         if (before.depth, before.width) == (depth, width):
             raise UserError(f"train.start: grow: {self.options.path} is as large as this model; use 'run'")

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
 
 import attrs
+from attrs.validators import deep_iterable, in_, min_len
 
 from resnetbk.errors import UserError, nearest
 from resnetbk.kinds import Initializer, ParentCosts
@@ -15,15 +16,8 @@ if TYPE_CHECKING:
 
     from resnetbk.kinds import Tokenizer
 
-PARTS = ("embedding", "trunk", "head")
-
-
-def _parts(component: object, attribute: attrs.Attribute[list[str]], value: list[str]) -> None:
-    for part in value:
-        if part not in PARTS:
-            raise ValueError(f"unknown part {part!r}{nearest(part, PARTS)}")
-    if not value:
-        raise ValueError(f"{attribute.name} must name at least one of {', '.join(PARTS)}")
+Part: TypeAlias = Literal["embedding", "trunk", "head"]
+PARTS = get_args(Part)
 
 
 def _rates(component: object, attribute: attrs.Attribute[dict[str, float]], value: dict[str, float]) -> None:
@@ -35,7 +29,7 @@ def _rates(component: object, attribute: attrs.Attribute[dict[str, float]], valu
 def not_empty(component: object, attribute: attrs.Attribute[str], value: str) -> None:
     """An attrs validator."""
     if not value:
-        raise ValueError(f"{attribute.name} must be the folder of a run")
+        raise ValueError(f"{attribute.name} must be the folder of a run, such as runs/quickstart")
 
 
 @attrs.frozen(kw_only=True)
@@ -56,7 +50,9 @@ class Run:
     """
 
     path: str = attrs.field(validator=not_empty)
-    parts: list[str] = attrs.field(factory=lambda: list(PARTS), validator=_parts)
+    parts: list[Part] = attrs.field(
+        factory=lambda: list(PARTS), validator=deep_iterable(in_(PARTS), min_len(1))
+    )
     freeze: list[str] = attrs.field(factory=list)
     rates: dict[str, float] = attrs.field(factory=dict, validator=_rates)
 
@@ -108,4 +104,6 @@ class RunInitializer:
         if mistakes:
             raise UserError(*mistakes)
         if all(set(parts_of(name)) & set(self.options.freeze) for name in names):
-            raise UserError("train.start: freeze names all weights: there would be nothing to train")
+            raise UserError(
+                "train.start: freeze names all weights: there would be nothing to train; leave some out"
+            )

@@ -6,16 +6,17 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import attrs
-from attrs.validators import ge, gt
+from attrs.validators import deep_iterable, ge, gt, in_
 
 from resnetbk.kinds import Optimizer, Weight
 from resnetbk_plugins.optimizer.schedule import (
+    DECAY_RATE,
+    DECAYS,
+    POSITIVE_SHARE,
+    RATE,
+    SHARE,
+    Decay,
     Schedule,
-    decay_rates,
-    known_decay,
-    positive_share,
-    rate,
-    share,
 )
 
 if TYPE_CHECKING:
@@ -31,18 +32,21 @@ class AdamW:
     eps           added to the square root of the second moment
     weight_decay  times the learning rate, for matrices and tables; no other role decays
     table_lr      peak learning rate of Adagrad (Duchi et al., 2011) for tables whose gradients are sparse
-    warmup, decay, decay_share, final  schedule of all learning rates: see `Schedule`
+    warmup        steps over which all learning rates rise linearly
+    decay         of all learning rates: "linear", "cosine" (Loshchilov & Hutter, 2016) or "constant"
+    decay_share   the share of the run, at its end, over which they decay; never during warmup
+    final         the rates at the end of the run, as a share of their peaks
     """
 
-    lr: float = attrs.field(default=3e-3, validator=rate)
-    betas: tuple[float, float] = attrs.field(default=(0.9, 0.95), validator=decay_rates)
+    lr: float = attrs.field(default=3e-3, validator=RATE)
+    betas: tuple[float, float] = attrs.field(default=(0.9, 0.95), validator=deep_iterable(DECAY_RATE))
     eps: float = attrs.field(default=1e-8, validator=gt(0.0))
     weight_decay: float = attrs.field(default=0.0, validator=ge(0.0))
-    table_lr: float = attrs.field(default=0.05, validator=rate)
+    table_lr: float = attrs.field(default=0.05, validator=RATE)
     warmup: int = attrs.field(default=0, validator=ge(0))
-    decay: str = attrs.field(default="linear", validator=known_decay)
-    decay_share: float = attrs.field(default=1.0, validator=positive_share)
-    final: float = attrs.field(default=0.0, validator=share)
+    decay: Decay = attrs.field(default="linear", validator=in_(DECAYS))
+    decay_share: float = attrs.field(default=1.0, validator=POSITIVE_SHARE)
+    final: float = attrs.field(default=0.0, validator=SHARE)
 
     def build(self, *, weights: Sequence[Weight]) -> Optimizer:
         from resnetbk_plugins.optimizer.updates import AdagradUpdate, AdamWUpdate, ScheduledUpdates

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Literal, TypeAlias, get_args
 
 import attrs
+from attrs.validators import and_, ge, gt, le, lt
 
-from resnetbk.errors import nearest
-
-DECAYS = ("linear", "cosine", "constant")
+Decay: TypeAlias = Literal["linear", "cosine", "constant"]
+DECAYS = get_args(Decay)
 
 
 @attrs.frozen
@@ -25,7 +25,7 @@ class Schedule:
     """
 
     warmup: int = 0
-    decay: str = "linear"
+    decay: Decay = "linear"
     decay_share: float = 1.0
     final: float = 0.0
 
@@ -43,31 +43,7 @@ class Schedule:
         return self.final + (1.0 - self.final) * left
 
 
-def rate(component: object, attribute: attrs.Attribute[float], value: float) -> None:
-    """An attrs validator: in (0, 1e38], about the range of float32."""
-    if not 0.0 < value <= 1e38:
-        raise ValueError(f"{attribute.name} must be above 0 and at most 1e38, not {value!r}")
-
-
-def known_decay(component: object, attribute: attrs.Attribute[str], value: str) -> None:
-    """An attrs validator: one of `DECAYS`."""
-    if value not in DECAYS:
-        raise ValueError(f"unknown decay {value!r}{nearest(value, DECAYS)}")
-
-
-def share(component: object, attribute: attrs.Attribute[float], value: float) -> None:
-    """An attrs validator: in [0, 1]."""
-    if not 0.0 <= value <= 1.0:
-        raise ValueError(f"{attribute.name} must be between 0 and 1, not {value}")
-
-
-def positive_share(component: object, attribute: attrs.Attribute[float], value: float) -> None:
-    """An attrs validator: in (0, 1]."""
-    if not 0.0 < value <= 1.0:
-        raise ValueError(f"{attribute.name} must be above 0 and at most 1, not {value}")
-
-
-def decay_rates(component: object, attribute: attrs.Attribute[Any], value: Any) -> None:
-    """An attrs validator: a number in [0, 1), or a tuple of such numbers."""
-    if not all(0.0 <= rate < 1.0 for rate in (value if isinstance(value, tuple) else (value,))):
-        raise ValueError(f"{attribute.name} must be at least 0 and below 1, not {value}")
+RATE = and_(gt(0.0), le(1e38))  # about the range of float32
+SHARE = and_(ge(0.0), le(1.0))
+POSITIVE_SHARE = and_(gt(0.0), le(1.0))
+DECAY_RATE = and_(ge(0.0), lt(1.0))

@@ -5,17 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Literal
 
 import attrs
+from attrs.validators import and_, gt, le
 
 if TYPE_CHECKING:
     from resnetbk.spec import Spec
 
 Scope = Literal["layer", "mixer", "channel"]
 
-
-def is_density(_: Any, field: attrs.Attribute[float], value: float) -> None:
-    """An attrs validator: in (0, 1]."""
-    if not 0.0 < value <= 1.0:
-        raise ValueError(f"must be more than 0 and at most 1, is {value}")
+DENSITY = and_(gt(0.0), le(1.0))
 
 
 def are_layers(_: Any, field: attrs.Attribute[Any], value: tuple[int, ...] | None) -> None:

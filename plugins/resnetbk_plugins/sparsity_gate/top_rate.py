@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import attrs
 from attrs.validators import ge
 
-from resnetbk_plugins.sparsity_gate.gated import Scope, are_layers, check_gated, gated, is_density
+from resnetbk_plugins.sparsity_gate.gated import DENSITY, Scope, are_layers, check_gated, gated
 
 if TYPE_CHECKING:
     from resnetbk.kinds import SparsityGate
@@ -26,7 +26,7 @@ class TopRate:
     fill    size of the causal convolution that fills skipped rows; with 0 they pass unchanged
     """
 
-    keep: float = attrs.field(default=0.5, validator=is_density)
+    keep: float = attrs.field(default=0.5, validator=DENSITY)
     scope: Scope = "layer"
     layers: tuple[int, ...] | None = attrs.field(default=None, validator=are_layers)
     fill: int = attrs.field(default=4, validator=ge(0))

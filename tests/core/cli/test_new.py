@@ -99,7 +99,7 @@ def test_what_cannot_be_is_refused_at_once(call, tmp_path):
     assert err.splitlines() == [
         "'Torch' is no name; write a letter, then a-z and 0-9, with '-' between words",
         "no kind 'sequence-mixr'; did you mean 'sequence-mixer'?",
-        f"{tmp_path} is there already",
+        f"{tmp_path} is there already; choose another --out",
     ]
     code, _, err = call("new", "attention", "--kind", "sequence-mixer", "--out", tmp_path / "x")
     assert (code, err) == (2, "there is a sequence-mixer 'attention' already; choose another name\n")

@@ -148,7 +148,7 @@ def test_a_manifest_is_checked_for_its_verbs(call, fake_plugin):
     assert "registry.toml:5: verb.greet: unknown key 'provides'; allowed: summary, use (and 2 more)" in out
 
 
-@pytest.mark.parametrize("verb", ["compare", "ablate", "tune", "cost", "explain", "report"])
+@pytest.mark.parametrize("verb", ["compare", "ablate", "tune", "cost", "explain", "report", "runs"])
 def test_without_the_instrument_one_line_says_what_brings_its_verbs(call, verb):
     code, out, err = call("--block", "resnetbk-instrument", verb)
     assert (code, out) == (2, "")

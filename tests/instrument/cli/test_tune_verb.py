@@ -58,7 +58,7 @@ def test_an_arm_that_always_diverges_ends_with_its_own_code(call, specs, tmp_pat
 def test_without_optuna_it_says_how_to_get_it(call, specs, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "optuna", None)
     code, _, err = call("tune", specs[0], "--range", RATE, "--out", tmp_path / "out")
-    assert (code, err) == (2, "tune searches with optuna: pip install 'resnetbk[tune]'\n")
+    assert (code, err) == (2, 'tune searches with optuna: pip install "resnetbk[tune]"\n')
     assert not (tmp_path / "out").exists()
 
 

@@ -141,7 +141,7 @@ def test_what_is_not_there_is_one_line(keys: dict[str, str], error: type, messag
         ({"path": "json"}, "files must name what to read as json"),
         ({"path": "x", "files": [""]}, "files must be"),
         ({"path": "x", "limit": -1}, "limit"),
-        ({"path": "x", "held_out": 1.0}, "held_out must be"),
+        ({"path": "x", "held_out": 1.0}, "'held_out' must be"),
         ({"path": "x", "sha256": "abc"}, "sha256 must be"),
     ],
 )

@@ -19,8 +19,8 @@ def read(gate: str, model: str = "", depth: int = 3):
 @pytest.mark.parametrize(
     ("keys", "model", "message"),
     [
-        ("keep = 0.0", "", "keep: must be more than 0 and at most 1, is 0.0"),
-        ("keep = 1.5", "", "keep: must be more than 0 and at most 1, is 1.5"),
+        ("keep = 0.0", "", "keep: must be more than 0.0, is 0.0"),
+        ("keep = 1.5", "", "keep: must be at most 1.0, is 1.5"),
         ("layers = [0, 3]", "", "layers names 3; model.depth = 3 has layers 0 to 2"),
         ("layers = [1, 1]", "", "layers: must name different layers"),
         ("layers = [-1]", "", "layers: must name different layers"),
