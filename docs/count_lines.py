@@ -32,9 +32,9 @@ def parts() -> dict[str, list[Path]]:
         rest.setdefault(folder, []).append(path)
     outside = {
         name: sorted((ROOT / name).rglob("*.py"))
-        for name in ("plugins/resnetbk_plugins", "plugins/resnetbk_instrument", "tests")
+        for name in (*(f"plugins/{path.name}" for path in (ROOT / "plugins").glob("resnetbk_*")), "tests")
     }
-    texts = {"texts that `new` fills in (not Python, not in core's sum)": sorted(CORE.rglob("*.in"))}
+    texts = {"texts that `new` fills in (not Python)": sorted((ROOT / "plugins").rglob("*.in"))}
     return HEART | rest | {"core": sorted(CORE.rglob("*.py"))} | texts | outside
 
 

@@ -26,7 +26,7 @@ def listed_packages() -> set[str]:
 
 def test_setup_cfg_lists_every_package_of_both_roots():
     found = set()
-    for root in (ROOT / "core" / "resnetbk", PLUGINS / "resnetbk_plugins", PLUGINS / "resnetbk_instrument"):
+    for root in (ROOT / "core" / "resnetbk", *PLUGINS.glob("resnetbk_*")):
         folders = {path.parent for path in root.rglob("*.py")}
         found |= {".".join(folder.relative_to(root.parent).parts) for folder in folders}
     assert listed_packages() == found
@@ -39,6 +39,7 @@ def test_the_roots_hold_nothing_else():
     assert {p.name for p in (ROOT / "core").iterdir()} - {"__pycache__"} == {"resnetbk"}
     assert {p.name for p in (ROOT / "plugins").iterdir()} - {"__pycache__"} == {
         "resnetbk_plugins",
+        "resnetbk_authoring",
         "resnetbk_instrument",
     }
 
@@ -72,10 +73,15 @@ def test_the_wheel_holds_all_packages_and_the_registry(built):
         assert wheel.read("resnetbk_plugins/registry.toml") == REGISTRY
         points = wheel.read(next(n for n in names if n.endswith("entry_points.txt"))).decode()
     assert {package.replace(".", "/") + "/__init__.py" for package in listed_packages()} <= names
-    assert {"resnetbk/py.typed", "resnetbk_plugins/py.typed", "resnetbk_instrument/pages/report.css"} <= names
+    assert {
+        "resnetbk/py.typed",
+        "resnetbk_plugins/py.typed",
+        "resnetbk_instrument/pages/report.css",
+        "resnetbk_authoring/template/tox.ini.in",
+    } <= names
     assert "[resnetbk.registry]" in points
     assert {name.split("/")[0] for name in names if ".dist-info" not in name} == {
-        "resnetbk", "resnetbk_plugins", "resnetbk_instrument",
+        "resnetbk", "resnetbk_plugins", "resnetbk_authoring", "resnetbk_instrument",
     }  # fmt: skip
     for table in tomllib.loads(REGISTRY.decode()).values():
         for entry in table.values() if isinstance(table, dict) else ():

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from typing import TextIO
 
 _CONTROLS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 """What a terminal would obey: controls but for tab and line feed, and those that reverse text."""
 
+SLOW = 10.0
 DAYS = 99
 """Beyond, nobody needs the seconds."""
 
@@ -34,6 +39,19 @@ def duration(seconds: float) -> str:
     """`0:01:12`, `3 days, 0:10:00`, or `12,000 days` where it is for ever."""
     days = seconds / 86400
     return str(timedelta(seconds=round(seconds))) if days < DAYS else f"{days:,.0f} days"
+
+
+@contextmanager
+def told_if_slow(what: str) -> Iterator[None]:
+    """Says what is being waited for when it does not end."""
+    said = f"{what} has taken {SLOW:.0f} seconds so far; Ctrl-C ends it"
+    timer = threading.Timer(SLOW, logging.getLogger("resnetbk").warning, (said,))
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
 
 
 def ignore_absurd_size() -> None:

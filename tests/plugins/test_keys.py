@@ -8,7 +8,7 @@ import attrs
 import pytest
 
 from resnetbk.registry.lookup import Registry
-from resnetbk.spec.keys import keys, spec_fields
+from resnetbk_authoring.keys import keys, spec_fields
 
 REGISTRY = Registry.discover(allow=["resnetbk"])
 

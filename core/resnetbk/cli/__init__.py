@@ -20,23 +20,22 @@ from resnetbk.training.signals import end_at_once
 
 VERBS = {
     "list": "List installed components and verbs",
-    "show": "Show a component with its keys, or a spec with all its defaults",
     "check": "Report all mistakes in specs",
     "train": "Train a model from a spec",
     "eval": "Evaluate a run on held-out text",
     "generate": "Generate text with a run",
-    "new": "Write a package with a component or a verb of your own",
     "test": "Run the conformance checks of a component or a verb",
-    "schema": "Write a JSON Schema of specs, for editors",
-    "lock": "Record everything that a run depends on",
-    "diff": "Show how two specs, locks or runs differ",
-    "doctor": "Check this machine and installation",
 }
 """Core's own verbs, a file of this folder for each. All others come from manifests."""
 
-ELSEWHERE = dict.fromkeys(
-    ("compare", "ablate", "tune", "cost", "explain", "report", "runs"), "resnetbk-instrument"
-)
+ELSEWHERE = {
+    verb: f"resnetbk-{plugin}"
+    for plugin, verbs in {
+        "authoring": "show schema lock diff new doctor",
+        "instrument": "compare ablate tune cost explain report runs",
+    }.items()
+    for verb in verbs.split()
+}
 """The plugins that bring verbs which people expect in any installation."""
 
 

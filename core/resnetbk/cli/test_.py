@@ -31,7 +31,7 @@ def command(registry: Registry, name: str, sets: tuple[str, ...], as_json: bool)
     from rich.console import Console
     from rich.markup import escape
 
-    from resnetbk.cli.show_ import find
+    from resnetbk.cli.list_ import named
     from resnetbk.cli.tables import table
     from resnetbk.spec.document import from_set
     from resnetbk.testing.suite import applicable, checks, subject_of
@@ -41,7 +41,7 @@ def command(registry: Registry, name: str, sets: tuple[str, ...], as_json: bool)
     for assignment in sets:
         settings.update(from_set(assignment).tree)
     failures, results = [], []
-    for entry in find(registry, name):
+    for entry in named(registry, name):
         subject = subject_of(registry, entry, settings)
         applied = set(applicable(subject))
         rows = table(f"{entry.kind} {entry.name}", "", "what it checks", left=(0, 1, 2))

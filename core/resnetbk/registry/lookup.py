@@ -10,7 +10,6 @@ import importlib
 import logging
 import os
 import sys
-import threading
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from itertools import accumulate
@@ -24,6 +23,7 @@ from resnetbk.errors import UserError, nearest, one_line
 from resnetbk.kinds import KINDS
 from resnetbk.registry.discovery import Plugin, installed, private, with_manifest
 from resnetbk.registry.entry import VERB, Entry
+from resnetbk.terminal import told_if_slow
 
 if TYPE_CHECKING:
     from click import Command
@@ -35,8 +35,7 @@ PLUGINS = "RESNETBK_PLUGINS"
 """The environment variable that allows plugins (`a,b`: these and no others) or blocks them (`-a`)."""
 
 _FIRST = "resnetbk"
-OURS = (_FIRST, "resnetbk-instrument")
-SLOW = 10.0
+OURS = (_FIRST, "resnetbk-authoring", "resnetbk-instrument")
 log = logging.getLogger(__name__)
 _ORDER = {kind: i for i, kind in enumerate((*KINDS, VERB))}
 
@@ -158,7 +157,7 @@ class Registry:
         if plugin and plugin.blocked:
             raise UserError(f"{plugin}: {plugin.error}")
         module, _, name = entry.use.partition(":")
-        with _refusing(_cannot_import(entry)), _told_if_slow(entry):
+        with _refusing(_cannot_import(entry)), told_if_slow(f"importing {entry.use} of {entry.owner}"):
             if plugin and plugin.private and plugin.path:
                 return getattr(_import_beside(plugin.path, module), name)
             return getattr(importlib.import_module(module), name)
@@ -174,22 +173,6 @@ class Registry:
             raise UserError(f"no plugin {name!r}{nearest(name, (plugin.name for plugin in self.plugins))}")
         if all(plugin.error for plugin in plugins):
             raise UserError(f"{plugins[0]}: {plugins[0].error}")
-
-
-@contextmanager
-def _told_if_slow(entry: Entry) -> Iterator[None]:
-    """Names a stranger's component whose import does not end."""
-    if entry.plugin in OURS:
-        yield
-        return
-    slow = f"{entry.owner}: importing {entry.use} has taken {SLOW:.0f} seconds so far; Ctrl-C ends it"
-    timer = threading.Timer(SLOW, log.warning, (slow,))
-    timer.daemon = True
-    timer.start()
-    try:
-        yield
-    finally:
-        timer.cancel()
 
 
 @functools.cache

@@ -74,12 +74,12 @@ def test_two_plugins_with_a_verb_of_one_name(call, greeter, fake_plugin):
 
 
 def test_core_keeps_the_names_of_its_own_verbs(call, fake_plugin):
-    manifest = MANIFEST.format("one").replace("greet", "doctor")
-    fake_plugin("one", manifest=manifest, modules={"verbs": verb("doctor", "click.echo('mine')")})
+    manifest = MANIFEST.format("one").replace("greet", "eval")
+    fake_plugin("one", manifest=manifest, modules={"verbs": verb("eval", "click.echo('mine')")})
     code, out, _ = call("doctor")
     assert code == 0
-    assert "verb/doctor: core's own verb has this name; call it as one/doctor" in out
-    assert call("one/doctor")[1] == "mine\n"
+    assert "verb/eval: core's own verb has this name; call it as one/eval" in out
+    assert call("one/eval")[1] == "mine\n"
 
 
 @pytest.mark.parametrize(

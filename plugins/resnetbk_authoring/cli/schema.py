@@ -13,6 +13,6 @@ from resnetbk.registry.lookup import Registry
 @click.pass_obj
 def command(registry: Registry) -> None:
     """A JSON Schema of specs with all installed components, for completion and checks in an editor."""
-    from resnetbk.spec.schema import schema
+    from resnetbk_authoring.schema import schema
 
     click.echo(json.dumps(schema(registry), indent=1))

@@ -8,7 +8,7 @@ from typing import Any, Literal
 import attrs
 from attrs.validators import and_, deep_iterable, ge, gt, in_, le, lt, min_len, optional
 
-from resnetbk.spec.keys import keys
+from resnetbk_authoring.keys import keys
 
 
 class Shape(enum.Enum):

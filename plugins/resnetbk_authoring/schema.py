@@ -14,9 +14,9 @@ import attrs
 from resnetbk.errors import UserError
 from resnetbk.kinds import KINDS
 from resnetbk.registry.contract import breaches
-from resnetbk.spec.keys import Tree, field_schema, key_notes
 from resnetbk.spec.read import GOAL
 from resnetbk.spec.spec import Part, Spec
+from resnetbk_authoring.keys import Tree, field_schema, key_notes
 
 if TYPE_CHECKING:
     from resnetbk.registry import Entry, Registry

@@ -9,11 +9,12 @@ from typing import Any
 import click
 
 from resnetbk.cli.as_json import json_option, print_json
-from resnetbk.errors import UserError, nearest
+from resnetbk.cli.list_ import named
+from resnetbk.errors import UserError
 from resnetbk.kinds import KINDS
 from resnetbk.registry.entry import VERB, Entry
 from resnetbk.registry.lookup import Registry
-from resnetbk.spec.keys import keys
+from resnetbk_authoring.keys import keys
 
 
 @click.command("show")
@@ -35,7 +36,7 @@ def command(registry: Registry, what: str, sets: tuple[str, ...], as_json: bool)
         return
     if sets:
         raise UserError("--set is for a spec, as in resnetbk show SPEC.toml --set KEY=VALUE")
-    entries = find(registry, what)
+    entries = named(registry, what)
     if as_json:
         print_json([_facts(entry, registry) for entry in entries])
         return
@@ -48,16 +49,6 @@ def command(registry: Registry, what: str, sets: tuple[str, ...], as_json: bool)
             click.echo(verb.get_help(click.Context(verb, info_name=f"resnetbk {entry.name}")))
         else:
             _print(entry, registry.load(entry))
-
-
-def find(registry: Registry, what: str) -> list[Entry]:
-    """The components and verbs of this name, `plugin/name` or `kind/name`. Raises UserError without any."""
-    owner, _, name = what.rpartition("/")
-    known = [*registry.entries(), *registry.entries(VERB)]
-    entries = [entry for entry in known if entry.name == name and owner in ("", entry.plugin, entry.kind)]
-    if not entries:
-        raise UserError(f"no component or verb {what!r}{nearest(name, [entry.name for entry in known])}")
-    return entries
 
 
 def _facts(entry: Entry, registry: Registry) -> dict[str, Any]:

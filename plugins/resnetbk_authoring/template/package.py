@@ -87,7 +87,7 @@ def _class(name: str, code: str) -> str:
 
 
 def _template(name: str) -> str:
-    return (files("resnetbk.template") / f"{name}.in").read_text(encoding="utf-8")
+    return (files("resnetbk_authoring.template") / f"{name}.in").read_text(encoding="utf-8")
 
 
 def _filled(text: str, words: dict[str, str]) -> str:

@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 
 from resnetbk.registry import Registry
-from resnetbk.spec.schema import schema
+from resnetbk_authoring.schema import schema
 
 jsonschema = pytest.importorskip("jsonschema")
 
-BAD = Path(__file__).parent / "bad"
-SPECS = Path(__file__).parents[3] / "specs"
+BAD = Path(__file__).parents[1] / "core" / "spec" / "bad"
+SPECS = Path(__file__).parents[2] / "specs"
 
 BEYOND = {
     "duplicate.toml": "not TOML",

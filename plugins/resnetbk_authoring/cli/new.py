@@ -26,7 +26,7 @@ def command(registry: Registry, name: str, kind: str, out: str | None) -> None:
     import importlib.util
 
     from resnetbk.cli import VERBS
-    from resnetbk.template.package import write
+    from resnetbk_authoring.template.package import write
 
     mistakes = []
     package = name.replace("-", "_")
