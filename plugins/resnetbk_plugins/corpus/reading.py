@@ -13,7 +13,7 @@ from pathlib import Path
 import attrs
 
 from resnetbk.cache import cached_file
-from resnetbk.errors import StorageError, UserError
+from resnetbk.errors import StorageError, UserError, printable
 from resnetbk.texts import LARGE, PIECE, mapped
 
 MARKS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
@@ -28,8 +28,8 @@ def warn(line: str) -> None:
 
 
 def and_more(names: Sequence[str]) -> str:
-    """`a.txt`, or `a.txt and 2 more`."""
-    return f"{names[0]} and {len(names) - 1} more" if len(names) > 1 else names[0]
+    """`a.txt`, or `a.txt and 2 more`, in one line."""
+    return printable(names[0]) + (f" and {len(names) - 1} more" if len(names) > 1 else "")
 
 
 @attrs.define
@@ -43,15 +43,15 @@ class _Noticed:
     def say(self, corpus: str) -> None:
         if self.returns:
             warn(
-                f"{corpus}: {and_more(self.returns)} has carriage returns (\\r, line ends of Windows), which "
-                "the model learns; `dos2unix` takes them out"
+                f"{corpus}: carriage returns (\\r, line ends of Windows) in {and_more(self.returns)}: the "
+                "model learns them; `dos2unix` takes them out"
             )
         if self.json_lines:
             file, field = next(iter(self.json_lines.items()))
             keys = f'use = "hf", path = "json", files = "{file}", field = "{field}"'
             warn(
-                f"{corpus}: {and_more(list(self.json_lines))} looks like JSON lines, which the model learns "
-                f"as they stand; corpus = {{ {keys} }} reads the field"
+                f"{corpus}: what looks like JSON lines in {and_more(list(self.json_lines))}: the model "
+                f"learns them as they stand; corpus = {{ {keys} }} reads the field"
             )
 
 
@@ -75,7 +75,9 @@ def read(corpus: str, files: Sequence[Path], name: str = "") -> tuple[bytes | me
             digest = hashed.hexdigest()
             text = _large(corpus, files, digest)
     except OSError as error:
-        raise StorageError(f"{corpus}: cannot read {error.filename}: {error.strerror}") from error
+        raise StorageError(
+            f"{corpus}: cannot read {printable(str(error.filename))}: {error.strerror}"
+        ) from error
     noticed.say(corpus)
     return text, digest
 
@@ -90,7 +92,7 @@ def _large(corpus: str, files: Sequence[Path], digest: str) -> memoryview:
 
 def _chunks(corpus: str, file: Path, name: str, several: bool, noticed: _Noticed) -> Iterator[bytes]:
     """The content of a file, `PIECE` bytes at a time, checked to be text in UTF-8."""
-    name = name or str(file)
+    name = printable(name or str(file))
     decoder = codecs.getincrementaldecoder("utf-8")()
     leave_out = ", or leave it out: `patterns` names what to take from a folder" if several else ""
     before = nuls = returns = 0  # before: bytes of the file that are decoded

@@ -89,9 +89,9 @@ def test_what_models_should_hardly_learn_is_said_once(caplog: pytest.LogCaptureF
     for _ in range(2):
         assert whole("notes").startswith(b"one\r\ntwo\r\n")
     assert [record.getMessage() for record in caplog.records] == [
-        "text: notes/a.txt and 1 more has carriage returns (\\r, line ends of Windows), which the model "
-        "learns; `dos2unix` takes them out",
-        "text: notes/c.jsonl looks like JSON lines, which the model learns as they stand; corpus = "
+        "text: carriage returns (\\r, line ends of Windows) in notes/a.txt and 1 more: the model learns "
+        "them; `dos2unix` takes them out",
+        "text: what looks like JSON lines in notes/c.jsonl: the model learns them as they stand; corpus = "
         '{ use = "hf", path = "json", files = "notes/c.jsonl", field = "body" } reads the field',
     ]
 
