@@ -77,8 +77,8 @@ def _matches(pattern: str) -> Iterator[str]:
 
 def _walk(top: str) -> Iterator[tuple[str, list[str]]]:
     """Each real folder once, with the names of its files: `top` and those below, except hidden ones; linked
-    ones last, so that a folder's path is its own where it has one."""
-    seen: set[tuple[int, int]] = set()
+    ones last, so that a folder's path is its own where it has one. Not those that `top` lies in."""
+    seen = {identity(folder) for folder in Path(os.path.realpath(top)).parents}
     starts = deque([top])
     while starts:
         for folder, folders, names in os.walk(starts.popleft(), onerror=_refuse):

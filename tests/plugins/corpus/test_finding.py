@@ -60,6 +60,12 @@ def test_links_that_go_round_in_circles_end(path: str | list[str]) -> None:
     assert names(path) == ALL
 
 
+def test_a_link_back_up_leads_to_nothing_else() -> None:
+    os.symlink("../..", "b/d/up")
+    for path in ("b", "b/**"):
+        assert names(path) == ["b/c.txt", "b/d/e.txt"]
+
+
 def test_a_linked_folder_is_read(tmp_path_factory: pytest.TempPathFactory) -> None:
     elsewhere = tmp_path_factory.mktemp("elsewhere")
     (elsewhere / "f.txt").write_text("f")
