@@ -27,13 +27,13 @@ if TYPE_CHECKING:
     from resnetbk.kinds import Array, Text
 
 RUN = 256
-"""Characters of one kind (letters and digits, spaces, or others) after which a token ends: what a longer run
-costs the library grows with the square of its length."""
+"""Characters of one kind (letters and digits, spaces, others, or any of ASCII but spaces) after which a token
+ends: what a longer word costs the library grows with the square of its length."""
 
 UNBROKEN = 4 << 20
 """Characters in runs of that length from which merges are learned; each takes 100 bytes of memory then."""
 
-_RUN = re.compile(rf"(\w{{{RUN}}}|(?:[^\w\s]|_){{{RUN}}}|\s{{{RUN}}})")
+_RUN = re.compile(rf"([!-~]{{{RUN}}}|\w{{{RUN}}}|(?:[^\w\s]|_){{{RUN}}}|\s{{{RUN}}})")
 _BLANK = re.compile(rf"\s{{{RUN}}}")
 _NOT_UTF8 = re.compile("([\udc80-\udcff]+)")  # what `surrogateescape` makes of bytes that are not UTF-8
 
@@ -136,8 +136,8 @@ def _learned(text: Text) -> Iterator[str]:
                 yield part
     if unbroken:
         logging.getLogger("resnetbk").warning(
-            "bpe: %s characters of the text are in runs of %d or more without a space or a change between "
-            "letters and others: tokens end after each %d there, and merges are learned from the first %s",
+            "bpe: %s characters of the text are in runs of %d or more without a space, as base64 is: tokens "
+            "end after each %d there, and merges are learned from the first %s",
             *(f"{unbroken:,}", RUN, RUN, f"{min(unbroken, UNBROKEN):,}"),
         )
 

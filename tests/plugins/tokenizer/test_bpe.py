@@ -178,8 +178,16 @@ def test_tokens_end_within_unbroken_runs(
 
 
 @needs_tokenizers
+def test_merges_are_learned_from_a_part_of_what_no_space_breaks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bpe, "UNBROKEN", 512)
+    base64 = ("a+1/" * 128 + "b-2=" * 128).encode()
+    parts = list(bpe._learned(Text(b"words " + base64 + b" words", b"", "")))
+    assert "".join(parts) == "words " + "a+1/" * 128 + " words"
+
+
+@needs_tokenizers
 def test_of_other_text_nothing_is_said(caplog: pytest.LogCaptureFixture) -> None:
-    words = ("a" * 255 + " " + "1" * 255 + "-") * 20
+    words = ("a" * 255 + " " + "一" * 255 + "，") * 20
     learned = bpe.BPETokenizer(bpe._learn(Text(words.encode(), b"", ""), 300))
     assert learned.decode(learned.encode(words.encode())) == words.encode()
     assert not caplog.records
