@@ -17,6 +17,8 @@ BY_NOTE = {
     "sha256": "a checksum",
     "path": "files or a folder, not empty",
     "files": "files",
+    "patterns": "patterns of names",
+    "valid": "files or a folder",
     "plays": "names of plays",
     "without": "names of plays",
     "valid": "names of plays",

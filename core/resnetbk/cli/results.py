@@ -32,7 +32,7 @@ def command_hooks(registry: Registry) -> Any:
 def print_results(name: str, loss: float, data: Data, corpus: str, hooks: Any) -> None:
     """A table of nats/token and bits/byte: the model, and the baselines of `resnetbk_baselines`."""
     per_byte = (len(data.valid) - 1) / max(data.held_out_bytes, 1) / math.log(2)
-    rows = table(f"held-out text of {corpus}", "nats/token", "bits/byte")
+    rows = table(f"held-out text of {corpus}: {len(data.text.valid):,} bytes", "nats/token", "bits/byte")
     baselines: dict[str, float] = {}
     for answer in hooks.resnetbk_baselines(data=data):
         baselines |= answer

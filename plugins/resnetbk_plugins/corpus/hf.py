@@ -23,7 +23,16 @@ from attrs.validators import ge, min_len
 from resnetbk.cache import cached_file
 from resnetbk.errors import StorageError, UserError, one_line
 from resnetbk.kinds import Text
-from resnetbk_plugins.corpus.text import HELD_OUT, check_sha256, split
+from resnetbk_plugins.corpus.finding import expand, find
+from resnetbk_plugins.corpus.reading import and_more
+from resnetbk_plugins.corpus.text import (
+    HELD_OUT,
+    SHARE,
+    check_either,
+    check_sha256,
+    listed,
+    split,
+)
 
 FORMATS = ("csv", "json", "parquet", "text")
 
@@ -44,10 +53,11 @@ class HuggingFace:
     field      the column that holds the text; rows where it is null are left out
     separator  added after the text of each row
     streaming  read row by row, up to `limit`; otherwise the library first downloads and prepares all of it
-    limit      bytes of text to read, 0 for all; the last row may be cut
+    limit      bytes of text to read of each split, 0 for all; the last row may be cut
     revision   of a data set on the hub: a commit, tag or branch
-    held_out   the share of bytes held out
-    sha256     of the whole text; if given, any other text is refused
+    held_out   the share of bytes held out, at the end
+    valid      a split held out instead of the end, such as `validation`
+    sha256     of the whole text, to learn from and then held out; if given, any other text is refused
     """
 
     path: str = attrs.field(validator=min_len(1))
@@ -59,7 +69,8 @@ class HuggingFace:
     streaming: bool = True
     limit: int = attrs.field(default=0, validator=ge(0))
     revision: str = ""
-    held_out: float = attrs.field(default=0.1, validator=HELD_OUT)
+    held_out: float = attrs.field(default=HELD_OUT, validator=SHARE)
+    valid: str = ""
     sha256: str = attrs.field(default="", validator=check_sha256)
 
     def __attrs_post_init__(self) -> None:
@@ -67,29 +78,43 @@ class HuggingFace:
             raise ValueError(
                 f"files must name what to read as {self.path}; a folder called so is ./{self.path}"
             )
+        check_either(self.held_out, self.valid)
+        name, part, _ = self.split.partition("[")
+        held, held_part, _ = self.valid.partition("[")
+        if name == held and not (part and held_part and self.split != self.valid):
+            raise ValueError(f"valid must not be in split: {self.valid!r} would be learned from")
 
     def build(self) -> Text:
         """Raises UserError for data sets and columns that do not exist, and without the extra where it is
         needed; StorageError when something cannot be read or written."""
-        keys = {k: v for k, v in attrs.asdict(self).items() if k not in ("held_out", "sha256")}
-        depends = [keys, [_state(file) for file in self._local()]]
+        train, *valid = (self._text(split) for split in (self.split, self.valid) if split)
+        name = and_more(listed(self.files) or [self.path])
+        return split("hf", [train], self.held_out, self.sha256, valid, name)
+
+    def _text(self, split: str) -> Path:
+        """The text of a split, in the cache."""
+        keys = {k: v for k, v in attrs.asdict(self).items() if k not in ("held_out", "valid", "sha256")}
+        depends = [{**keys, "split": split}, [_state(file) for file in self._local()]]
         key = hashlib.sha256(json.dumps(depends, sort_keys=True).encode()).hexdigest()
-        return split("hf", [cached_file(f"texts/hf-{key}", self._write)], self.held_out, self.sha256)
+        return cached_file(f"texts/hf-{key}", lambda file: self._write(file, split))
 
     def _local(self) -> list[str]:
         """The local files that the text is read from, as far as the keys name them."""
         folder = os.path.expanduser(self.path)
-        below = [f"{glob.escape(folder)}/**"] if os.path.isdir(folder) else []
-        paths = {f for name in [*self._files(), *below] for f in (name, *glob.glob(name, recursive=True))}
-        return sorted(filter(os.path.isfile, paths))
+        below = expand(folder) if os.path.isdir(folder) else []
+        return sorted(filter(os.path.isfile, {*self._files(), *below}))
 
     def _files(self) -> list[str]:
-        names = [self.files] if isinstance(self.files, str) else self.files
-        return [os.path.expanduser(name) for name in names]
+        """What the library is to read: each local file once, and what may be elsewhere as it is named."""
+        names = listed(self.files)
+        local = [name for name in names if expand(name)]
+        found = {str(file) for file in find("hf", local)} if local else set()
+        in_order = dict.fromkeys(str(Path(file)) for name in local for file in sorted(expand(name)))
+        return [*(file for file in in_order if file in found), *(n for n in names if n not in local)]
 
-    def _write(self, file: BinaryIO) -> None:
+    def _write(self, file: BinaryIO, split: str) -> None:
         left = self.limit or None
-        for text in self._texts():
+        for text in self._texts(split):
             encoded = f"{text}{self.separator}".encode()
             if left is not None and len(encoded) >= left:
                 file.write(encoded[:left].decode(errors="ignore").encode())
@@ -97,15 +122,15 @@ class HuggingFace:
             file.write(encoded)
             left = None if left is None else left - len(encoded)
 
-    def _texts(self) -> Iterator[str]:
+    def _texts(self, split: str) -> Iterator[str]:
         if find_spec("datasets") is None:
             raise UserError('hf: needs the package datasets: pip install "resnetbk[hf]"')
         try:
             rows = importlib.import_module("datasets").load_dataset(
                 os.path.expanduser(self.path),
                 self.config or None,
-                data_files=self._files() or None,
-                split=self.split,
+                data_files=[glob.escape(f) if os.path.isfile(f) else f for f in self._files()] or None,
+                split=split,
                 streaming=self.streaming,
                 revision=self.revision or None,
             )

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import re
 from collections.abc import Iterator, Sequence
 from importlib.metadata import PackageNotFoundError, version
@@ -25,6 +26,15 @@ from resnetbk.texts import pieces
 if TYPE_CHECKING:
     from resnetbk.kinds import Array, Text
 
+RUN = 256
+"""Characters of one kind (letters and digits, spaces, others, or any of ASCII but spaces) after which a token
+ends: what a longer word costs the library grows with the square of its length."""
+
+UNBROKEN = 4 << 20
+"""Characters in runs of that length from which merges are learned; each takes 100 bytes of memory then."""
+
+_RUN = re.compile(rf"([!-~]{{{RUN}}}|\w{{{RUN}}}|(?:[^\w\s]|_){{{RUN}}}|\s{{{RUN}}})")
+_BLANK = re.compile(rf"\s{{{RUN}}}")
 _NOT_UTF8 = re.compile("([\udc80-\udcff]+)")  # what `surrogateescape` makes of bytes that are not UTF-8
 
 
@@ -36,7 +46,7 @@ class BPE:
 
     def build(self, *, text: Text) -> BPETokenizer:
         """Raises UserError without the extra."""
-        depends = [text.sha256, len(text.train), self.vocabulary, _version()]
+        depends = [text.sha256, len(text.train), self.vocabulary, _version(), RUN, UNBROKEN]
         key = hashlib.sha256(json.dumps(depends).encode()).hexdigest()
 
         def write(file: BinaryIO) -> None:
@@ -79,7 +89,7 @@ class BPETokenizer:
 
     def encode(self, text: bytes | memoryview) -> Array:
         """(T,) uint16 for a vocabulary of up to 65536, uint8 for 256, else uint32. Any bytes: each
-        byte that is not UTF-8 is a token. Nothing is merged across the borders of `pieces`."""
+        byte that is not UTF-8 is a token. Nothing is merged across the borders of `pieces` and of `RUN`s."""
         dtype = np.min_scalar_type(self.vocabulary - 1)
         runs = [np.array(list(self._piece(piece)), dtype=dtype) for piece in pieces(text)]
         return np.concatenate([np.empty(0, dtype), *runs])
@@ -89,7 +99,8 @@ class BPETokenizer:
             if _NOT_UTF8.fullmatch(run):
                 yield from (self._token[value] for value in run.encode(errors="surrogateescape"))
             else:
-                yield from self._tokenizer.encode_batch_fast([run])[0].ids
+                for encoded in self._tokenizer.encode_batch_fast([part for part in _cut(run) if part]):
+                    yield from encoded.ids
 
     def decode(self, tokens: Sequence[int]) -> bytes:
         """Raises ValueError on tokens outside [0, V)."""
@@ -110,10 +121,32 @@ def _learn(text: Text, vocabulary: int) -> str:
     trainer = trainers.BpeTrainer(
         vocab_size=vocabulary, initial_alphabet=_byte_characters(), show_progress=False
     )
-    learned = (piece.decode(errors="ignore") for piece in pieces(text.train))
-    tokenizer.train_from_iterator(learned, trainer)
+    tokenizer.train_from_iterator(_learned(text), trainer)
     saved: str = tokenizer.to_str()
     return saved
+
+
+def _learned(text: Text) -> Iterator[str]:
+    """What merges are learned from: all, but of unbroken runs only the first `UNBROKEN` characters."""
+    unbroken = 0
+    for piece in pieces(text.train):
+        for index, part in enumerate(_cut(piece.decode(errors="ignore"))):
+            unbroken += len(part) * (index % 2)
+            if index % 2 == 0 or unbroken <= UNBROKEN:
+                yield part
+    if unbroken:
+        logging.getLogger("resnetbk").warning(
+            "bpe: %s characters of the text are in runs of %d or more without a space, as base64 is: tokens "
+            "end after each %d there, and merges are learned from the first %s",
+            *(f"{unbroken:,}", RUN, RUN, f"{min(unbroken, UNBROKEN):,}"),
+        )
+
+
+def _cut(text: str) -> list[str]:
+    """The text in parts, every second one of them `RUN` characters of a run; of most texts, one part."""
+    if max(map(len, text.split()), default=0) < RUN and not _BLANK.search(text):
+        return [text]  # seen ten times as fast
+    return _RUN.split(text)
 
 
 def _byte_characters() -> list[str]:

@@ -13,7 +13,7 @@ import pytest
 
 from resnetbk.cache import cache_folder
 from resnetbk.errors import StorageError, UserError
-from resnetbk_plugins.corpus import hf
+from resnetbk_plugins.corpus import hf, reading
 from resnetbk_plugins.corpus.hf import HuggingFace
 
 ROWS = [f"row {i} of ünequal length{'!' * i}" for i in range(20)]
@@ -98,7 +98,7 @@ def test_it_is_read_once_and_again_when_a_file_changes(monkeypatch: pytest.Monke
     assert whole(path="text", files="rows.txt") == WHOLE
     monkeypatch.setattr(hf, "find_spec", lambda name: None)
     assert whole(path="text", files="rows.txt") == WHOLE
-    assert len(os.listdir(cache_folder() / "texts")) == 1
+    assert len(list((cache_folder() / "texts").glob("*.sha256"))) == 1
     monkeypatch.undo()
 
 
@@ -142,9 +142,52 @@ def test_what_is_not_there_is_one_line(keys: dict[str, str], error: type, messag
         ({"path": "x", "files": [""]}, "files must be"),
         ({"path": "x", "limit": -1}, "limit"),
         ({"path": "x", "held_out": 1.0}, "'held_out' must be"),
+        ({"path": "x", "held_out": 0.2, "valid": "validation"}, "leave one out"),
+        ({"path": "x", "valid": "train[90%:]"}, "valid must not be in split"),
         ({"path": "x", "sha256": "abc"}, "sha256 must be"),
     ],
 )
 def test_keys_are_checked(keys: dict[str, object], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         HuggingFace(**keys)  # type: ignore[arg-type]
+
+
+@needs_datasets
+def test_each_file_is_read_once_and_under_any_name(here: Path) -> None:
+    os.rename("rows.json", "rows[1].json")
+    os.link("rows[1].json", "again.json")
+    os.symlink("rows[1].json", "linked.json")
+    os.symlink(".", "around")
+    assert whole(path="json", files=["*.json", "linked.json"]) == WHOLE
+    assert whole(path="json", files="**/rows*.json") == WHOLE
+    os.utime("rows[1].json", ns=(1, 1))
+    assert whole(path="json", files="rows[[]1].json") == WHOLE
+    assert len(list((cache_folder() / "texts").glob("*.sha256"))) == 3
+    Path("first.json").write_text(json.dumps({"text": "first"}), encoding="utf-8")
+    assert whole(path="json", files=["rows*.json", "first.json"]) == WHOLE + b"first\n\n"
+
+
+def test_a_pipe_is_refused(here: Path) -> None:
+    os.mkfifo("pipe")
+    with pytest.raises(UserError, match="hf: 'pipe' is neither a file nor a folder"):
+        HuggingFace(path="json", files="pipe").build()
+
+
+@needs_datasets
+def test_another_split_is_held_out() -> None:
+    text = HuggingFace(
+        path="json", files="rows.json", streaming=False, split="train[:15]", valid="train[15:]"
+    ).build()
+    assert (text.train + text.valid, text.valid.count(b"row ")) == (WHOLE, 5)
+    assert text.sha256 == hashlib.sha256(WHOLE).hexdigest()
+
+
+@needs_datasets
+def test_what_is_no_text_is_told_as_in_files_of_text(caplog: pytest.LogCaptureFixture) -> None:
+    reading.warn.cache_clear()
+    whole(path="text", files="rows.json")
+    assert "hf: what looks like JSON lines in rows.json:" in caplog.text
+    assert 'files = "rows.json", field = "text" } reads the field' in caplog.text
+    Path("rows.txt").write_bytes("wide".encode("utf-16-le") * 9)
+    with pytest.raises(UserError, match=r"hf: rows\.txt is full of zero bytes"):
+        whole(path="text", files="rows.txt")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO
 
@@ -61,7 +62,10 @@ def test_a_name_with_brackets_is_a_name_first(folder: Path) -> None:
     assert whole("notes/[x].txt") == b"in brackets"
 
 
-@given(st.text(min_size=40, alphabet=st.characters(codec="utf-8")), st.floats(0.1, 0.8))
+@given(
+    st.text(min_size=40, alphabet=st.characters(codec="utf-8", exclude_characters="\0\ufeff")),
+    st.floats(0.1, 0.8),
+)
 def test_the_cut_never_splits_a_character(
     tmp_path_factory: pytest.TempPathFactory, text: str, share: float
 ) -> None:
@@ -83,6 +87,37 @@ def test_the_pin_is_kept(folder: Path) -> None:
     assert other in str(caught.value)
 
 
+def test_patterns_choose_by_name_within_folders(folder: Path) -> None:
+    (folder / "picture.png").write_bytes(b"\x89PNG\0")
+    text = TextFiles(path=["notes", "notes/a.md"], patterns="*.txt", held_out=0.5).build()
+    assert text.train + text.valid == b"aaaa\nbbbb\ncccc\n"
+    assert TextFiles(path="notes", patterns=["*.md", "c.*"], held_out=0.5).build().train == b"aaaa\n"
+    with pytest.raises(UserError, match=r"'notes' holds no files that match patterns = \['\*\.rst'\]"):
+        TextFiles(path="notes", patterns="*.rst").build()
+
+
+def test_files_of_their_own_are_held_out(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO", "resnetbk")
+    text = TextFiles(path="notes/*", valid=["notes/sub"]).build()
+    assert (text.train, text.valid) == (b"aaaa\nbbbb\n", b"cccc\n")
+    assert text.sha256 == hashlib.sha256(b"aaaa\nbbbb\ncccc\n").hexdigest()
+    assert TextFiles(path="notes/*", valid=["notes/sub"], sha256=text.sha256).build().valid == text.valid
+    assert "text: 10 bytes to learn from, 5 held out (valid)" in caplog.text
+    assert TextFiles(path="notes", held_out=0.5).build()
+    assert "text: 7 bytes to learn from, 8 held out (the end)" in caplog.text
+
+
+@pytest.mark.parametrize("link", [os.symlink, os.link])
+def test_what_is_learned_from_cannot_be_held_out_too(folder: Path, link: Callable[..., None]) -> None:
+    link(folder / "b.txt", folder.parent / "held.txt")
+    with pytest.raises(UserError) as caught:
+        TextFiles(path="notes", valid="held.txt").build()
+    assert str(caught.value) == (
+        "text: valid names held.txt, which path names too and so would be learned from; let path name only "
+        "the other files"
+    )
+
+
 def test_every_missing_path_is_named_at_once(folder: Path) -> None:
     (folder / "empty").mkdir()
     os.mkfifo(folder / "pipe")
@@ -94,12 +129,6 @@ def test_every_missing_path_is_named_at_once(folder: Path) -> None:
         "text: the folder 'notes/empty' holds no files",
         "text: 'notes/pipe' is neither a file nor a folder",
     ]
-
-
-def test_what_is_not_utf8_is_named_with_its_byte(folder: Path) -> None:
-    (folder / "z.bin").write_bytes(b"abc\xfe")
-    with pytest.raises(UserError, match=r"z\.bin is not UTF-8 at byte 3$"):
-        TextFiles(path="notes").build()
 
 
 @pytest.mark.parametrize("content", ["", "a", "abc", "\u00e9\u00e9"])
@@ -124,6 +153,9 @@ def test_a_file_that_cannot_be_read_is_a_storage_error(folder: Path, monkeypatch
         ({"path": ""}, "path must be"),
         ({"path": []}, "path must be"),
         ({"path": ["a", ""]}, "path must be"),
+        ({"path": "a", "valid": ""}, "valid must be"),
+        ({"path": "a", "patterns": ["*.txt", ""]}, "patterns must be a pattern"),
+        ({"path": "a", "held_out": 0.2, "valid": "b"}, "leave one out"),
         ({"path": "a", "held_out": 0.0}, "'held_out' must be"),
         ({"path": "a", "held_out": 1.0}, "'held_out' must be"),
         ({"path": "a", "held_out": float("nan")}, "'held_out' must be"),

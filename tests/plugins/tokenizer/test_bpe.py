@@ -105,7 +105,7 @@ def test_it_is_learned_once_for_a_text_and_a_vocabulary(
     assert BPE(vocabulary=300).build(text=TEXT).state() == first.state()
     with pytest.raises(StorageError, match=r"\.json is damaged; delete it"):
         BPE(vocabulary=301).build(text=TEXT)
-    assert len(os.listdir(cache_folder() / "bpe")) == 2
+    assert len(list((cache_folder() / "bpe").glob("*.json"))) == 2
 
 
 @needs_tokenizers
@@ -126,6 +126,71 @@ def test_another_process_learns_the_same(tmp_path: Path) -> None:
             check=True,
         )
         assert done.stdout.rstrip("\n") == bpe._learn(TEXT, 400)
+
+
+@needs_tokenizers
+def test_what_is_cached_is_read_in_any_locale(tmp_path: Path) -> None:
+    (tmp_path / "text").write_bytes(TEXT.train)
+    code = (
+        "import sys; from pathlib import Path; from resnetbk.kinds import Text\n"
+        "from resnetbk_plugins.tokenizer.bpe import BPE\n"
+        "text = Text(Path(sys.argv[1]).read_bytes(), b'', '2' * 64)\n"
+        "for _ in range(2): print(*BPE(vocabulary=400).build(text=text).encode(b'gr\\xc3\\xb6\\xc3\\x9fe'))"
+    )
+    environment = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path / "text")],
+        env={**os.environ, **environment, "RESNETBK_CACHE": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    here = " ".join(map(str, BPE(vocabulary=400).build(text=TEXT).encode("größe".encode())))
+    assert done.stdout.split("\n")[:2] == [here, here]
+
+
+UNITS = {
+    "letters": "ab",
+    "digits": "12",
+    "spaces": " ",
+    "lines": "\n",
+    "others": "-=",
+    "一": "一二",
+    "_": "_!",
+}
+
+
+@needs_tokenizers
+@pytest.mark.parametrize("unit", UNITS.values(), ids=UNITS)
+def test_tokens_end_within_unbroken_runs(
+    unit: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(bpe, "UNBROKEN", 512)
+    text = unit * 600
+    tokenizer = bpe.BPETokenizer(bpe._learn(Text(text.encode(), b"", ""), 400))
+    characters = len(text) // 256 * 256
+    assert f"{characters:,} characters of the text are in runs of 256 or more" in caplog.text
+    assert caplog.text.rstrip().endswith("from the first 512")
+    tokens = tokenizer.encode(text.encode())
+    assert tokenizer.decode(tokens) == text.encode()
+    lengths = [len(tokenizer.decode([token]).decode()) for token in tokens]
+    assert lengths[: characters // 256] == [256] * (characters // 256)  # learning and encoding cut alike
+
+
+@needs_tokenizers
+def test_merges_are_learned_from_a_part_of_what_no_space_breaks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bpe, "UNBROKEN", 512)
+    base64 = ("a+1/" * 128 + "b-2=" * 128).encode()
+    parts = list(bpe._learned(Text(b"words " + base64 + b" words", b"", "")))
+    assert "".join(parts) == "words " + "a+1/" * 128 + " words"
+
+
+@needs_tokenizers
+def test_of_other_text_nothing_is_said(caplog: pytest.LogCaptureFixture) -> None:
+    words = ("a" * 255 + " " + "一" * 255 + "，") * 20
+    learned = bpe.BPETokenizer(bpe._learn(Text(words.encode(), b"", ""), 300))
+    assert learned.decode(learned.encode(words.encode())) == words.encode()
+    assert not caplog.records
 
 
 def test_without_the_library_one_line_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
