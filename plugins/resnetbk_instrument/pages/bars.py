@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import attrs
 
 from resnetbk_instrument.pages import svg as report_svg
-from resnetbk_instrument.pages.numbers import Rounding, Unit, certain, digits, ends
+from resnetbk_instrument.pages.numbers import Rounding, Unit, certain, digits, spread
 from resnetbk_instrument.pages.svg import INK, MUTED, PAPER, WIDTH, cut, hue
 from resnetbk_instrument.results.comparison import Interval
 from resnetbk_instrument.results.costs import COSTS
@@ -166,9 +166,7 @@ def _estimate(
     figure.text(2 / WIDTH, place, estimate.text, color=MUTED, va="center")
     if certain(interval):
         axes.plot([max(interval.low, axes.get_xlim()[0]), interval.high], [y, y], color=color, linewidth=2.2)
-        words = ends(interval, shown)
-    else:
-        words = "one pair" if interval.n == 1 else "no interval"
+    words = spread(interval, shown) or ("one pair" if interval.n == 1 else "no interval")
     face = PAPER if estimate.hollow else color
     axes.plot(
         [interval.estimate], [y], "o", markersize=7.5, markerfacecolor=face, markeredgecolor=color,

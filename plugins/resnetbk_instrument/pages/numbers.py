@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 
 import attrs
 
-from resnetbk_instrument.results.comparison import Interval
+from resnetbk_instrument.results.comparison import FEWEST, Interval
 from resnetbk_instrument.results.costs import Units
 
 NOTHING = "–"
@@ -79,13 +79,21 @@ def signed(number: str) -> str:
 
 
 def certain(interval: Interval) -> bool:
-    """Whether it has two finite ends: one value alone gives none."""
-    return interval.n > 1 and math.isfinite(interval.low) and math.isfinite(interval.high)
+    """Whether it has two finite ends: a few values give none."""
+    return interval.n >= FEWEST and math.isfinite(interval.low) and math.isfinite(interval.high)
 
 
 def ends(interval: Interval, shown: Callable[[float, Rounding], str]) -> str:
     """`5.21 to 6.61`, rounded outwards: a claim that goes by an end is never more than what was measured."""
     return f"{shown(interval.low, math.floor)} to {shown(interval.high, math.ceil)}"
+
+
+def spread(interval: Interval, shown: Callable[[float, Rounding], str]) -> str:
+    """Its ends; of two values, which give none, these themselves: `each 5.21, 6.61`; "" of one."""
+    if certain(interval):
+        return ends(interval, shown)
+    few = interval.values if 1 < interval.n < FEWEST else ()
+    return "each " + ", ".join(shown(value, round) for value in few) if few else ""
 
 
 def _rounded(value: float, places: int, toward: Rounding) -> float:
