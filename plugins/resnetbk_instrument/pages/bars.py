@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import attrs
 
 from resnetbk_instrument.pages import svg as report_svg
-from resnetbk_instrument.pages.numbers import Rounding, Unit, certain, digits, spread
+from resnetbk_instrument.pages.numbers import Rounding, Unit, certain, digits, shares, spread
 from resnetbk_instrument.pages.svg import INK, MUTED, PAPER, WIDTH, cut, hue
 from resnetbk_instrument.results.comparison import Interval
 from resnetbk_instrument.results.costs import COSTS
@@ -130,10 +130,10 @@ def _bars(rows: Sequence[tuple[str, int, Mapping[str, float]]]) -> str:
             figure.text(2 / WIDTH, place, cut(text), color=hue(color), weight="bold", va="center")
             figure.text(1 - 2 / WIDTH, place, unit.full(total), ha="right", va="center")
             at = 0.0
-            for part, value in parts.items():
+            for (part, value), percent in zip(parts.items(), shares(list(parts.values())), strict=True):
                 tint = TINTS[min(names.index(part), len(TINTS) - 1)]
                 axes.barh(top + 34.0, value, height=22.0, left=at, color=hue(1), alpha=tint)
-                share, wide = f"{100 * value / total:.0f} %", (WIDTH - 4.0) * value / max(totals)
+                share, wide = f"{percent} %", (WIDTH - 4.0) * value / max(totals)
                 said = next((s for s in (f"{part} {share}", share) if 6.6 * len(s) + 8 < wide), "")
                 axes.text(
                     at + value / 2, top + 34.0, said, ha="center", va="center", fontsize=10,

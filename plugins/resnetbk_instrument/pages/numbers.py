@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 import attrs
 
@@ -94,6 +94,18 @@ def spread(interval: Interval, shown: Callable[[float, Rounding], str]) -> str:
         return ends(interval, shown)
     few = interval.values if 1 < interval.n < FEWEST else ()
     return "each " + ", ".join(shown(value, round) for value in few) if few else ""
+
+
+def shares(amounts: Sequence[float], places: int = 0) -> list[str]:
+    """Each of these in percent of their sum, rounded so that what is shown adds up to 100."""
+    whole, units = math.fsum(amounts), 100 * 10**places
+    exact = [units * amount / whole if whole else 0.0 for amount in amounts]
+    rounded = [math.floor(share) for share in exact]
+    missing = units - sum(rounded) if whole else 0
+    # those that were cut most get one more
+    for place in sorted(range(len(exact)), key=lambda place: rounded[place] - exact[place])[:missing]:
+        rounded[place] += 1
+    return [f"{share / 10**places:.{places}f}" for share in rounded]
 
 
 def _rounded(value: float, places: int, toward: Rounding) -> float:
