@@ -197,7 +197,7 @@ def finish(
     """Writes the result and its page, and prints it."""
     import json
 
-    from resnetbk_instrument.pages.svg import has_matplotlib
+    from resnetbk_instrument.pages.svg import INSTALL, has_matplotlib
     from resnetbk_instrument.pages.write import write_report
     from resnetbk_instrument.session.journal import as_json as values
 
@@ -211,8 +211,8 @@ def finish(
         click.echo(json.dumps(values(result), allow_nan=False))
         return
     print_table()
-    click.echo(f"\nAll trainings are in {journal.folder}", nl=False)
-    click.echo(f", the report is {report}" if report else '; for a report: pip install "resnetbk[plots]"')
+    again = f"for a report: {INSTALL}, then resnetbk report {shlex.quote(str(journal.folder))}"
+    click.echo(f"\nAll trainings are in {journal.folder}; {f'the report is {report}' if report else again}")
 
 
 def command_line(verb: str, files: Sequence[str], options: Options, *more: str) -> str:
