@@ -145,6 +145,20 @@ def test_the_headline_of_one_pair_claims_no_interval(tmp_path):
     assert "inf" not in Page(text).text.split()
 
 
+@pytest.mark.parametrize(
+    ("speed", "said"),
+    [
+        (2.0, "beta reaches 1.88 nats in 2.00× less time than alpha, in 2 pairs, too few for an interval"),
+        (0.5, "beta reaches 1.88 nats in 2.00× more time than alpha, in 2 pairs, too few for an interval"),
+    ],
+)
+def test_two_pairs_are_shown_themselves_and_claim_no_interval(speed, said, tmp_path):
+    text = written(measured.comparison(1.0, speed, pairs=2), tmp_path)
+    each = sorted((1.98, 2.02), reverse=speed < 1)
+    assert lead(text) == f"{said} (each {each[0]:.2f}×, {each[1]:.2f}×)."
+    assert f"each {speed * 0.99:.3g}" in Page(text).text
+
+
 def test_the_headline_at_equal_budgets_is_the_best_variant(tmp_path):
     text = written(measured.comparison(1.0, 2.0, 3.0, equal=True), tmp_path)
     assert lead(text) == (
