@@ -231,6 +231,15 @@ def _value(value: Any) -> str:
     return NOTHING if value is ABSENT or value is None else toml_write.inline(value)
 
 
+def _counts(trial: Trial) -> str | Cell:
+    """Whether a training does, and with what."""
+    if trial.failed:
+        return f"failed: {trial.failed}"
+    if not trial.kept:
+        return Cell("thrown out", strong=True)
+    return "yes" if trial.timed else Cell("without times", strong=True)
+
+
 def _trials(trials: Sequence[Trial]) -> Table:
     costs = [c for c in COSTS.values() if any(t.cost(c.key) > 0 for t in trials)]
     units = {c.key: Unit.of(c.units, [t.cost(c.key) for t in trials]) for c in costs}
@@ -242,7 +251,7 @@ def _trials(trials: Sequence[Trial]) -> Table:
         [
             t.variant,
             "search" if t.pair < 0 else str(t.pair + 1),
-            f"failed: {t.failed}" if t.failed else "yes" if t.kept else Cell("thrown out", strong=True),
+            _counts(t),
             str(t.seed),
             f"{t.steps:,}",
             nats(t.outcome.loss),

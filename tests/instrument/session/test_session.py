@@ -255,7 +255,9 @@ def test_where_no_time_is_asked_for_a_round_in_which_the_machine_moved_counts_wi
         assert variant.loss.n == variant.spent[cost].n == 3
         assert variant.spent["seconds"].n == variant.spent["cpu_seconds"].n == 2
     assert {trial.pair for trial in result.trials if trial.cost("seconds") == 0} == {1}
-    assert "3 rounds, 1 without times" in comparison_page(result)
+    page = comparison_page(result)
+    assert "3 rounds, 1 without times" in page
+    assert page.count("<b>without times</b>") == 2
 
 
 def test_what_is_left_is_said_once_every_variant_is_known_and_without_what_is_no_step(spec):
