@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
 
 import click
@@ -22,9 +23,10 @@ def resnetbk_baselines(data: Data) -> Mapping[str, float]:
 
 @hookimpl
 def resnetbk_trained(run: Run, data: Data) -> str | None:
-    """Writes report.html, where matplotlib is installed. It matters less than the run."""
+    """Writes report.html, or says what that takes without matplotlib. It matters less than the run."""
     if not svg.has_matplotlib():
-        return None
+        again = f"resnetbk report {shlex.quote(str(run.folder.path))}"
+        return f"For a page of it: {svg.INSTALL}, then {again}"
     from resnetbk_instrument.pages.write import write_run_report
 
     page = run.folder.path / "report.html"

@@ -20,7 +20,7 @@ from resnetbk_instrument.results.comparison import (
 NGRAM_BASELINE = {1: 3.25, 7: 1.765}
 MACHINE = {"processor": "Pocket calculator, 2 cores", "torch": "2.13.0", "python": "3.11.9"}
 COMMAND = "resnetbk compare a.toml b.toml --target-loss 1.88 --pairs 5"
-T_95 = {2: 12.706, 5: 2.776}
+T_95 = {5: 2.776}
 
 
 def spec(mixer: str, width: int = 64) -> dict[str, Any]:
@@ -55,8 +55,8 @@ def trial(variant: str, pair: int, steps: int, *, speed: float = 1.0, **more: fl
 
 def ratio(estimate: float, pairs: int) -> Interval:
     """With the interval of a spread of 5 % in each pair."""
-    if pairs < 2:
-        return Interval(estimate, 0.0, math.inf, pairs)
+    if pairs < 3:
+        return Interval(estimate, 0.0, math.inf, pairs, (estimate * 0.99, estimate * 1.01)[:pairs])
     wide = math.exp(0.05 * T_95[pairs] / math.sqrt(pairs))
     return Interval(estimate, estimate / wide, estimate * wide, pairs)
 

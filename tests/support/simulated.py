@@ -107,7 +107,7 @@ class Machine:
                 "tokens": 128 * steps,
             },
             parameters=1000,
-            phases={"forward": 0.3 * seconds, "backward": 0.7 * seconds},
+            phases={"setup": curve.set_up, "forward": 0.3 * seconds, "backward": 0.7 * seconds},
             peak_memory=1 << 20,
             parents_cost={"seconds": curve.parents} if curve.parents else {},
         )

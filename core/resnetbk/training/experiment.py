@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from contextlib import nullcontext
 from pathlib import Path
 
@@ -60,13 +61,15 @@ class Experiment:
         device: str = "",
         locked: Path | str | None = None,
         strict_flops: bool = False,
+        watchers: Sequence[object] = (),
     ) -> Run:
         """Trains in a run folder and gives the run: `out`, or a new one under `runs/`.
 
         With `resume`, goes on from the latest checkpoint in `out`, or in the newest folder under `runs/`
         of this spec's name. With `locked`, `hold_to` that first. With `strict_flops`, refuses operators whose
-        FLOPs cannot be counted, which else are a warning. Raises UserError, NumericError,
-        StorageError, Interrupted. In every process that torchrun starts, the same run.
+        FLOPs cannot be counted, which else are a warning. `watchers` observe it (see `resnetbk.hooks`)
+        besides those that the spec lists. Raises UserError, NumericError, StorageError, Interrupted. In every
+        process that torchrun starts, the same run.
         """
         if locked is not None:
             self.hold_to(locked)
@@ -88,6 +91,7 @@ class Experiment:
                     device=device,
                     processes=processes,
                     strict_flops=strict_flops,
+                    watchers=watchers,
                 )
                 if begun:
                     trainer.resume()

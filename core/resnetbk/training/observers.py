@@ -20,8 +20,8 @@ from resnetbk.spec.spec import Spec, parts
 from resnetbk.terminal import standard_error
 
 
-def observers(spec: Spec, registry: Registry, folder: Path) -> Any:
-    """The hooks to call. A plugin's hook module is imported only when the spec uses that plugin.
+def observers(spec: Spec, registry: Registry, folder: Path, more: Iterable[object] = ()) -> Any:
+    """The hooks to call, those of `more` last. A plugin's hook module is imported only when the spec uses it.
 
     Raises UserError, naming the plugin, when its hook module cannot be imported.
     """
@@ -32,7 +32,7 @@ def observers(spec: Spec, registry: Registry, folder: Path) -> Any:
     for plugin in registry.plugins:
         if plugin.name in used and (module := registry.load_hooks(plugin)):
             watchers.append(module)
-    return manager(watchers).hook
+    return manager([*watchers, *more]).hook
 
 
 def _to_stderr(message: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+from collections.abc import Sequence
 from pathlib import Path
 
 import attrs
@@ -35,6 +36,7 @@ class Trainer:
     """One run of a spec in a folder. All that a checkpoint must hold is in `RunState`.
 
     strict_flops  whether operators whose FLOPs cannot be counted end the run; else they are one warning
+    watchers      observers besides those that the spec lists
     """
 
     def __init__(
@@ -46,6 +48,7 @@ class Trainer:
         device: str = "",
         processes: Processes | None = None,
         strict_flops: bool = False,
+        watchers: Sequence[object] = (),
     ) -> None:
         """Reads the corpus and builds everything; trains nothing yet."""
         self.spec = spec
@@ -53,7 +56,7 @@ class Trainer:
         self.strict_flops = strict_flops
         self.processes = processes or Processes()
         first = self.processes.first
-        self.hooks = observers(spec, registry, folder.path) if first else manager([]).hook
+        self.hooks = observers(spec, registry, folder.path, watchers) if first else manager([]).hook
         self.hooks.resnetbk_check(spec=spec)
         self.learner = Learner(spec, device=device, processes=self.processes)
         self.best: float | None = None

@@ -47,7 +47,7 @@ _OPTIONS = (
     ),
     click.option(
         "--tolerance", type=click.FloatRange(0, min_open=True), default=TOLERANCE, show_default=True,
-        help="Change of the machine's speed within a round that makes it be repeated.",
+        help="Change of the machine's speed within a round beyond which its seconds do not count.",
     ),
     click.option("--device", type=click.Choice(["cpu", "cuda"]), help="Otherwise cuda where there is one."),
 )  # fmt: skip
@@ -98,9 +98,13 @@ def run(
     Raises UserError, StorageError, and Interrupted with all finished trainings kept. A folder in which
     nothing is worth keeping is gone then.
     """
+    from resnetbk_instrument.cli.watcher import Watcher
+
+    watcher = Watcher()
+    watcher.say("reading the texts and counting n-grams")  # before torch is imported, which takes seconds
+
     from resnetbk.training.device import find_device
     from resnetbk.training.signals import Interrupted, Signals
-    from resnetbk_instrument.cli.watcher import Watcher
     from resnetbk_instrument.results.conclude import conclude
     from resnetbk_instrument.session.calibration import calibration
     from resnetbk_instrument.session.journal import Journal
@@ -114,12 +118,12 @@ def run(
         reach=options.reach, tolerance=options.tolerance,
     )  # fmt: skip
     with Signals() as signals:
-        train = runner(registry, signals, device)
+        train = runner(registry, signals, device, [watcher])
         if options.dry_run:
             from resnetbk_instrument.cli.tables import print_plan
             from resnetbk_instrument.session.estimate import estimate
 
-            print_plan(plan, estimate(plan, train), options.as_json)
+            print_plan(plan, estimate(plan, train, watcher.watch), options.as_json)
             return None
         there = bool(options.out) and Path(str(options.out)).exists()
         folder = _folder(options, name)
@@ -127,7 +131,6 @@ def run(
         with folder.writing():
             journal = Journal(path)
             journal.begin(plan_facts(plan, registry, text, device), resume=options.resume)
-            watcher = Watcher()
             session = Session(plan, train, calibration(device), journal, watcher.watch, watcher.say)
             try:
                 session.run()
@@ -194,7 +197,7 @@ def finish(
     """Writes the result and its page, and prints it."""
     import json
 
-    from resnetbk_instrument.pages.svg import has_matplotlib
+    from resnetbk_instrument.pages.svg import INSTALL, has_matplotlib
     from resnetbk_instrument.pages.write import write_report
     from resnetbk_instrument.session.journal import as_json as values
 
@@ -208,8 +211,8 @@ def finish(
         click.echo(json.dumps(values(result), allow_nan=False))
         return
     print_table()
-    click.echo(f"\nAll trainings are in {journal.folder}", nl=False)
-    click.echo(f", the report is {report}" if report else '; for a report: pip install "resnetbk[plots]"')
+    again = f"for a report: {INSTALL}, then resnetbk report {shlex.quote(str(journal.folder))}"
+    click.echo(f"\nAll trainings are in {journal.folder}; {f'the report is {report}' if report else again}")
 
 
 def command_line(verb: str, files: Sequence[str], options: Options, *more: str) -> str:

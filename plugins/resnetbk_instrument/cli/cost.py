@@ -46,14 +46,15 @@ def _print(estimate: CostEstimate) -> None:
     from rich.console import Console
 
     from resnetbk.cli.tables import table
+    from resnetbk_instrument.pages.numbers import shares
 
     console = Console(highlight=False)
     parts = table("component", "parameters", "forward FLOPs/token", "")
     whole = sum(estimate.forward_flops.values())
-    names = dict.fromkeys((*estimate.parameters, *estimate.forward_flops))
-    for name in sorted(names, key=lambda name: -estimate.forward_flops.get(name, 0)):
-        flops = estimate.forward_flops.get(name, 0)
-        parts.add_row(name, f"{estimate.parameters.get(name, 0):,}", f"{flops:,.0f}", f"{flops / whole:.1%}")
+    flops = dict.fromkeys(estimate.parameters, 0.0) | dict(estimate.forward_flops)
+    names = sorted(flops, key=lambda name: -flops[name])
+    for name, share in zip(names, shares([flops[name] for name in names], 1), strict=True):
+        parts.add_row(name, f"{estimate.parameters.get(name, 0):,}", f"{flops[name]:,.0f}", f"{share}%")
     parts.add_row("all", f"{sum(estimate.parameters.values()):,}", f"{whole:,.0f}", "", style="bold")
     console.print(parts)
 
@@ -64,8 +65,9 @@ def _print(estimate: CostEstimate) -> None:
     console.print(f"peak memory    {_bytes(estimate.peak_memory)} on {estimate.device}")
 
     each = table("phase", "ms/step", "")
-    for phase, seconds in estimate.phases.items():
-        each.add_row(phase, f"{1000 * seconds:.1f}", f"{seconds / estimate.seconds:.0%}")
+    by_phase = estimate.phases.items()
+    for (phase, seconds), share in zip(by_phase, shares(list(estimate.phases.values())), strict=True):
+        each.add_row(phase, f"{1000 * seconds:.1f}", f"{share}%")
     each.add_row("step", f"{1000 * estimate.seconds:.1f}", "", style="bold")
     console.print()
     console.print(each)

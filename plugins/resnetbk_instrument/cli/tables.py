@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Mapping, Sequence
 
 import attrs
@@ -13,6 +12,7 @@ from rich.markup import escape
 
 from resnetbk.cli.tables import table
 from resnetbk.terminal import duration
+from resnetbk_instrument.pages.numbers import certain
 from resnetbk_instrument.results.comparison import Ablation, Comparison, Interval, Variant, Worth
 from resnetbk_instrument.results.costs import COSTS, INFERENCE, MAIN, SHOWN, TRAINING, Cost
 from resnetbk_instrument.results.ngram_baseline import gram_name
@@ -60,8 +60,9 @@ def print_comparison(comparison: Comparison) -> None:
     if goal.loss is None and (names := ", ".join(comparison.with_parents())):
         console.print(f"not in the budget: the cost of the parent runs of {escape(names)}", soft_wrap=True)
     counted = max((variant.loss.n for variant in comparison.variants if not variant.refused), default=0)
+    moved = f", {comparison.untimed()} without seconds: the machine moved" if comparison.untimed() else ""
     thrown = f", {comparison.thrown_out} thrown out" if comparison.thrown_out else ""
-    console.print(f"[dim]{counted} rounds{thrown}[/]", soft_wrap=True)
+    console.print(f"[dim]{counted} rounds{moved}{thrown}[/]", soft_wrap=True)
 
 
 def _worths(variant: Variant) -> dict[str, Interval]:
@@ -80,11 +81,17 @@ def _spent(costs: Mapping[str, Interval], columns: Sequence[Cost]) -> list[str]:
 
 def _cells(worth: Interval, ratio: bool) -> tuple[str, str, str]:
     """What is claimed, which of a ratio is its lower end; the estimate; the interval."""
-    if not math.isfinite(worth.high):
-        return ("?", f"{worth.estimate:.2f}" if ratio else f"{worth.estimate:+.4f}", "one pair has none")
-    if ratio:
-        return f"{worth.low:.2f}x", f"{worth.estimate:.2f}", f"{worth.low:.2f} to {worth.high:.2f}"
-    return f"{worth.low:+.4f}", f"{worth.estimate:+.4f}", f"{worth.low:+.4f} to {worth.high:+.4f}"
+    shown = "{:.2f}" if ratio else "{:+.4f}"
+    estimate, low, high = (shown.format(value) for value in (worth.estimate, worth.low, worth.high))
+    if certain(worth):
+        return f"{low}x" if ratio else low, estimate, f"{low} to {high}"
+    return "?", estimate, _each(worth, shown) or "one pair has none"
+
+
+def _each(worth: Interval, shown: str) -> str:
+    """The values themselves where they are too few for an interval; "" of one."""
+    each = ", ".join(map(shown.format, worth.values))
+    return f"none; each {each}" if worth.n > 1 else ""
 
 
 def print_ablation(ablation: Ablation) -> None:
@@ -155,10 +162,10 @@ def _ranges(worth: Worth, ratio: bool) -> list[str]:
 
 
 def _range(worth: Interval | None, ratio: bool) -> str:
-    """`1.12 to 1.30`, or the estimate alone with a question mark where there is no interval."""
+    """`1.12 to 1.30`, or the estimate with a question mark where there is no interval."""
     if worth is None:
         return "-"
     shown = "{:.2f}" if ratio else "{:+.4f}"
-    if not math.isfinite(worth.high):
+    if not certain(worth):
         return f"{shown.format(worth.estimate)}?"
     return f"{shown.format(worth.low)} to {shown.format(worth.high)}"

@@ -56,6 +56,11 @@ def command(
 
     spaces = search_spaces(specs, ranges, registry, sets)  # before torch is imported: mistakes answer at once
 
+    from resnetbk_instrument.cli.watcher import Watcher
+
+    watcher = Watcher()
+    watcher.say("reading the texts")  # before torch is imported, which takes seconds
+
     from resnetbk_instrument.tuning.tune import Search, tune
 
     options = [("--range", text) for text in ranges] + [("--set", text) for text in sets]
@@ -69,7 +74,7 @@ def command(
         folder,
         storage=storage,
         command=shlex.join(words),
-        say=lambda line: click.echo(line, err=True),
+        watcher=watcher,
     )
     if as_json:
         click.echo(json.dumps([_plain(result) for result in results]))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import attrs
 
 from resnetbk_instrument.pages import svg as report_svg
-from resnetbk_instrument.pages.numbers import Rounding, Unit, certain, digits, ends
+from resnetbk_instrument.pages.numbers import Rounding, Unit, certain, digits, shares, spread
 from resnetbk_instrument.pages.svg import INK, MUTED, PAPER, PHASES, WIDTH, cut, hue, phase_color, phase_index
 from resnetbk_instrument.results.comparison import Interval
 from resnetbk_instrument.results.costs import COSTS
@@ -122,7 +122,7 @@ def _bars(rows: Sequence[tuple[str, int, Mapping[str, float]]], names: Sequence[
             figure.text(2 / WIDTH, place, cut(text), color=hue(color), weight="bold", va="center")
             figure.text(1 - 2 / WIDTH, place, unit.full(total), ha="right", va="center")
             at = 0.0
-            for part, value in parts.items():
+            for (part, value), percent in zip(parts.items(), shares(list(parts.values())), strict=True):
                 if part not in names:
                     continue
                 place = names.index(part)
@@ -130,7 +130,7 @@ def _bars(rows: Sequence[tuple[str, int, Mapping[str, float]]], names: Sequence[
                     top + 34.0, value, height=22.0, left=at, color=phase_color(place), edgecolor=PAPER,
                     linewidth=1.0,
                 )  # fmt: skip
-                share, wide = f"{100 * value / total:.0f} %", (WIDTH - 4.0) * value / max(totals)
+                share, wide = f"{percent} %", (WIDTH - 4.0) * value / max(totals)
                 said = next((s for s in (f"{part} {share}", share) if 6.6 * len(s) + 8 < wide), "")
                 axes.text(
                     at + value / 2, top + 34.0, said, ha="center", va="center", fontsize=10,
@@ -167,9 +167,7 @@ def _estimate(
     figure.text(2 / WIDTH, place, estimate.text, color=MUTED, va="center")
     if certain(interval):
         axes.plot([max(interval.low, axes.get_xlim()[0]), interval.high], [y, y], color=color, linewidth=2.2)
-        words = ends(interval, shown)
-    else:
-        words = "one pair" if interval.n == 1 else "no interval"
+    words = spread(interval, shown) or ("one pair" if interval.n == 1 else "no interval")
     face = PAPER if estimate.hollow else color
     axes.plot(
         [interval.estimate], [y], "o", markersize=7.5, markerfacecolor=face, markeredgecolor=color,

@@ -17,7 +17,7 @@ from resnetbk_instrument.pages.curves import Curve, Rule, baseline_rules, curves
 from resnetbk_instrument.pages.html import Cell, Figure, Table, over_ends, render, spec_text
 from resnetbk_instrument.pages.numbers import NOTHING, Unit, change, digits, nats
 from resnetbk_instrument.results.comparison import Comparison, Trial, Variant
-from resnetbk_instrument.results.costs import BYTES, COSTS, SHOWN, TRAINING, Cost
+from resnetbk_instrument.results.costs import BYTES, COSTS, MAIN, SHOWN, TRAINING, Cost
 from resnetbk_instrument.results.ngram_baseline import gram_name
 
 T = TypeVar("T")
@@ -46,6 +46,7 @@ def sections(comparison: Comparison) -> dict[str, Any]:
     return {
         "unit": comparison.goal.unit,
         "to_loss": comparison.goal.loss is not None,
+        "timed": comparison.goal.loss is not None or not COSTS[comparison.goal.equal or MAIN].exact,
         "with_parents": bool(comparison.with_parents()),
         "ngram_baseline": words.baseline_words(comparison.ngram_baseline),
         "names": [variant.name for variant in comparison.variants],
@@ -139,7 +140,7 @@ def _amortised(comparison: Comparison) -> Table | None:
 def _phases(comparison: Comparison) -> Phases | None:
     rows = []
     for number, variant in enumerate(comparison.variants):
-        trials = _largest(comparison, variant)
+        trials = [trial for trial in _largest(comparison, variant) if trial.timed]
         names = dict.fromkeys(name for trial in trials for name in trial.outcome.phases)
         means = {n: sum(t.outcome.phases.get(n, 0.0) for t in trials) / len(trials) for n in names}
         rows.append((variant.name, number, means))
@@ -236,6 +237,15 @@ def _value(value: Any) -> str:
     return NOTHING if value is ABSENT or value is None else toml_write.inline(value)
 
 
+def _counts(trial: Trial) -> str | Cell:
+    """Whether a training does, and with what."""
+    if trial.failed:
+        return f"failed: {trial.failed}"
+    if not trial.kept:
+        return Cell("thrown out", strong=True)
+    return "yes" if trial.timed else Cell("without times", strong=True)
+
+
 def _trials(trials: Sequence[Trial]) -> Table:
     costs = [c for c in COSTS.values() if any(t.cost(c.key) > 0 for t in trials)]
     units = {c.key: Unit.of(c.units, [t.cost(c.key) for t in trials]) for c in costs}
@@ -247,7 +257,7 @@ def _trials(trials: Sequence[Trial]) -> Table:
         [
             t.variant,
             "search" if t.pair < 0 else str(t.pair + 1),
-            f"failed: {t.failed}" if t.failed else "yes" if t.kept else Cell("thrown out", strong=True),
+            _counts(t),
             str(t.seed),
             f"{t.steps:,}",
             nats(t.outcome.loss),

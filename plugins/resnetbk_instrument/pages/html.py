@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 from resnetbk import toml_write
-from resnetbk_instrument.pages.numbers import NOTHING, Rounding, certain, ends
+from resnetbk_instrument.pages.numbers import NOTHING, Rounding, spread
 from resnetbk_instrument.pages.svg import hue_index, mark_index, phase_index
 from resnetbk_instrument.results.comparison import Interval
 
@@ -57,11 +57,10 @@ class Figure:
 
 
 def over_ends(interval: Interval | None, shown: Callable[[float, Rounding], str]) -> str | Cell:
-    """An estimate above its interval, where it has one."""
+    """An estimate above its interval, or above the values that are too few for one."""
     if interval is None:
         return NOTHING
-    small = ends(interval, shown) if certain(interval) else ""
-    return Cell(shown(interval.estimate, round), small)
+    return Cell(shown(interval.estimate, round), spread(interval, shown))
 
 
 def spec_text(tree: Mapping[str, Any]) -> str:

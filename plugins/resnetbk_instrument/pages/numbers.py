@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 import attrs
 
-from resnetbk_instrument.results.comparison import Interval
+from resnetbk_instrument.results.comparison import FEWEST, Interval
 from resnetbk_instrument.results.costs import Units
 
 NOTHING = "–"
@@ -79,13 +79,33 @@ def signed(number: str) -> str:
 
 
 def certain(interval: Interval) -> bool:
-    """Whether it has two finite ends: one value alone gives none."""
-    return interval.n > 1 and math.isfinite(interval.low) and math.isfinite(interval.high)
+    """Whether it has two finite ends: a few values give none."""
+    return interval.n >= FEWEST and math.isfinite(interval.low) and math.isfinite(interval.high)
 
 
 def ends(interval: Interval, shown: Callable[[float, Rounding], str]) -> str:
     """`5.21 to 6.61`, rounded outwards: a claim that goes by an end is never more than what was measured."""
     return f"{shown(interval.low, math.floor)} to {shown(interval.high, math.ceil)}"
+
+
+def spread(interval: Interval, shown: Callable[[float, Rounding], str]) -> str:
+    """Its ends; of two values, which give none, these themselves: `each 5.21, 6.61`; "" of one."""
+    if certain(interval):
+        return ends(interval, shown)
+    few = interval.values if 1 < interval.n < FEWEST else ()
+    return "each " + ", ".join(shown(value, round) for value in few) if few else ""
+
+
+def shares(amounts: Sequence[float], places: int = 0) -> list[str]:
+    """Each of these in percent of their sum, rounded so that what is shown adds up to 100."""
+    whole, units = math.fsum(amounts), 100 * 10**places
+    exact = [units * amount / whole if whole else 0.0 for amount in amounts]
+    rounded = [math.floor(share) for share in exact]
+    missing = units - sum(rounded) if whole else 0
+    # those that were cut most get one more
+    for place in sorted(range(len(exact)), key=lambda place: rounded[place] - exact[place])[:missing]:
+        rounded[place] += 1
+    return [f"{share / 10**places:.{places}f}" for share in rounded]
 
 
 def _rounded(value: float, places: int, toward: Rounding) -> float:

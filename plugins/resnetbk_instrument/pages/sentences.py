@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 
 import attrs
 
-from resnetbk_instrument.pages.numbers import Rounding, amount, certain, change, ends, nats, times
+from resnetbk_instrument.pages.numbers import Rounding, amount, certain, change, ends, nats, spread, times
 from resnetbk_instrument.results.comparison import Comparison, Interval, Variant
 from resnetbk_instrument.results.costs import COSTS, MAIN, Cost
 from resnetbk_instrument.results.ngram_baseline import gram_name
@@ -59,17 +59,26 @@ def _saving(name: str, first: str, cost: Cost, saved: Interval, goal: str) -> Cl
     numbers = _numbers(saved, times)
     if not certain(saved):
         less = saved.estimate >= 1
-        way, ratio = (cost.less, saved.estimate) if less else (cost.more, 1 / max(saved.estimate, 1e-12))
-        return Claim(f"{name} reaches {goal} in {times(ratio)} {way} than {first}, {numbers}.")
+        way, seen = (cost.less, saved) if less else (cost.more, _turned(saved))
+        ratio, few = times(seen.estimate), _numbers(seen, times)
+        return Claim(f"{name} reaches {goal} in {ratio} {way} than {first}, {few}.")
     if saved.low > 1:
         claim = f"at least {times(saved.low, math.floor)} {cost.less}"
         return Claim(f"{name} reaches {goal} in ", claim, f" than {first} {numbers}.")
     if saved.high < 1:
-        turned = Interval(1 / saved.estimate, 1 / saved.high, 1 / max(saved.low, 1e-12), saved.n)
+        turned = _turned(saved)
         claim = f"at least {times(turned.low, math.floor)} {cost.more}"
         return Claim(f"{name} takes ", claim, f" than {first} to reach {goal} {_numbers(turned, times)}.")
     end = f" in {cost.title} from {first} on the way to {goal} {numbers}."
     return Claim(f"{name} shows ", "no sure difference", end)
+
+
+def _turned(ratio: Interval) -> Interval:
+    """The ratio the other way round."""
+    estimate, low, high, *values = (
+        1 / max(value, 1e-12) for value in (ratio.estimate, ratio.high, ratio.low, *ratio.values)
+    )
+    return Interval(estimate, low, high, ratio.n, tuple(values))
 
 
 def _gain(name: str, gained: Interval | None, first: str, of: str, end: str) -> Claim:
@@ -88,6 +97,8 @@ def _gain(name: str, gained: Interval | None, first: str, of: str, end: str) -> 
 
 def _numbers(interval: Interval, shown: Callable[[float, Rounding], str]) -> str:
     if not certain(interval):
+        if few := spread(interval, shown):
+            return f"in {interval.n} pairs, too few for an interval ({few})"
         return "in one pair, which gives no interval" if interval.n == 1 else "without an interval"
     return (
         f"({shown(interval.estimate, round)}, 95\N{NO-BREAK SPACE}% interval {ends(interval, shown)}, "
@@ -109,6 +120,7 @@ def circumstances(comparison: Comparison) -> str:
     rounds = len({trial.pair for trial in comparison.trials if trial.pair >= 0 and trial.kept})
     said = [
         f"{rounds} {'round' if rounds == 1 else 'rounds'}",
+        *([f"{comparison.untimed()} without times (the machine moved)"] if comparison.untimed() else []),
         *([f"{comparison.thrown_out} more thrown out"] if comparison.thrown_out else []),
         f"{len(comparison.trials)} trainings",
     ]

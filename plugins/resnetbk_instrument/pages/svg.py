@@ -94,6 +94,10 @@ def mark_index(number: int) -> int:
     return max(0, number - 1) // (HUES - 1) % 3
 
 
+INSTALL = 'pip install "resnetbk[plots]"'
+"""What brings matplotlib."""
+
+
 def has_matplotlib() -> bool:
     """Whether the extra `plots` is installed."""
     return importlib.util.find_spec("matplotlib") is not None
@@ -102,7 +106,7 @@ def has_matplotlib() -> bool:
 def need_matplotlib() -> None:
     """Raises UserError where matplotlib, the extra `plots`, is not installed."""
     if not has_matplotlib():
-        raise UserError('a report needs matplotlib: pip install "resnetbk[plots]"')
+        raise UserError(f"a report needs matplotlib: {INSTALL}")
 
 
 def svg(name: str, label: str, height: float, draw: Callable[[Figure], None]) -> str:

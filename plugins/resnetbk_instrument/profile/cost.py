@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import attrs
@@ -42,7 +42,7 @@ class CostEstimate:
     state           None when a component does not provide streaming
     peak_memory     bytes (see `resnetbk.metering.meter`)
     tokens          in a step
-    seconds         of a step, the median of `measured` steps, and `phases` the same by phase
+    seconds         of a step, the median of `measured` steps; `phases`: of that step, which they add up to
     setup_seconds   before the first step, without reading the corpus
     steps           that the whole run takes: those asked for, or those that fit in its seconds
     evaluations, evaluation_seconds  how many the run makes, and one of them
@@ -92,7 +92,8 @@ def cost(spec: Spec, *, steps: int = STEPS, device: str = "") -> CostEstimate:
     tokens = learner.tokens - tokens_before
     training_flops = (meter.flops - flops_before) / tokens
     forward_flops = _forward_flops(learner)
-    seconds = statistics.median(sum(step.values()) for step in taken)
+    phases = _middle(taken)
+    seconds = sum(phases.values())
     meter.check()
     whole = _steps(spec, seconds)
     evaluations = _evaluations(spec, whole)
@@ -108,7 +109,7 @@ def cost(spec: Spec, *, steps: int = STEPS, device: str = "") -> CostEstimate:
         tokens=tokens // steps_taken,
         measured=steps,
         seconds=seconds,
-        phases={phase: statistics.median(step[phase] for step in taken) for phase in STEP_PHASES},
+        phases=phases,
         setup_seconds=setup_seconds,
         steps=whole,
         evaluations=evaluations,
@@ -116,6 +117,14 @@ def cost(spec: Spec, *, steps: int = STEPS, device: str = "") -> CostEstimate:
         total_seconds=setup_seconds + whole * seconds + evaluations * evaluation_seconds,
         total_flops=setup_flops + whole * training_flops * (tokens / steps_taken),
     )
+
+
+def _middle(taken: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    """The median step by phase, or the mean of the two in the middle; medians of phases would be of several
+    steps, and add up to none."""
+    ordered = sorted(taken, key=lambda step: sum(step.values()))
+    middle = ordered[(len(taken) - 1) // 2 : len(taken) // 2 + 1]
+    return {phase: statistics.fmean(step[phase] for step in middle) for phase in STEP_PHASES}
 
 
 def _steps(spec: Spec, seconds: float) -> int:

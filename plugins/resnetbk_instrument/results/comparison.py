@@ -8,10 +8,14 @@ from typing import Any, Literal
 
 import attrs
 
-from resnetbk_instrument.results.costs import TRAINING
+from resnetbk_instrument.results.costs import COSTS, TRAINING
 
 TARGETS = (3, 10)
 """Among how many targets the cost of parent runs is shared, beside one that bears it alone."""
+
+FEWEST = 3
+"""Values that give an interval. With two, Student's t is 12.7: the interval says that nothing is known, in
+numbers that look as if something were."""
 
 Unit = Literal["nats/token", "bits/byte"]
 
@@ -71,7 +75,8 @@ class Trial:
     pair    number of the round that it belongs to, from 0; -1 for the search before the rounds
     steps   the budget, at the end of which the learning rate had decayed
     speed   of the machine right before and right after: seconds of a fixed piece of work
-    kept    whether its round counts: the machine held still, and what was spent was equal
+    kept    whether its round counts: what was spent was equal, and where that matters the machine held still
+    timed   whether its seconds count: otherwise the machine moved in a round that is about no time
     failed  why it gave no loss; "" otherwise
     """
 
@@ -82,22 +87,26 @@ class Trial:
     outcome: Outcome
     speed: tuple[float, float]
     kept: bool = True
+    timed: bool = True
     failed: str = ""
 
     def cost(self, key: str) -> float:
-        """What it was charged of one of COSTS; 0 where that was not measured."""
+        """What it was charged of one of COSTS; 0 where that was not measured or does not count."""
+        if not self.timed and not COSTS[key].exact:
+            return 0.0
         return self.outcome.costs.get(key, 0.0)
 
 
 @attrs.frozen
 class Interval:
-    """An estimate with its 95 % interval, from n values. One value says nothing of its spread: then low and
-    high are infinite (of a ratio: 0 and infinite)."""
+    """An estimate with its 95 % interval, from n values, which are `values`, in the order of rounds. Fewer
+    than FEWEST give no interval: then low and high are infinite (of a ratio: 0 and infinite)."""
 
     estimate: float
     low: float
     high: float
     n: int
+    values: tuple[float, ...] = ()
 
 
 @attrs.frozen(kw_only=True)
@@ -145,6 +154,10 @@ class Comparison:
     machine: Mapping[str, str]
     command: str
     thrown_out: int = 0
+
+    def untimed(self) -> int:
+        """How many rounds count without their seconds."""
+        return len({trial.pair for trial in self.trials if trial.kept and not trial.timed})
 
     def with_parents(self) -> list[str]:
         """The variants that have parent runs, to start from or to choose data by."""

@@ -141,9 +141,8 @@ def _costs(trial: Trial) -> dict[str, float]:
 
 
 def _column(mine: Rounds, cost: str) -> list[float]:
-    """One cost in every round, or nothing when a round lacks it."""
-    values = [each[cost] for each in mine.values() if cost in each]
-    return values if len(values) == len(mine) else []
+    """One cost in the rounds that have it."""
+    return [each[cost] for each in mine.values() if cost in each]
 
 
 def _loss(goal: Goal, trials: Sequence[Trial], variant: str) -> Interval:

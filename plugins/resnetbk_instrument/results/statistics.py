@@ -11,7 +11,7 @@ import functools
 import math
 from collections.abc import Sequence
 
-from resnetbk_instrument.results.comparison import Interval
+from resnetbk_instrument.results.comparison import FEWEST, Interval
 
 CONFIDENCE = 0.95
 
@@ -47,17 +47,23 @@ def mean_interval(values: Sequence[float]) -> Interval:
     """Of the mean of independent values, roughly normal."""
     n = len(values)
     mean = math.fsum(values) / n
-    if n == 1:
-        return Interval(mean, -math.inf, math.inf, 1)
+    if n < FEWEST:
+        return Interval(mean, -math.inf, math.inf, n, tuple(values))
     deviation = math.sqrt(math.fsum((value - mean) ** 2 for value in values) / (n - 1))
     half = t_quantile(n - 1) * deviation / math.sqrt(n)
-    return Interval(mean, mean - half, mean + half, n)
+    return Interval(mean, mean - half, mean + half, n, tuple(values))
 
 
 def geometric_interval(values: Sequence[float]) -> Interval:
     """Of the geometric mean of positive values."""
     logarithms = mean_interval([math.log(value) for value in values])
-    return Interval(math.exp(logarithms.estimate), _exp(logarithms.low), _exp(logarithms.high), logarithms.n)
+    return Interval(
+        math.exp(logarithms.estimate),
+        _exp(logarithms.low),
+        _exp(logarithms.high),
+        logarithms.n,
+        tuple(values),
+    )
 
 
 def ratio_interval(above: Sequence[float], below: Sequence[float]) -> Interval:

@@ -68,6 +68,7 @@ class AtBudget:
         """own gives the steps of a spec, which the baseline spends unless the goal has a budget."""
         assert goal.equal is not None
         self.goal, self.journal, self.own, self.variants, self.cost = goal, journal, own, variants, goal.equal
+        self.timed = not COSTS[self.cost].exact
 
     def search(self, variant: str, get: Callable[[int], Trial]) -> None:
         """Trains briefly. Raises UserError for a budget too small to say anything."""

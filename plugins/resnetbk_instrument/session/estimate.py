@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 
 import attrs
 
 from resnetbk.errors import NumericError
 from resnetbk_instrument.results.comparison import Outcome
 from resnetbk_instrument.session.budget import PROBES, Line, enough
-from resnetbk_instrument.session.plan import Plan, Train
+from resnetbk_instrument.session.plan import WARMING, Plan, Progress, Train
 from resnetbk_instrument.session.session import WARM_UP
 
 SEARCHED = 3
@@ -30,16 +31,20 @@ class VariantEstimate:
     seconds: float
 
 
-def estimate(plan: Plan, train: Train) -> list[VariantEstimate]:
-    """Trains each variant for a moment. Raises UserError for a budget too small to say anything, NumericError
-    for a variant that diverges at once."""
+def estimate(
+    plan: Plan, train: Train, watch: Callable[[Progress], None] = lambda progress: None
+) -> list[VariantEstimate]:
+    """Trains each variant for a moment, as `watch` is told. Raises UserError for a budget too small to say
+    anything, NumericError for a variant that diverges at once."""
     estimates: list[VariantEstimate] = []
     trainings = plan.pairs * 2 + SEARCHED if plan.goal.loss is not None else plan.pairs
     goal, budget = plan.goal, plan.goal.budget
     for variant, spec in plan.variants.items():
+        watch(Progress(stage=WARMING, variant=variant, steps=WARM_UP))
         _trained(variant, plan, train, WARM_UP)
         walls, outcomes = [], []
         for probe in PROBES:
+            watch(Progress(stage="estimate", variant=variant, steps=probe))
             start = time.perf_counter()
             outcomes.append(_trained(variant, plan, train, probe))
             walls.append(time.perf_counter() - start)

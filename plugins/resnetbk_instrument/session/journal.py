@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -65,8 +65,15 @@ class Journal:
 
     def throw_out(self, pair: int) -> None:
         """The round does not count; its lines stay, marked."""
+        self._change(pair, lambda trial: attrs.evolve(trial, kept=False))
+
+    def untime(self, pair: int) -> None:
+        """The round counts, but for what depends on how fast the machine was."""
+        self._change(pair, lambda trial: attrs.evolve(trial, timed=False))
+
+    def _change(self, pair: int, changed: Callable[[Trial], Trial]) -> None:
         self.trials = [
-            attrs.evolve(trial, kept=False) if trial.pair == pair else trial for trial in self.trials
+            changed(trial) if trial.pair == pair and trial.kept else trial for trial in self.trials
         ]
         if self.folder is not None:
             replace_own_file(self.folder / TRIALS, b"".join(map(_line, self.trials)))

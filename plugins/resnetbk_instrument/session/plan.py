@@ -13,6 +13,9 @@ from resnetbk_instrument.session.calibration import TOLERANCE
 PAIRS, REACH = 5, 8.0
 """Of a plan that says no other."""
 
+WARMING = "warm-up"
+"""The stage before anything counts, in which a variant compiles."""
+
 
 Train = Callable[[Spec, int, int], Outcome]
 """(spec, seed, steps) -> outcome of a training that decays over these steps. Raises NumericError."""
@@ -43,7 +46,7 @@ class Plan:
 
 @attrs.frozen(kw_only=True)
 class Progress:
-    """What a session does now: `trial` is None while it trains, and then its result.
+    """What a session does now: `trial` is None when a training begins, and then its result.
 
     left  seconds until the end if all goes on like this; None while nobody knows
     """

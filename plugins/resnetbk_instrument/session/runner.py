@@ -7,7 +7,7 @@ import os
 import platform
 import statistics
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -37,8 +37,9 @@ PASSES = 3
 """Over the held-out text, to tell what it costs to use a model: one alone is noisy."""
 
 
-def runner(registry: Registry, signals: Signals, device: str) -> Train:
-    """Trains a spec in a folder that is gone afterwards. What it raises passes, Interrupted too."""
+def runner(registry: Registry, signals: Signals, device: str, watchers: Sequence[object] = ()) -> Train:
+    """Trains a spec, which `watchers` observe, in a folder that is gone afterwards. What it raises passes,
+    Interrupted too."""
 
     def train(spec: Spec, seed: int, steps: int) -> Outcome:
         if signals.received:
@@ -46,7 +47,7 @@ def runner(registry: Registry, signals: Signals, device: str) -> Train:
         gc.collect()  # what the last training left in cycles is not this one's memory
         with tempfile.TemporaryDirectory(prefix="resnetbk-") as folder:
             experiment = Experiment(budgeted(spec, seed, steps), registry)
-            run = experiment.train(Path(folder) / "run", device=device, strict_flops=True)
+            run = experiment.train(Path(folder) / "run", device=device, strict_flops=True, watchers=watchers)
         report = run.report
         assert report is not None
         inference_seconds, inference_flops = inference(run)

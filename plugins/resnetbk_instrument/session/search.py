@@ -33,6 +33,8 @@ class Unequal(Exception):
 class ToLoss:
     """The budgets of a comparison whose goal is a loss: a pure function of what the journal holds."""
 
+    timed = True
+
     def __init__(self, goal: Goal, journal: Journal, own: Callable[[str], int], reach: float) -> None:
         """own gives the steps of a variant's spec; a variant may have `reach` times as many."""
         self.goal, self.journal, self.own, self.reach = goal, journal, own, reach

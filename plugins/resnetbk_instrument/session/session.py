@@ -19,7 +19,7 @@ from resnetbk_instrument.results.comparison import FAILED, Trial
 from resnetbk_instrument.session.budget import AtBudget
 from resnetbk_instrument.session.calibration import moved
 from resnetbk_instrument.session.journal import Journal
-from resnetbk_instrument.session.plan import Plan, Progress, Train
+from resnetbk_instrument.session.plan import WARMING, Plan, Progress, Train
 from resnetbk_instrument.session.search import ToLoss, Unequal
 
 WARM_UP = 3
@@ -27,7 +27,12 @@ WARM_UP = 3
 
 
 class BudgetPolicy(Protocol):
-    """What decides on budgets: ToLoss or AtBudget. Pure functions of the journal."""
+    """What decides on budgets: ToLoss or AtBudget. Pure functions of the journal.
+
+    timed  whether the goal is about time, so that a round in which the machine moved says nothing
+    """
+
+    timed: bool
 
     def search(self, variant: str, get: Callable[[int], Trial]) -> None: ...
     def budgets(self, variant: str, pair: int) -> tuple[int, ...]: ...
@@ -63,7 +68,8 @@ class Session:
         self._last_speed: float | None = None  # at the last calibration
         self._warm = False
         self._fault = ""
-        self._walls: dict[str, float] = {}  # seconds a step, all in, as it passes for who waits
+        # for who waits: seconds a step, and for each training besides (its text, set-up, evaluation)
+        self._walls: dict[str, tuple[float, float]] = {}
 
     def run(self) -> None:
         """Makes the comparison; the journal then holds it. Raises UserError when it tells nothing."""
@@ -93,7 +99,8 @@ class Session:
     # ------------------------------------------------------------ before the rounds
 
     def _warm_up(self) -> None:
-        for spec in self.plan.variants.values():
+        for variant, spec in self.plan.variants.items():
+            self.watch(Progress(stage=WARMING, variant=variant, steps=WARM_UP))
             with contextlib.suppress(NumericError):  # it comes again, where it is noted
                 self.train(spec, self.plan.seed(-1), WARM_UP)
         self._warm, self._speed = True, None
@@ -131,7 +138,12 @@ class Session:
             return False
         fault = self.policy.fault(pair)
         if moved(speeds, self.plan.tolerance):
-            fault = f"the machine's speed changed by {max(speeds) / min(speeds) - 1:.0%}"
+            change = f"the machine's speed changed by {max(speeds) / min(speeds) - 1:.0%}"
+            if self.policy.timed:
+                fault = change
+            elif not fault:
+                self.journal.untime(pair)
+                self.say(f"round {pair + 1} counts, but not its seconds: {change}")
         if fault:
             self._fault = fault
             self.journal.throw_out(pair)
@@ -202,7 +214,10 @@ class Session:
             raise UserError(
                 f"{variant}: its parent run has been trained anew since this comparison began; begin another"
             )
-        self._walls[variant] = (time.monotonic() - started) / steps
+        if not failed:
+            stepping = outcome.costs.get("seconds", 0.0) - outcome.phases.get("setup", 0.0)
+            besides = max(0.0, time.monotonic() - started - stepping)
+            self._walls[variant] = (stepping / steps, besides)
         trial = Trial(
             variant=variant,
             pair=pair,
@@ -219,6 +234,8 @@ class Session:
     def _calibration(self) -> float:
         """The machine's speed now. A calibration that differs from the last may be off by itself, after
         minutes of training; then the median of three counts."""
+        if self._last_speed is None:
+            self.say("calibrating: a fixed piece of work is timed before and after each training")
         seconds = self.calibrate()
         if self._last_speed is None or moved((self._last_speed, seconds), self.plan.tolerance):
             seconds = statistics.median((seconds, self.calibrate(), self.calibrate()))
@@ -226,15 +243,17 @@ class Session:
         return seconds
 
     def _left(self, pair: int) -> float | None:
-        """Seconds until the end: of this round what is not done, and all that come after."""
-        if pair < 0:
+        """Seconds until the end: of this round what is not done, and all that come after. None before the
+        rounds, and until each variant has been trained."""
+        if pair < 0 or any(variant not in self._walls for variant in self._standing()):
             return None
-        total = 0.0
+        total, rounds = 0.0, self.plan.pairs - pair - 1
         for variant in self._standing():
-            steps = sum(self.policy.budgets(variant, pair))
-            done = sum(trial.steps for trial in self.journal.of(variant, pair))
-            left = max(0, steps - done) + steps * (self.plan.pairs - pair - 1)
-            total += left * self._walls.get(variant, 0.0)
+            each, besides = self._walls[variant]
+            budgets, done = self.policy.budgets(variant, pair), self.journal.of(variant, pair)
+            steps = max(0, sum(budgets) - sum(trial.steps for trial in done)) + sum(budgets) * rounds
+            trainings = max(0, len(budgets) - len(done)) + len(budgets) * rounds
+            total += steps * each + trainings * besides
         return total
 
 

@@ -14,10 +14,10 @@ import os
 import shutil
 import socket
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import attrs
 import numpy as np
@@ -51,6 +51,13 @@ class Search:
     seed: int = 0
 
 
+class Watcher(Protocol):
+    """Who is told of a search: an observer, too."""
+
+    def begin(self, training: str) -> None: ...
+    def say(self, line: str) -> None: ...
+
+
 def tune(
     spaces: Sequence[SearchSpace],
     search: Search,
@@ -59,13 +66,13 @@ def tune(
     *,
     storage: str | None = None,
     command: str = "",
-    say: Callable[[str], None] = lambda _: None,
+    watcher: Watcher | None = None,
 ) -> list[SearchResult]:
     """Searches each spec until it has `search.trials`, in turns, and writes `<name>-tuned.toml` into `out`.
 
     storage  of the studies, a URL of SQLAlchemy's; otherwise SQLite in `out`
     command  what to write into the files as their origin
-    say      is told a line after each trial
+    watcher  observes the trainings, and is told of each before it and a line after each trial
 
     Raises UserError when the studies there were begun with other specs, corpora, components or ranges;
     StorageError, Interrupted.
@@ -82,16 +89,24 @@ def tune(
         while waiting:
             went_on = []
             for space, study in waiting:
-                if line := _one(space, study, search, registry, out):
+                if line := _one(space, study, search, registry, out, watcher):
                     _write_trials(out, begun)
-                    say(line)
+                    if watcher:
+                        watcher.say(line)
                     went_on.append((space, study))
             waiting = went_on
         with _alone(out):
             return [search_result(space, study, registry, out, command) for space, study in begun]
 
 
-def _one(space: SearchSpace, study: Study, search: Search, registry: Registry, out: Path) -> str:
+def _one(
+    space: SearchSpace,
+    study: Study,
+    search: Search,
+    registry: Registry,
+    out: Path,
+    watcher: Watcher | None,
+) -> str:
     """One more trial of a spec, and what to say of it; "" when all it gets are done or under way."""
     with place(study, search.trials) as given:
         if given is None:
@@ -99,7 +114,9 @@ def _one(space: SearchSpace, study: Study, search: Search, registry: Registry, o
         trial, before = given
         values = suggest(space, study, trial, before, search.seed)
         try:
-            record = _trained(space, values, search.seeds, registry, out)
+            if watcher:
+                watcher.begin(f"{space.name}: trial {before + 1} of {search.trials}")
+            record = _trained(space, values, search.seeds, registry, out, [watcher] if watcher else [])
         except Interrupted as error:
             kept = "the trials before it are kept, and the same command goes on"
             raise Interrupted(
@@ -113,7 +130,12 @@ def _one(space: SearchSpace, study: Study, search: Search, registry: Registry, o
 
 
 def _trained(
-    space: SearchSpace, values: Mapping[str, Any], seeds: int, registry: Registry, out: Path
+    space: SearchSpace,
+    values: Mapping[str, Any],
+    seeds: int,
+    registry: Registry,
+    out: Path,
+    watchers: Sequence[object],
 ) -> dict[str, Any]:
     """What the values come to, all costs summed over seeds; with a `reason` in place of a loss when they
     come to nothing."""
@@ -124,7 +146,7 @@ def _trained(
         spec = _unwatched(space.at(values, registry))
         for i in range(seeds):
             experiment = Experiment(attrs.evolve(spec, seed=spec.seed + i), registry)
-            reports.append(experiment.train(folder).report)
+            reports.append(experiment.train(folder, watchers=watchers).report)
             shutil.rmtree(folder)
     except NumericError as error:
         reason = {"reason": str(error).partition(";")[0]}  # then comes where the weights are, which go

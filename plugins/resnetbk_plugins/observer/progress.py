@@ -22,6 +22,11 @@ REFRESH = 0.1
 WHY = {"steps": "all steps done", "seconds": "time is up", "target": "target reached"}
 """Why a run ended, by `RunReport.stopped`."""
 
+WARM = 3
+"""Steps that foretell nothing: the first ones compile, and FLOPs are counted in all of them."""
+
+WARMING = "first step: compiling and warming up"
+
 EVERY = 5.0
 """Least number of seconds between two lines without a terminal."""
 
@@ -39,10 +44,19 @@ class Progress:
 
 
 class Figures:
-    """Reports as text. Remembers bits/byte from one evaluation to the next."""
+    """Reports as text. Remembers bits/byte from one evaluation to the next, and the last of the steps that
+    warm up, since which speed is measured."""
 
     def __init__(self) -> None:
         self.bits_per_byte: float | None = None
+        self.steps = 0
+        self.warm: StepReport | None = None
+
+    def see(self, report: StepReport) -> None:
+        """To be called after each step."""
+        self.steps += 1
+        if self.steps <= WARM:
+            self.warm = report
 
     def step(self, report: StepReport) -> str:
         """`120/600  loss 2.3451  held-out 1.980 bits/byte  35.2k tokens/s  0:01:12 left`, as far as known."""
@@ -54,11 +68,15 @@ class Figures:
             parts.append(f"{report.layers:.2f} of {len(report.rows)} layers")
         if self.bits_per_byte is not None:
             parts.append(f"held-out {self.bits_per_byte:.3f} bits/byte")
-        if report.seconds > 0:
-            parts.append(f"{short(report.tokens / report.seconds)} tokens/s")
-        if 0 < report.progress <= 1:
-            left = report.seconds * (1 - report.progress) / report.progress
-            parts.append(f"{duration(left)} left")
+        warm = self.warm
+        if warm is None or report.step <= warm.step:
+            parts.append("warming up")
+        else:
+            seconds, done = report.seconds - warm.seconds, report.progress - warm.progress
+            if seconds > 0:
+                parts.append(f"{short((report.tokens - warm.tokens) / seconds)} tokens/s")
+            if done > 0:
+                parts.append(f"{duration(seconds * (1 - report.progress) / done)} left")
         return "  ".join(parts)
 
     def evaluation(self, report: EvaluationReport) -> str:
@@ -84,7 +102,12 @@ class ProgressLines:
         self.next = clock()
 
     @hookimpl
+    def resnetbk_built(self) -> None:
+        self._print(WARMING)
+
+    @hookimpl
     def resnetbk_step(self, report: StepReport) -> None:
+        self.figures.see(report)
         now = self.clock()
         if now >= self.next:
             self.next = now + EVERY
@@ -117,7 +140,7 @@ class ProgressBar:
             auto_refresh=False,
             redirect_stdout=False,  # what the program prints to stdout stays there
         )
-        self.task = self.bar.add_task(name, total=1.0, figures="")
+        self.task = self.bar.add_task(name, total=1.0, figures=WARMING)
         # Restores the terminal even when the run ends without a report.
         self.close = weakref.finalize(self, self.bar.stop)
 
@@ -127,6 +150,7 @@ class ProgressBar:
 
     @hookimpl
     def resnetbk_step(self, report: StepReport) -> None:
+        self.figures.see(report)
         now = self.clock()
         if now >= self.next or report.progress >= 1:
             self.next = now + REFRESH

@@ -4,6 +4,7 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+import tiny
 
 from resnetbk.errors import UserError
 from resnetbk.hooks import RunReport, StepReport, hookimpl
@@ -40,6 +41,13 @@ def test_observers_are_called_in_the_order_given_with_what_they_ask_for() -> Non
     plugins.hook.resnetbk_step(report=STEP)
     plugins.hook.resnetbk_finished(run=RunReport(Path("r"), 1.0, 1.0, 1, 1, 1, 1.0, "steps", {}, 1e6, 1.0, 1))
     assert heard == ["first 1", "second 1"]
+
+
+def test_a_run_has_watchers_besides_the_observers_of_its_spec(tmp_path: Path) -> None:
+    heard: list[str] = []
+    trial = tiny.experiment(tmp_path, steps="steps = 2")
+    trial.train(tmp_path / "run", watchers=[Watcher(heard, "mine")])
+    assert heard == ["mine 1", "mine 2"]
 
 
 def test_a_module_can_observe() -> None:

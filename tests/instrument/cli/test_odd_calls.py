@@ -8,6 +8,7 @@ import pytest
 import tiny
 
 from resnetbk.errors import StorageError
+from resnetbk.files import with_crc
 from resnetbk_instrument.session.journal import SCHEMA, read_result
 
 
@@ -25,9 +26,9 @@ def test_a_result_that_contradicts_itself_is_damaged(tmp_path, change):
         "thrown_out": 0,
     }  # fmt: skip
     file = tmp_path / "result.json"
-    file.write_text(json.dumps(tree))
+    file.write_text(json.dumps(with_crc(tree)))
     assert read_result(file).name == "x"
-    file.write_text(json.dumps({**tree, **({"trials": [trial]} if "trials" in change else change)}))
+    file.write_text(json.dumps(with_crc({**tree, **({"trials": [trial]} if "trials" in change else change)})))
     with pytest.raises(StorageError, match="damaged"):
         read_result(file)
 

@@ -27,7 +27,8 @@ def test_the_verb_says_tables_or_json(call, specs, tmp_path, monkeypatch):
     command = ("tune", *specs, "--range", RATE, "--range", "tiny:model.norm=rms,layer", "--trials", 2)
     code, out, err = call(*command)
     assert code == 0, err
-    assert err.count("\n") == 4
+    assert err.startswith("reading the texts\n")
+    assert err.count("\n") == 1 + 4
     assert "tiny: trial 1 of 2, " in err
     for word in ("train.optimizer.lr", "0.001 to 0.1, log", '"rms", "layer"', "best quarter", "as written"):
         assert word in out
@@ -35,7 +36,7 @@ def test_the_verb_says_tables_or_json(call, specs, tmp_path, monkeypatch):
     text = (tmp_path / "tuned/tiny/attn-tuned.toml").read_text()
     assert f"# resnetbk tune {specs[0]} {specs[1]} --range {RATE} --range tiny:model.norm=rms,layer" in text
     code, out, err = call(*command, "--json")
-    assert (code, err) == (0, "")  # all trials were done
+    assert (code, err) == (0, "reading the texts\n")  # all trials were done
     first, second = json.loads(out)
     assert (first["name"], second["name"], first["trials"]) == ("tiny", "attn", 2)
     assert first["tuned"] == "tuned/tiny/tiny-tuned.toml"
@@ -58,7 +59,7 @@ def test_an_arm_that_always_diverges_ends_with_its_own_code(call, specs, tmp_pat
 def test_without_optuna_it_says_how_to_get_it(call, specs, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "optuna", None)
     code, _, err = call("tune", specs[0], "--range", RATE, "--out", tmp_path / "out")
-    assert (code, err) == (2, 'tune searches with optuna: pip install "resnetbk[tune]"\n')
+    assert (code, err) == (2, 'reading the texts\ntune searches with optuna: pip install "resnetbk[tune]"\n')
     assert not (tmp_path / "out").exists()
 
 

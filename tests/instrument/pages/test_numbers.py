@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 
+import attrs
 import pytest
 
 from resnetbk_instrument.pages import numbers as report_page
@@ -24,6 +25,23 @@ def test_ends_of_intervals_are_rounded_outwards():
     assert report_page.ends(Interval(5.9, 5.2199, 6.6001, 5), report_page.digits) == "5.21 to 6.61"
     assert report_page.ends(Interval(0.0, -0.01249, 0.0121, 5), report_page.change) == "−0.013 to +0.013"
     assert report_page.digits(1.13, math.floor) == "1.13"
+
+
+@pytest.mark.parametrize("amounts", [(1, 1, 1), (2, 1, 0), (0.335, 0.335, 0.33), (1e-9, 1), (7,) * 12])
+@pytest.mark.parametrize("places", [0, 1])
+def test_shares_add_up_to_100_and_are_off_by_less_than_their_last_digit(amounts, places):
+    shown = [float(share) for share in report_page.shares(amounts, places)]
+    assert sum(shown) == pytest.approx(100)
+    exact = [100 * amount / sum(amounts) for amount in amounts]
+    assert all(abs(a - b) < 10**-places for a, b in zip(shown, exact, strict=True))
+    assert report_page.shares([0.0, 0.0]) == ["0", "0"]
+
+
+def test_what_is_shown_of_a_spread():
+    three, two = Interval(5.9, 5.2, 6.6, 3, (5.5, 5.9, 6.4)), Interval(5.9, 0, math.inf, 2, (5.5, 6.3))
+    assert report_page.spread(three, report_page.digits) == "5.20 to 6.60"
+    assert report_page.spread(two, report_page.digits) == "each 5.50, 6.30"
+    assert report_page.spread(attrs.evolve(two, n=1, values=(5.9,)), report_page.digits) == ""
 
 
 def test_units_leave_no_value_below_one():

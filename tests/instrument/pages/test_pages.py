@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 import re
-from html.parser import HTMLParser
 
 import attrs
 import measured
 import pytest
+from html_page import Page
 
 from resnetbk.errors import StorageError, UserError
 from resnetbk_instrument.pages import svg as report_svg
@@ -16,43 +16,6 @@ from resnetbk_instrument.pages.write import write_report
 from resnetbk_instrument.results.comparison import FAILED, Interval
 
 pytest.importorskip("matplotlib", reason="reports need matplotlib, the extra `plots`")
-
-VOID = {"meta", "br", "link", "img", "input", "hr"}
-
-
-class Page(HTMLParser):
-    """What a page holds. Raises AssertionError when tags do not match."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__()
-        self.tags: list[str] = []
-        self.attributes: list[tuple[str, str]] = []
-        self.words: list[str] = []
-        self.stack: list[str] = []
-        self.feed(text)
-        self.close()
-        assert self.stack == []
-
-    def handle_starttag(self, tag, attributes):
-        self.tags.append(tag)
-        self.attributes += [(name, value or "") for name, value in attributes]
-        if tag not in VOID:
-            self.stack.append(tag)
-
-    def handle_startendtag(self, tag, attributes):
-        self.tags.append(tag)
-        self.attributes += [(name, value or "") for name, value in attributes]
-
-    def handle_endtag(self, tag):
-        assert self.stack.pop() == tag
-
-    def handle_data(self, data):
-        if self.stack and self.stack[-1] != "style":
-            self.words.append(data)
-
-    @property
-    def text(self) -> str:
-        return " ".join("".join(self.words).replace("\N{NO-BREAK SPACE}", " ").split())
 
 
 def written(comparison, folder) -> str:
@@ -193,6 +156,20 @@ def test_the_headline_of_one_pair_claims_no_interval(tmp_path):
     assert "at least" not in lead(text)
     assert "one pair" in Page(text).text
     assert "inf" not in Page(text).text.split()
+
+
+@pytest.mark.parametrize(
+    ("speed", "said"),
+    [
+        (2.0, "beta reaches 1.88 nats in 2.00× less time than alpha, in 2 pairs, too few for an interval"),
+        (0.5, "beta reaches 1.88 nats in 2.00× more time than alpha, in 2 pairs, too few for an interval"),
+    ],
+)
+def test_two_pairs_are_shown_themselves_and_claim_no_interval(speed, said, tmp_path):
+    text = written(measured.comparison(1.0, speed, pairs=2), tmp_path)
+    each = sorted((1.98, 2.02), reverse=speed < 1)
+    assert lead(text) == f"{said} (each {each[0]:.2f}×, {each[1]:.2f}×)."
+    assert f"each {speed * 0.99:.3g}" in Page(text).text
 
 
 def test_the_headline_at_equal_budgets_is_the_best_variant(tmp_path):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import pytest
 import tiny
@@ -41,6 +42,7 @@ def test_parameters_and_operations_by_component(tmp_path):
     assert result.tokens == 4 * N
     assert result.measured == 1
     assert set(result.phases) == {"forward", "backward", "optimizer", "scoring"}
+    assert sum(result.phases.values()) == pytest.approx(result.seconds)
     assert result.peak_memory > 2**20
 
 
@@ -132,6 +134,9 @@ def test_the_verb_prints_all_of_it(tmp_path):
     path = str(tiny.write_spec(tmp_path, steps="steps = 8000", more="evaluate = 4000"))
     shown = CliRunner().invoke(cli, ["cost", path, "--steps", "1"])
     assert shown.exit_code == 0
+    by_component, by_phase = (re.findall(rf" ({number})%", shown.output) for number in (r"\d+\.\d", r"\d+"))
+    assert sum(map(float, by_component)) == pytest.approx(100)
+    assert sum(map(int, by_phase)) == 100
     for words in ("mixer", "forward FLOPs/token", "peak memory", "optimizer", "8,000 steps", "2 evaluations"):
         assert words in shown.output
     as_json = CliRunner().invoke(cli, ["cost", path, "--steps", "1", "--json", "--set", "model.width=8"])

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import attrs
 import pytest
@@ -51,13 +52,14 @@ def searched(
 
 
 def test_every_spec_gets_the_same_trials_and_its_best_as_a_spec(specs, registry, tmp_path):
-    out, said = tmp_path / "out", []
+    out, said, begun = tmp_path / "out", [], []
+    watcher = SimpleNamespace(say=said.append, begin=begun.append)
     outcome = search_spaces(
         specs, [RATE, "model.mixer.chains=2:8", "model.norm=rms,layer"], registry, ["seed=3"]
     )
-    results = tune(outcome, Search(trials=3), registry, out, command="resnetbk tune x", say=said.append)
+    results = tune(outcome, Search(trials=3), registry, out, command="resnetbk tune x", watcher=watcher)
     trials = records(out)
-    assert len(said) == 6
+    assert (len(said), begun[0], len(begun)) == (6, "tiny: trial 1 of 3", 6)
     assert [space for line in said for space in [line.partition(":")[0]]] == ["tiny", "attn"] * 3  # in turns
     assert [(t["variant"], t["trial"]) for t in trials] == [
         (a, n) for a in ("tiny", "attn") for n in (1, 2, 3)

@@ -1,6 +1,7 @@
 import json
 from pathlib import Path
 
+from resnetbk.files import without_crc
 from resnetbk.hooks import EvaluationReport, PhaseCost, RunReport, StepReport
 from resnetbk.training.observers import manager
 from resnetbk_plugins.observer.jsonl import JSONLines
@@ -33,7 +34,7 @@ def test_every_report_becomes_one_line(tmp_path: Path) -> None:
     )
 
     first, second, evaluation, finished = [
-        json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()
+        without_crc(json.loads(line)) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()
     ]
     assert first == {
         "event": "step",

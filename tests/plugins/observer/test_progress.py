@@ -4,12 +4,14 @@ import sys
 from pathlib import Path
 from types import SimpleNamespace
 
+import attrs
 import pytest
 from rich.console import Console
 
 from resnetbk.hooks import EvaluationReport, RunReport, StepReport
+from resnetbk.terminal import duration
 from resnetbk.training.observers import manager
-from resnetbk_plugins.observer.progress import Progress, ProgressBar, ProgressLines, short
+from resnetbk_plugins.observer.progress import EVERY, Progress, ProgressBar, ProgressLines, short
 
 SPEC = SimpleNamespace(name="my [bold] run")
 EVALUATION = EvaluationReport(300, 1.8664, 2.6925, 1000, 0.5, True, (1.0,), (0.0, 1.0))
@@ -66,6 +68,7 @@ def bar(clock: Clock) -> tuple[ProgressBar, Terminal]:
 def test_without_a_terminal_lines_come_every_five_seconds_and_at_evaluations(clock: Clock) -> None:
     stream = io.StringIO()
     hook = manager([ProgressLines(stream, clock)]).hook
+    hook.resnetbk_built(model=None, spec=SPEC)
     for number in range(1, 61):
         clock.now += 0.125
         hook.resnetbk_step(report=step(number))
@@ -73,12 +76,26 @@ def test_without_a_terminal_lines_come_every_five_seconds_and_at_evaluations(clo
     clock.now += 5
     hook.resnetbk_step(report=step(61))
     hook.resnetbk_finished(run=RUN)
-    first, second, evaluation, third, last = stream.getvalue().splitlines()
-    assert first == "step 1/600  loss 2.3457  2.0k tokens/s  0:01:00 left"
+    built, first, second, evaluation, third, last = stream.getvalue().splitlines()
+    assert built == "first step: compiling and warming up"
+    assert first == "step 1/600  loss 2.3457  warming up"
     assert second.startswith("step 41/600  ")
     assert evaluation == "step 300  held-out loss 1.8664  2.6925 bits/byte  best"
     assert third == "step 61/600  loss 2.3457  held-out 2.692 bits/byte  2.0k tokens/s  0:00:54 left"
     assert last == ("all steps done  held-out loss 1.7500  2.5250 bits/byte  600 steps in 0:01:15")
+
+
+@pytest.mark.parametrize("before", [0, 300])
+def test_how_long_the_first_steps_take_foretells_nothing(clock: Clock, before: int) -> None:
+    """Also in a run that is resumed: the first of this process takes a minute, each further one 0.1 s."""
+    stream = io.StringIO()
+    hook = manager([ProgressLines(stream, clock)]).hook
+    for number in range(before + 1, before + 5):
+        clock.now += EVERY
+        hook.resnetbk_step(report=attrs.evolve(step(number), seconds=60 + number / 10))
+    *warm, known = stream.getvalue().splitlines()
+    assert [line.endswith("  warming up") for line in warm] == [True] * 3
+    assert known.endswith(f"  2.0k tokens/s  {duration(60 - (before + 4) / 10)} left")
 
 
 def test_a_run_without_a_number_of_steps_shows_none(clock: Clock) -> None:
@@ -91,13 +108,15 @@ def test_on_a_terminal_the_bar_shows_the_figures_and_evaluations_stand_above(clo
     progress, terminal = bar(clock)
     hook = manager([progress]).hook
     hook.resnetbk_built(model=None, spec=SPEC)
-    hook.resnetbk_step(report=step(300))
+    for number in range(297, 301):
+        clock.now += 1
+        hook.resnetbk_step(report=step(number))
     hook.resnetbk_evaluated(report=EVALUATION)
     clock.now += 1
     hook.resnetbk_step(report=step(301))
     hook.resnetbk_finished(run=RUN)
     shown = terminal.getvalue()
-    assert "my [bold] run" in shown
+    assert shown.index("my [bold] run") < shown.index("first step: compiling") < shown.index("297/600")
     assert "300/600  loss 2.3457  2.0k tokens/s  0:00:30 left" in shown
     assert "301/600  loss 2.3457  held-out 2.692 bits/byte" in shown
     assert shown.index("held-out loss 1.8664") < shown.index("301/600")
