@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import importlib
 import logging
+import math
 import os
 import subprocess
 import sys
@@ -94,6 +95,24 @@ def test_kernels_agree_with_torch_in_single_precision(name, shape, loops):
     ):
         assert a.dtype == b.dtype
         assert (a - b).abs().max() <= 1e-5 * b.abs().max()
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("eta", [1.5, 1e-3, 1e-20])
+@pytest.mark.parametrize("row", [0, 10])
+@pytest.mark.parametrize("bad", [math.inf, -math.inf, math.nan, 1e15, 1e20, -1e38, 0.0])
+def test_kernels_agree_with_torch_on_what_is_finite(name, dtype, eta, bad, row, loops):
+    """On 90 rows, of which torch computes several chunks if eta is large, with one that is extreme."""
+    fast, device = loops
+    generator = torch.Generator().manual_seed(0)
+    potential, u, *out = torch.randn(6, 2, 90, 3, generator=generator).to(device, dtype)
+    potential[0, row, 1] = bad
+    inputs, out = [potential, potential.new_full((3,), eta)], out[:2] if name != "resolvent" else out
+    inputs += [u] if name == "resolvent" else []
+    pairs = zip(everything(fast, name, inputs, out), everything(torch_scans, name, inputs, out), strict=True)
+    for number, (a, b) in enumerate(pairs):
+        assert torch.equal(a.isfinite(), b.isfinite()), number
 
 
 @pytest.mark.parametrize("mixer", [BKCausal(), BKResolvent(), BKDiagonal()], ids=lambda m: type(m).__name__)
