@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from html.parser import HTMLParser
+
+from resnetbk_instrument.pages.write import write_report
 
 VOID = {"meta", "br", "link", "img", "input", "hr"}
 
@@ -40,3 +43,12 @@ class Page(HTMLParser):
     @property
     def text(self) -> str:
         return " ".join("".join(self.words).replace("\N{NO-BREAK SPACE}", " ").split())
+
+
+def written(comparison, folder) -> str:
+    write_report(comparison, folder / "report.html")
+    return (folder / "report.html").read_text(encoding="utf-8")
+
+
+def lead(text: str) -> str:
+    return Page(re.search(r'<p class="verdict">.*?</p>', text, re.S)[0]).text

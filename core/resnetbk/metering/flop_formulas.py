@@ -110,7 +110,7 @@ FORMULAS: dict[str, Formula] = {
     **dict.fromkeys(("mm", "bmm", "addmm", "baddbmm"), _matrices),
     **dict.fromkeys(("mv", "addmv", "dot", "vdot"), _product),
     **dict.fromkeys(("addr", "ger"), _outer),
-    **dict.fromkeys(("index_add", "scatter_add"), _added),
+    **dict.fromkeys(("index_add", "scatter_add", "index_reduce", "scatter_reduce"), _added),
     **dict.fromkeys(("index_put", "_index_put_impl", "_unsafe_index_put"), _put),
     **dict.fromkeys(("_embedding_bag", "_embedding_bag_forward_only"), _bag),
     **dict.fromkeys(("_embedding_bag_backward", "_embedding_bag_dense_backward"), _bag_backward),

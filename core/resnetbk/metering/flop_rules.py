@@ -19,6 +19,8 @@ from resnetbk.metering.flop_formulas import FORMULAS, Formula, size
 
 COMPOSITE = "composite"
 
+_BITWISE = ("and", "or", "xor", "lshift", "rshift")
+
 # fmt: off
 FREE = frozenset((
     "_to_copy", "copy", "clone", "cat", "stack", "gather", "index", "index_select", "embedding", "repeat",
@@ -38,11 +40,23 @@ REDUCTIONS = frozenset((
     "median", "trace",
 ))
 """Beside what torch tags as one; older versions have no such tag."""
+
+LOSSES = (
+    "log_sigmoid", "binary_cross_entropy", "binary_cross_entropy_with_logits", "mse_loss", "smooth_l1_loss",
+    "huber_loss", "soft_margin_loss",
+)
+"""Pointwise, and then perhaps summed up, which torch does not tag."""
+
+UNTAGGED = frozenset((
+    *LOSSES, "floor_divide", "searchsorted", "bucketize", "isin", "complex", "polar", "glu", "hardswish",
+    "_prelu_kernel", "_masked_scale", *(f"__{i}{name}__" for i in ("", "i") for name in _BITWISE),
+))
+"""Other pointwise operators that torch does not tag, and the backward operators of losses."""
 # fmt: on
 
 FIRST = {
     # maximum, difference, exponential, sum, quotient; backward: product, sum, difference, product
-    **dict.fromkeys(("_softmax", "_log_softmax"), 5),
+    **dict.fromkeys(("_softmax", "_safe_softmax", "_log_softmax"), 5),
     **dict.fromkeys(("_softmax_backward_data", "_log_softmax_backward_data"), 4),
     # mean, difference, its square, variance, scale, weight, bias; backward: the same again, twice
     **dict.fromkeys(("native_layer_norm", "native_group_norm", "native_batch_norm"), 7),
@@ -57,6 +71,7 @@ FIRST = {
     # orders and counts: one comparison or increment
     **dict.fromkeys(("sort", "topk", "argsort", "kthvalue", "bincount", "histc", "_unique2"), 1),
     **dict.fromkeys(("cumsum", "cumprod", "logcumsumexp", "cummax", "cummin"), 1),
+    **dict.fromkeys((*LOSSES, "log_sigmoid_forward"), 1),
     "native_dropout": 2,
     "_fused_adam_": 13,
     "_fused_adamw_": 14,
@@ -64,9 +79,6 @@ FIRST = {
     "_fused_sgd_": 4,
 }
 """FLOPs for each element of the first argument: a tensor, or a list of them."""
-
-BITWISE = frozenset(f"__{i}{name}__" for i in ("", "i") for name in ("and", "or", "xor", "lshift", "rshift"))
-"""Pointwise operators that torch does not tag."""
 
 
 def formula(func: Any) -> Formula | str | None:
@@ -98,7 +110,7 @@ def formula(func: Any) -> Formula | str | None:
     tags = {*func.tags, *_tags(plain if namespace == "aten" else "")}
     if plain in REDUCTIONS or getattr(torch.Tag, "reduction", None) in tags:
         return _first(1)
-    if torch.Tag.pointwise in tags or torch.Tag.nondeterministic_seeded in tags or plain in BITWISE:
+    if torch.Tag.pointwise in tags or torch.Tag.nondeterministic_seeded in tags or plain in UNTAGGED:
         return _pointwise
     return None
 

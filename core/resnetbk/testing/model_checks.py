@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import copy
+import math
 from collections import Counter
 from functools import partial
+from typing import cast
 
 import torch
 from safetensors.torch import load, save
-from torch import Tensor
+from torch import Tensor, nn
 
 from resnetbk.kinds import Batch
 from resnetbk.model.language_model import LanguageModel
@@ -42,7 +44,10 @@ def _sound(model: LanguageModel, length: int) -> None:
 
 
 def causal(subject: Subject) -> None:
-    """Later tokens change nothing, in training or after it."""
+    """Later tokens change nothing, in training or after it.
+
+    Nor do later rows that are not finite: a mask that multiplies by zero lets them through.
+    """
     for training in (False, True):
         mode = "in training" if training else "once trained"
         model = subject.model().train(training)
@@ -53,6 +58,10 @@ def causal(subject: Subject) -> None:
                 other = torch.cat([tokens[:, :cut], text(length - cut, seed=cut)], 1)
                 what = f"{mode}, rows before token {cut} changed with it"
                 same(whole[:, :cut], _logits(model, other)[:, :cut], what)
+    model, tokens, later = subject.model(), text(23), torch.arange(23)[:, None] >= 20
+    whole, embedding = _logits(model, tokens), cast(nn.Module, model.embedding)
+    embedding.register_forward_hook(lambda *call: call[-1].masked_fill(later, math.nan))
+    same(_logits(model, tokens)[:, :20], whole[:, :20], "rows before one that is not finite changed with it")
 
 
 def bidirectional(subject: Subject) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import importlib
 import logging
+import os
 from typing import Any
 
 import torch
@@ -16,12 +17,29 @@ from .loops import Loops
 _KERNELS = {"cpu": ("numba", ".numba_kernels"), "cuda": ("triton", ".triton_kernels")}
 
 
-@functools.cache
+_launched: dict[str, int] = {}
+"""Process in which the loops of a device type were first launched."""
+
+
 def scans_for(device: str) -> Any:
-    """The backend for a device type (functions as in `torch_scans`), chosen and logged at the first call."""
+    """The backend for a device type (functions as in `torch_scans`), chosen and logged at the first call.
+
+    Loops leave threads behind that a forked process does not have: there they would write nothing, or end it.
+    So in a process forked after a launch it is `torch_scans`, with a warning.
+    """
+    return _chosen(device, os.getpid())
+
+
+@functools.cache
+def _chosen(device: str, process: int) -> Any:
     logger = logging.getLogger("resnetbk")
     if device in _KERNELS:
         name, module = _KERNELS[device]
+        if _launched.setdefault(device, process) != process:
+            reason = f"this process was forked from one that had run {name}, which does not work in both"
+            remedy = "the start method 'spawn' or 'forkserver' keeps it"
+            logger.warning("resolvent scans on %s: torch, for %s; %s", device, reason, remedy)
+            return torch_scans
         try:
             loops = Loops(importlib.import_module(module, __package__))
             # a trial run: without a C compiler or a threading layer only the first call fails
@@ -35,6 +53,12 @@ def scans_for(device: str) -> Any:
             return loops
     logger.info("resolvent scans on %s: torch", device)
     return torch_scans
+
+
+def forget() -> None:
+    """Backends are chosen anew; for tests."""
+    _chosen.cache_clear()
+    _launched.clear()
 
 
 def check(potential: Tensor, eta: Tensor, **others: Tensor) -> None:

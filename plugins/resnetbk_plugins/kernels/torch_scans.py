@@ -22,13 +22,35 @@ def _smallest(eta: Tensor) -> float:
 
 def _ratios(potential: Tensor, eta: Tensor, up: bool = False) -> Pair:
     run_up = ratio_run_up(_smallest(eta), potential.dtype)
-    return Chunks(potential.shape, run_up, up).ratios(potential, eta)
+    real, imag = Chunks(potential.shape, run_up, up).ratios(potential, eta)
+    # where a square overflows, the loops give inf or NaN; complex reciprocals do not, and chunks forget it
+    if _finite(potential, real * real + imag * imag):
+        return real, imag
+    return _row_by_row(potential, eta, up)
+
+
+def _row_by_row(potential: Tensor, eta: Tensor, up: bool) -> Pair:
+    """The ratios with the arithmetic of the loops."""
+    g, rows = (torch.zeros_like(potential[:, 0]),) * 2, []
+    for row in reversed(potential.unbind(1)) if up else potential.unbind(1):
+        g = ratio_step(row, eta, *g)
+        rows.append(g)
+    real, imag = zip(*(reversed(rows) if up else rows), strict=True)
+    return torch.stack(real, 1), torch.stack(imag, 1)
 
 
 def _linear(g: Pair, x: Pair, eta: Tensor, power: int, up: bool = False) -> Pair:
     """s_i = g_i ** power (x_i + s_{i-1}), power 1 or 2."""
     run_up = linear_run_up(_smallest(eta), eta.dtype, power)
-    return Chunks(x[0].shape, run_up, up).linear(g if power == 1 else _product(g, g), x)
+    factor = g if power == 1 else _product(g, g)
+    s = Chunks(x[0].shape, run_up, up).linear(factor, x)
+    # in one chunk, what is not finite is never forgotten
+    return s if _finite(*s) else Chunks(x[0].shape, None, up).linear(factor, x)
+
+
+def _finite(*parts: Tensor) -> bool:
+    """Whether all numbers are finite, and their sum is."""
+    return all(bool(part.sum().isfinite()) for part in parts)
 
 
 def _product(a: Pair, b: Pair) -> Pair:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from resnetbk.kinds import State
+from resnetbk_plugins.sequence_mixer.not_finite import mixed_causally
 from resnetbk_plugins.sequence_mixer.short_convolution import ShortConvolution
 
 
@@ -14,6 +17,7 @@ class CausalAttention(nn.Module):
     """softmax(q k^T / sqrt(d)) v over the rows so far, d = width / heads.
 
     `rope_base` None leaves queries and keys unrotated. Padding comes last, so the causal mask hides it.
+    From the first row with a key or value that is not finite on all are NaN; those before are untouched.
     """
 
     def __init__(self, width: int, heads: int, rope_base: float | None, bias: bool, convolution: int) -> None:
@@ -38,7 +42,8 @@ class CausalAttention(nn.Module):
             x = self.convolution(x)
         q, k = self._rotated(self.query(x), self.key(x), position)
         q, k, v = (t.unflatten(-1, (self.heads, -1)).transpose(1, 2) for t in (q, k, self.value(x)))
-        mixed = F.scaled_dot_product_attention(q, k, v, is_causal=True)
+        attend = partial(F.scaled_dot_product_attention, q, is_causal=True)
+        mixed = mixed_causally(attend, k, v)
         row: Tensor = self.output(mixed.transpose(1, 2).flatten(2))
         return row
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import attrs
-from attrs.validators import ge, gt
+from attrs.validators import ge
 
-from resnetbk_plugins.sequence_mixer.eta_range import at_least_eta_low
+from resnetbk_plugins.sequence_mixer.eta_range import at_least_eta_low, has_square
 
 if TYPE_CHECKING:
     from resnetbk.kinds import SequenceMixer
@@ -27,7 +27,7 @@ class BKDiagonal:
 
     chains: int = attrs.field(default=128, validator=ge(1))
     spread: float = attrs.field(default=2.2, validator=ge(0.0))
-    eta_low: float = attrs.field(default=0.47, validator=gt(0.0))
+    eta_low: float = attrs.field(default=0.47, validator=has_square)
     eta_high: float = attrs.field(default=1.7, validator=at_least_eta_low)
 
     def build(self, *, width: int, depth: int) -> SequenceMixer:

@@ -9,12 +9,14 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from resnetbk.kinds import State, with_role
+from resnetbk_plugins.sequence_mixer.not_finite import mixed_causally
 from resnetbk_plugins.sequence_mixer.short_convolution import ShortConvolution
 
 
 class DecayingStates(nn.Module):
     """S_i = a_i S_{i-1} + s_i k_i v_i^T, y_i = q_i^T S_i per head, s_i = softplus(step(x_i)) and
-    a_i = exp(-s_i rate); the output row is output(norm(y) * silu(gate)). H heads, K keys, V values."""
+    a_i = exp(-s_i rate); the output row is output(norm(y) * silu(gate)). H heads, K keys, V values.
+    From the first row with a key or value that is not finite on all are NaN; those before are untouched."""
 
     def __init__(self, width: int, heads: int, keys: int, chunk: int, convolution: int) -> None:
         super().__init__()
@@ -46,7 +48,7 @@ class DecayingStates(nn.Module):
         mixed = x if self.convolution is None else self.convolution(x)
         q, k, v, log_decay = self._parts(mixed)
         with torch.autocast(x.device.type, enabled=False):
-            y = self._chunks(q, k, v, log_decay)
+            y = mixed_causally(lambda k, v: self._chunks(q, k, v, log_decay), k, v)
         return self._features(x, y)
 
     def _parts(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:

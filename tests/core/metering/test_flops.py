@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import math
+import time
 
 import pytest
 import torch
@@ -81,6 +83,12 @@ PICKED = torch.arange(12).view(B, N)
         (lambda: F.conv1d(X.mT, normal(D, 1, 3), padding=2, groups=D), 2 * B * (N + 2) * D * 3),
         (lambda: torch.fft.fft(torch.zeros(4, 16, dtype=torch.complex64)), 5 * 64 * 4),
         (lambda: torch.randn(50).sort(), 50),
+        (lambda: torch.arange(6).view(1, 6) // torch.ones(4, 1), 24),  # what comes out
+        (lambda: torch.searchsorted(torch.arange(9), PICKED), 12),
+        (lambda: F.logsigmoid(X), ELEMENTS),
+        (lambda: F.binary_cross_entropy_with_logits(X, Y, reduction="none"), ELEMENTS),
+        (lambda: F.mse_loss(X, Y), ELEMENTS),
+        (lambda: torch.zeros(50, D).scatter_reduce(0, PICKED.view(-1, 1), X.flatten(0, 1), "amax"), ELEMENTS),
     ],
 )
 def test_an_operator_costs_its_closed_form(work, expected):
@@ -93,6 +101,12 @@ def test_the_backward_of_a_product_costs_two_products():
     x, w = normal(N, D, grad=True), normal(H, D, grad=True)
     y = F.linear(x, w)
     assert count(lambda: y.backward(torch.ones_like(y))) == 2 * 2 * N * D * H
+
+
+@pytest.mark.parametrize("loss", [F.mse_loss, F.smooth_l1_loss, F.huber_loss])
+def test_the_backward_of_a_loss_costs_its_elements(loss):
+    y = loss(normal(B, N, D, grad=True), Y)
+    assert count(y.backward) == ELEMENTS
 
 
 @pytest.mark.parametrize("groups", [1, D])
@@ -211,6 +225,19 @@ def test_an_unknown_operator_that_matters_is_refused_by_name():
         assert count(lambda: heavy(x)) == 200 * 2 * 64**3
     finally:
         flop_registry.pop(torch.ops.resnetbktest.heavy)
+
+
+@torch.library.custom_op("resnetbktest::preempted", mutates_args=())
+def preempted(x: torch.Tensor) -> torch.Tensor:
+    return x.cos().cumsum(0)
+
+
+def test_time_that_other_processes_took_is_not_the_operator_s(monkeypatch):
+    """As if whoever reads the clock had then waited for an hour."""
+    monkeypatch.setattr(time, "perf_counter", itertools.count(step=3600).__next__)
+    with FlopCounter() as counter:
+        preempted(torch.ones(1000))
+    assert 0 < counter.unknown["resnetbktest::preempted"] <= counter.seconds < 3600
 
 
 def test_unknown_operators_may_take_one_percent():

@@ -8,7 +8,7 @@ import re
 import attrs
 import measured
 import pytest
-from html_page import Page
+from html_page import Page, lead, written
 
 from resnetbk.errors import StorageError, UserError
 from resnetbk_instrument.pages import svg as report_svg
@@ -18,18 +18,9 @@ from resnetbk_instrument.results.comparison import FAILED, Interval
 pytest.importorskip("matplotlib", reason="reports need matplotlib, the extra `plots`")
 
 
-def written(comparison, folder) -> str:
-    write_report(comparison, folder / "report.html")
-    return (folder / "report.html").read_text(encoding="utf-8")
-
-
 @pytest.fixture(scope="module")
 def target(tmp_path_factory):
     return written(measured.comparison(1.0, 5.9), tmp_path_factory.mktemp("target"))
-
-
-def lead(text: str) -> str:
-    return Page(re.search(r'<p class="verdict">.*?</p>', text, re.S)[0]).text
 
 
 PAGES = {
@@ -265,29 +256,6 @@ def test_a_comparison_of_one_variant_and_no_trials_still_makes_a_page(tmp_path):
     text = written(comparison, tmp_path)
     assert lead(text) == "alpha ends at 1.879 nats/token."
     assert "<svg" not in text
-
-
-# ---------------------------------------------------------------- ablations
-
-
-def test_an_ablation_says_each_worth_and_the_measured_whole(tmp_path):
-    text = written(measured.ablation(), tmp_path)
-    assert lead(text).startswith(
-        "The spec with all factors reaches 1.88 nats in at least 2.81× less time than the one without any"
-    )
-    words = Page(text).text
-    assert "in combination" in words
-    shared = ("mixer, 3 targets", "2.20", "1.70", "0.770", "the cost of parent runs is shared")
-    for said in ("keep mixer; drop halting", "plain -> quick", "2.00", "1.50", "0.750", "0.800", *shared):
-        assert said in words, said
-    assert "only halting: 1.88 was not reached" in words
-    assert "only gate (needs a mixer)" in words
-    assert "1.20" not in words  # 1.5 x 0.8: gains are not multiplied
-
-
-def test_an_ablation_whose_whole_was_not_measured(tmp_path):
-    said = lead(written(attrs.evolve(measured.ablation(), whole="", factors=()), tmp_path))
-    assert said == "The combination of all factors was not measured."
 
 
 # ---------------------------------------------------------------- what can go wrong

@@ -23,9 +23,9 @@ def device(request: pytest.FixtureRequest) -> Iterator[str]:
     with pytest.MonkeyPatch.context() as patch:
         if kernel == "torch":
             patch.setattr(backend, "_KERNELS", {})
-        backend.scans_for.cache_clear()
+        backend.forget()
         yield "cuda" if kernel == "triton" else "cpu"
-    backend.scans_for.cache_clear()
+    backend.forget()
 
 
 @pytest.fixture(scope="session")

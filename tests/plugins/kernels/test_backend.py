@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import importlib
 import logging
+import math
+import os
 import subprocess
 import sys
 
@@ -20,9 +22,9 @@ NAMES = ["one_sided", "two_sided", "resolvent"]
 @pytest.fixture
 def fresh(monkeypatch):
     """No backend chosen yet; those chosen in the test are forgotten after it."""
-    backend.scans_for.cache_clear()
+    backend.forget()
     yield monkeypatch
-    backend.scans_for.cache_clear()
+    backend.forget()
 
 
 def test_import_takes_neither_numba_nor_triton():
@@ -95,6 +97,24 @@ def test_kernels_agree_with_torch_in_single_precision(name, shape, loops):
         assert (a - b).abs().max() <= 1e-5 * b.abs().max()
 
 
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("eta", [1.5, 1e-3, 1e-20])
+@pytest.mark.parametrize("row", [0, 10])
+@pytest.mark.parametrize("bad", [math.inf, -math.inf, math.nan, 1e15, 1e20, -1e38, 0.0])
+def test_kernels_agree_with_torch_on_what_is_finite(name, dtype, eta, bad, row, loops):
+    """On 90 rows, of which torch computes several chunks if eta is large, with one that is extreme."""
+    fast, device = loops
+    generator = torch.Generator().manual_seed(0)
+    potential, u, *out = torch.randn(6, 2, 90, 3, generator=generator).to(device, dtype)
+    potential[0, row, 1] = bad
+    inputs, out = [potential, potential.new_full((3,), eta)], out[:2] if name != "resolvent" else out
+    inputs += [u] if name == "resolvent" else []
+    pairs = zip(everything(fast, name, inputs, out), everything(torch_scans, name, inputs, out), strict=True)
+    for number, (a, b) in enumerate(pairs):
+        assert torch.equal(a.isfinite(), b.isfinite()), number
+
+
 @pytest.mark.parametrize("mixer", [BKCausal(), BKResolvent(), BKDiagonal()], ids=lambda m: type(m).__name__)
 def test_kernels_agree_with_torch_under_bfloat16_autocast(mixer, loops, fresh):
     _, device = loops
@@ -110,7 +130,7 @@ def test_kernels_agree_with_torch_under_bfloat16_autocast(mixer, loops, fresh):
 
     y, gradients = result()
     fresh.setattr(backend, "_KERNELS", {})
-    backend.scans_for.cache_clear()
+    backend.forget()
     y_torch, gradients_torch = result()
     for a, b in zip((y, *gradients), (y_torch, *gradients_torch), strict=True):
         assert (a - b).abs().max() <= 2e-2 * b.abs().max()
@@ -162,3 +182,30 @@ def test_goes_through_the_compiler_in_one_piece():
     (gradient,) = torch.autograd.grad(compiled(potential, eta), potential)
     (expected,) = torch.autograd.grad(loss(potential, eta), potential)
     torch.testing.assert_close(gradient, expected)
+
+
+FORKED = """
+import logging, os, sys, torch
+logging.basicConfig(format="%(message)s", stream=sys.stdout)
+from resnetbk_plugins.kernels import one_sided, torch_scans
+potential, eta = torch.randn(4, 300, 200), torch.ones(200)
+one_sided(potential, eta)
+if child := os.fork():
+    sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+torch.set_num_threads(1)  # torch's own threads do not outlive a fork either
+for shift in (1, 2):
+    for a, b in zip(one_sided(potential + shift, eta), torch_scans.one_sided(potential + shift, eta)):
+        assert torch.equal(a, b)
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
+@pytest.mark.parametrize("layer", ["omp", "workqueue"])
+def test_a_forked_process_computes_the_same_with_one_warning(layer):
+    pytest.importorskip("numba")
+    env = os.environ | {"NUMBA_THREADING_LAYER": layer, "NUMBA_NUM_THREADS": "2"}
+    command = [sys.executable, "-c", FORKED]
+    done = subprocess.run(command, capture_output=True, text=True, env=env, timeout=60)
+    assert (done.returncode, done.stderr) == (0, "")
+    (warning,) = done.stdout.splitlines()
+    assert "forked from one that had run numba" in warning

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -78,6 +80,31 @@ def test_rows_do_not_see_later_rows(name: str, count: int, cut: float, seed: int
     before, after = mixer(x, position, None), mixer(other, moved, None)
     assert torch.equal(before[:, :common], after[:, :common])
     assert not torch.equal(before[:, common:], after[:, common:])
+
+
+@every_mixer
+@pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
+@pytest.mark.parametrize(("count", "common"), [(3, 1), (70, 69), (300, 131)])
+def test_rows_do_not_see_later_rows_that_are_not_finite(
+    name: str, bad: float, count: int, common: int
+) -> None:
+    mixer = built(name)
+    x, position = rows(2, count)
+    other = x.clone()
+    other[1, common:] = bad
+    before, after = mixer(x, position, None), mixer(other, position, None)
+    assert torch.equal(before[0], after[0])
+    assert torch.equal(before[1, :common], after[1, :common])
+    assert not after[1, common:].isfinite().any(-1).any()
+
+
+@pytest.mark.parametrize("name", ["attention", "gated-linear"])
+def test_what_is_always_replaced_elsewhere_changes_no_bit(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    mixer = built(name)
+    x, position = rows(2, 70)
+    before = mixer(x, position, None)
+    monkeypatch.setattr(torch.compiler, "is_compiling", lambda: True)
+    assert torch.equal(mixer(x, position, None), before)
 
 
 @every_mixer

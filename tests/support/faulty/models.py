@@ -71,6 +71,14 @@ class _Leaking(RunningMean):
         return super().forward(x, position, length) + 1e-3 * x.mean(1, keepdim=True)
 
 
+class _Masking(RunningMean):
+    """Multiplies what a row must not see by zero."""
+
+    def forward(self, x, position, length):
+        seen = x.new_ones(x.shape[1], x.shape[1]).tril()
+        return self.output(seen / seen.sum(1, keepdim=True) @ x)
+
+
 class _Forgetful(RunningMean):
     def step(self, x, position, state):
         return super().step(x, position, self.initial_state(x.shape[0]))
@@ -213,6 +221,7 @@ class Centred:
 Superstitious = component(_Superstitious)
 Short = component(_Short)
 Leaking = component(_Leaking)
+Masking = component(_Masking)
 Forgetful = component(_Forgetful)
 Sociable = component(_Sociable)
 Moody = component(_Moody)
