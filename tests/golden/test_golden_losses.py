@@ -31,4 +31,6 @@ def test_first_losses(measured, name):
     if torch == REFERENCE and same_machine:
         assert measured[name] == stored["losses"][name]
     else:
-        assert measured[name] == pytest.approx(stored["losses"][name], abs=1e-4)
+        # another rounding sends a row at the edge of a decision the other way
+        near = 1e-3 if name.startswith("skipping") else 1e-4
+        assert measured[name] == pytest.approx(stored["losses"][name], abs=near)
