@@ -55,7 +55,8 @@ def test_only_tokens_that_differ_from_a_large_text_are_kept(tmp_path: Path) -> N
     assert not cache_folder().exists()
     assert np.shares_memory(far.train, np.frombuffer(far.text.train, np.uint8))
     data(tmp_path, "chars", view=True)
-    assert len(os.listdir(cache_folder() / "tokens")) == 2
+    kept = [name for name in os.listdir(cache_folder() / "tokens") if not name.endswith(".sha256")]
+    assert len(kept) == 2
 
 
 MEMORY = """
@@ -85,11 +86,10 @@ print(data.tokenizer.decode(batch.inputs[0].tolist()).decode(), len(data.train) 
 def test_memory_does_not_grow_with_the_text(
     tmp_path: Path, tokenizer: str, megabytes: int, files: int
 ) -> None:
-    """Under a limit of a quarter of the text on what may be allocated. The files are mostly holes."""
+    """Under a limit of a quarter of the text on what may be allocated."""
     size, paths = (megabytes << 20) // files, [tmp_path / f"{i}.txt" for i in range(files)]
     for path in paths:
-        path.write_bytes(b"It begins so here. ")
-        os.truncate(path, size)
+        path.write_bytes((b"It begins so here. " * (size // 19 + 1))[:size])
     spec = tiny.write_spec(
         tmp_path,
         corpus=f'corpus = {{ use = "text", path = {[str(path) for path in paths]} }}',
