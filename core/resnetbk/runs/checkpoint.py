@@ -111,7 +111,7 @@ def _writing(folder: Path, what: Path) -> Iterator[None]:
 
 
 def _tidy(folder: Path) -> None:
-    for path in folder.glob(f"{TEMPORARY}*"):
+    for path in (*folder.glob(f"{TEMPORARY}*"), *folder.parent.glob(".*.tmp")):
         _remove(path)
     for _, path in steps(folder):
         if path.name.endswith(OLD):
