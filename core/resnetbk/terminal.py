@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import os
 import re
@@ -32,7 +33,12 @@ def _picture(control: re.Match[str]) -> str:
 
 def standard_error() -> TextIO:
     """Standard error, or nowhere in a program that has none."""
-    return sys.stderr or open(os.devnull, "w", encoding="utf-8")
+    return sys.stderr or _nowhere()
+
+
+@functools.cache
+def _nowhere() -> TextIO:
+    return open(os.devnull, "w", encoding="utf-8")
 
 
 def duration(seconds: float) -> str:

@@ -31,7 +31,7 @@ def check_memory(spec: Spec, vocabulary: int, device: torch.device) -> None:
     free = free_memory(device)
     if free is not None and needed > free:
         raise UserError(
-            f"memory: {parameters:,} parameters, {spec.train.batch:,} windows of {window:,} tokens and a "
+            f"model: {parameters:,} parameters, {spec.train.batch:,} windows of {window:,} tokens and a "
             f"vocabulary of {vocabulary:,} need {needed / 1e9:,.1f} GB or more, and {free / 1e9:,.1f} GB are "
             f"free, which {max(0, (free - tokens) // BYTES):,} parameters would fit into; {SMALLER}"
         )

@@ -7,6 +7,8 @@ import os
 
 import tiny
 
+from resnetbk.registry.lookup import Registry
+
 
 def test_doctor_says_what_is_there_and_explains_what_is_broken(call, fake_plugin):
     code, out, _ = call("doctor")
@@ -174,3 +176,12 @@ def test_a_mistyped_name_in_the_environment_is_told(call, monkeypatch):
         code, _, err = call("list")
         assert code == 0
         assert err == f"RESNETBK_PLUGINS: no plugin '{missing}'; did you mean 'resnetbk'?\n"
+
+
+def test_a_name_of_ours_stays_ours(fake_plugin, caplog):
+    fake_plugin("acme", manifest='schema = 1\n[optimizer.muon]\nuse = "acme.parts:Part"\nsummary = "x"\n')
+    registry = Registry.discover()
+    assert registry.find("optimizer", "muon").plugin == "resnetbk"
+    (message,) = caplog.messages
+    assert message.endswith("acme has one of this name too: write acme/muon for it")
+    assert registry.find("optimizer", "acme/muon").plugin == "acme"

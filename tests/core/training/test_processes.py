@@ -154,3 +154,31 @@ def test_sparse_gradients_are_refused() -> None:
     zero = torch.zeros(())
     with pytest.raises(UserError, match=r"shape \(5, 3\) has sparse gradients"):
         Processes(0, 2).average(BatchLoss(zero, zero, zero[None], {}), [table.weight])
+
+
+@pytest.mark.parametrize(
+    ("environment", "told"),
+    [
+        ({"WORLD_SIZE": "2"}, "RANK=: expects a number, since WORLD_SIZE=2"),
+        ({"WORLD_SIZE": "two"}, "WORLD_SIZE=two: expects a number"),
+        ({"WORLD_SIZE": "2", "RANK": "-1"}, "RANK=-1: expects a number"),
+        ({"WORLD_SIZE": "2", "RANK": "2"}, "RANK=2: there are WORLD_SIZE=2 processes, the last is 1"),
+        ({"WORLD_SIZE": "2", "RANK": "0"}, "MASTER_PORT=: expects a number"),
+    ],
+)
+def test_half_an_environment_is_refused(monkeypatch, environment, told):
+    for name in ("WORLD_SIZE", "RANK", "LOCAL_RANK", "MASTER_PORT"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(UserError) as caught:
+        Processes.here()
+    assert str(caught.value).startswith(told)
+
+
+@pytest.mark.parametrize("environment", [{}, {"WORLD_SIZE": "", "RANK": ""}, {"RANK": "x"}])
+def test_an_environment_that_says_nothing_is_one_process(monkeypatch, environment):
+    monkeypatch.delenv("WORLD_SIZE", raising=False)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    assert Processes.here() == Processes()
