@@ -6,6 +6,7 @@ Each may be deleted while no run is using it.
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO
@@ -32,6 +33,7 @@ def cached_file(name: str, write: Callable[[BinaryIO], object]) -> Path:
         digest = path.with_name(f"{path.name}.sha256")
         if not _is_whole(path, digest):
             path.parent.mkdir(parents=True, exist_ok=True)
+            _tidy(path.parent)
             # a name of its own, since another process may be writing the same file
             with replacing(path, path.with_name(f".new-{os.urandom(8).hex()}")) as file:
                 write(file)
@@ -43,6 +45,13 @@ def cached_file(name: str, write: Callable[[BinaryIO], object]) -> Path:
         raise StorageError(
             f"cannot write {name} to the cache ({cause}); RESNETBK_CACHE names its folder"
         ) from error
+
+
+def _tidy(folder: Path) -> None:
+    """Removes what writers left that were killed a day ago or earlier."""
+    for unfinished in folder.glob(".new-*"):
+        if time.time() - unfinished.lstat().st_mtime > 86400:
+            unfinished.unlink(missing_ok=True)
 
 
 def _is_whole(path: Path, digest: Path) -> bool:

@@ -109,12 +109,11 @@ class _Components:
         return {"description": KINDS[kind].summary, "anyOf": [{"enum": names}, *tables]}
 
     def _bare(self, entry: Entry) -> list[str]:
-        """The name without its plugin's, where no other plugin has it too."""
+        """The name without its plugin's, where it means this component."""
         try:
-            self.registry.find(entry.kind, entry.name)
+            return [entry.name] if self.registry.find(entry.kind, entry.name) == entry else []
         except UserError:
             return []
-        return [entry.name]
 
 
 def _label(kind: str, whole: bool) -> str:

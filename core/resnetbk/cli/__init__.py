@@ -14,7 +14,7 @@ import click
 
 from resnetbk.errors import ResnetbkError, UserError, nearest
 from resnetbk.registry.entry import VERB
-from resnetbk.registry.lookup import PATHS, PLUGINS, Registry, listed
+from resnetbk.registry.lookup import OURS, PATHS, PLUGINS, Registry, listed
 from resnetbk.terminal import ignore_absurd_size
 from resnetbk.training.signals import end_at_once
 
@@ -24,14 +24,13 @@ VERBS = {
     "train": "Train a model from a spec",
     "eval": "Evaluate a run on held-out text",
     "generate": "Generate text with a run",
-    "test": "Run the conformance checks of a component or a verb",
 }
 """Core's own verbs, a file of this folder for each. All others come from manifests."""
 
 ELSEWHERE = {
     verb: f"resnetbk-{plugin}"
     for plugin, verbs in {
-        "authoring": "show schema lock diff new doctor",
+        "authoring": "show schema lock diff new test doctor",
         "instrument": "compare ablate tune cost explain report runs",
     }.items()
     for verb in verbs.split()
@@ -87,7 +86,9 @@ class Verbs(click.Group):
         entries = _registry(ctx).entries(VERB)
         names = [*VERBS, *(entry.name for entry in entries)]
         return VERBS | {
-            entry.name if names.count(entry.name) == 1 else f"{entry.plugin}/{entry.name}": entry.summary
+            entry.name
+            if names.count(entry.name) == 1 or (entry.plugin in OURS and entry.name not in VERBS)
+            else f"{entry.plugin}/{entry.name}": entry.summary
             for entry in entries
         }
 
@@ -144,8 +145,8 @@ def _pass_on(context: click.Context, variable: str, separator: str, more: list[s
 def main(arguments: list[str] | None = None) -> None:
     """Runs the command line and ends the process.
 
-    Exit codes: 0 fine, 1 our bug or a plugin's, 2 the user's mistake, 3 numeric, 4 input or output, 130 and
-    143 signals, 141 when the reader of our output left.
+    Exit codes: 0 fine, 1 our bug or a plugin's, 2 the user's mistake, 3 numeric, 4 input or output, 128 + the
+    number of a signal, 141 when the reader of our output left.
     """
     # Threads that wait for each other spin for some 30 microseconds, then sleep: spinning for long, as is
     # usual, makes training ten times slower wherever another program wants a core too.

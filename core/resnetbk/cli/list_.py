@@ -71,13 +71,3 @@ def _print(entries: Sequence[Entry], defaults: Collection[Entry], kind: str | No
         console.print("\n[green]*[/] what a spec gets when it leaves the key out")
     else:
         console.print("nothing is installed", style="dim")
-
-
-def named(registry: Registry, what: str) -> list[Entry]:
-    """The components and verbs of this name, `plugin/name` or `kind/name`. Raises UserError without any."""
-    owner, _, name = what.rpartition("/")
-    known = [*registry.entries(), *registry.entries(VERB)]
-    entries = [entry for entry in known if entry.name == name and owner in ("", entry.plugin, entry.kind)]
-    if not entries:
-        raise UserError(f"no component or verb {what!r}{nearest(name, [entry.name for entry in known])}")
-    return entries

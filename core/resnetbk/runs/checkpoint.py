@@ -29,6 +29,7 @@ from torch import Tensor, nn
 
 from resnetbk.errors import StorageError, shortened
 from resnetbk.files import accessing, locked, read_file, replace_own_file, sync_folder
+from resnetbk.files import temporary as unfinished
 from resnetbk.runs import state
 from resnetbk.runs.checkpoint_manifest import (
     MANIFEST,
@@ -50,9 +51,9 @@ from resnetbk.runs.checkpoint_names import (
     pointed,
     steps,
 )
-from resnetbk.runs.run_folder import CHECKPOINTS, LATEST, LOCK
+from resnetbk.runs.run_folder import CHECKPOINTS, LATEST, LOCK, METRICS
 
-__all__ = ["Checkpoint", "available", "latest", "load", "load_weights", "name", "prune", "save"]
+__all__ = ["Checkpoint", "available", "latest", "load", "load_weights", "name", "point", "prune", "save"]
 
 TEMPORARY = ".tmp-"
 
@@ -83,8 +84,13 @@ def save(folder: Path, step: int, checkpoint: Checkpoint) -> Path:
             _move_in(temporary, final)
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
-    replace_own_file(folder.parent / LATEST, f"{final.name}\n".encode())
+    point(folder.parent, final)
     return final
+
+
+def point(run: Path, path: Path) -> None:
+    """Makes LATEST name the checkpoint at `path`, which `prune` then keeps."""
+    replace_own_file(run / LATEST, f"{path.name.removesuffix(OLD)}\n".encode())
 
 
 def prune(run: Path, keep: int, best: str | None) -> None:
@@ -102,6 +108,8 @@ def _writing(folder: Path, what: Path) -> Iterator[None]:
     """The only writer in `folder`, which is tidied first: what is temporary now has lost its writer."""
     with accessing(what):
         folder.mkdir(parents=True, exist_ok=True)
+        if folder.is_symlink():
+            raise StorageError(f"{folder}: is a link; what a run writes stays in its folder")
         with locked(folder / LOCK, wait=True):
             try:
                 _tidy(folder)
@@ -111,8 +119,10 @@ def _writing(folder: Path, what: Path) -> Iterator[None]:
 
 
 def _tidy(folder: Path) -> None:
-    for path in (*folder.glob(f"{TEMPORARY}*"), *folder.parent.glob(".*.tmp")):
+    for path in folder.glob(f"{TEMPORARY}*"):
         _remove(path)
+    for file in (LATEST, METRICS):
+        unfinished(folder.parent / file).unlink(missing_ok=True)
     for _, path in steps(folder):
         if path.name.endswith(OLD):
             os.rename(path, path.with_name(path.name.removesuffix(OLD)))

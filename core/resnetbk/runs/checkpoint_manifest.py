@@ -103,4 +103,5 @@ def digest(path: Path, *, sync: bool = False) -> dict[str, Any]:
     if sync:
         with open(path, "rb") as written:
             os.fsync(written.fileno())
-    return {"sha256": sha256_of(path), "size": path.stat().st_size}
+    with accessing(path, "read"):
+        return {"sha256": sha256_of(path), "size": path.stat().st_size}

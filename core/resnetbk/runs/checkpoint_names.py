@@ -1,4 +1,4 @@
-"""Which checkpoints a run has, and which of them is the latest: nothing of them is read but manifests."""
+"""Which checkpoints a run has, which of them is the latest, and whether they are of its spec.lock.toml."""
 
 from __future__ import annotations
 
@@ -32,7 +32,8 @@ def available(run: Path) -> list[Path]:
 def latest(run: Path) -> Path:
     """The checkpoint that LATEST names; failing that, with a warning in the log, the newest good one.
 
-    Raises StorageError when there are no checkpoints, or LATEST is no help and none of them is good.
+    Raises StorageError when there are no checkpoints, when LATEST is no file, and when it names none of them
+    and none is good.
     """
     paths = available(run)
     if not paths:
@@ -78,10 +79,16 @@ def newest_good(paths: list[Path]) -> Path | None:
 def check_lock(run: Path) -> None:
     """Raises StorageError when a run's spec.lock.toml is not the one that its latest checkpoint is of: before
     anything in it is believed. A run without checkpoints has nothing to tell it by."""
-    if available(run):
-        path = latest(run)
-        with offering_the_one_before(path):
-            listed(path)
+    path = latest(run) if available(run) else None
+    while path is not None:
+        try:
+            with offering_the_one_before(path):
+                listed(path)
+            return
+        except StorageError:  # a run that trains may have dropped it
+            path, before = latest(run), path
+            if path == before:
+                raise
 
 
 @contextmanager

@@ -34,10 +34,11 @@ from resnetbk.files import (
     without_crc,
 )
 
-CHECKPOINTS, LATEST = "checkpoints", "LATEST"
+CHECKPOINTS, LATEST, METRICS = "checkpoints", "LATEST", "metrics.jsonl"
 SPEC_LOCK = "spec.lock.toml"
 LOCK, WRITER = ".lock", ".writer"
 LONGEST_LINE = 1 << 20
+"""Bytes of a line of metrics, and of a lock."""
 BEFORE_A_RUN = {LOCK, WRITER, f".{WRITER}.tmp", f".{SPEC_LOCK}.tmp"}
 """What a process leaves that ended before its run had a lock."""
 
@@ -51,7 +52,7 @@ class RunFolder:
 
     path: Path
     _inode: int | None = attrs.field(
-        init=False, eq=False, repr=False, default=attrs.Factory(lambda self: _inode(self.path), True)
+        init=False, eq=False, repr=False, default=attrs.Factory(lambda self: _number(self.path), True)
     )
 
     @classmethod
@@ -109,7 +110,7 @@ class RunFolder:
 
     @property
     def metrics_file(self) -> Path:
-        return self.path / "metrics.jsonl"
+        return self.path / METRICS
 
     @property
     def writer_file(self) -> Path:
@@ -133,6 +134,9 @@ class RunFolder:
                     raise UserError(
                         f"{self.path}: another process ({self._writer()}) is training here"
                     ) from None
+                with suppress(PermissionError):  # Windows opens no folders
+                    # open, so that no folder in its place gets its number
+                    stack.callback(os.close, os.open(self.path, os.O_RDONLY))
                 replace_own_file(self.writer_file, f"{os.getpid()}\n".encode())
             yield
 
@@ -156,7 +160,7 @@ class RunFolder:
     def check_same(self) -> None:
         """Raises StorageError when the folder was removed or replaced since; else half a run would begin
         there."""
-        if self._inode is not None and _inode(self.path) != self._inode:
+        if self._inode is not None and _number(self.path) != self._inode:
             raise StorageError(f"{self.path}: cannot be written (it was removed or replaced meanwhile)")
 
     def write_lock(self, text: str) -> None:
@@ -167,6 +171,8 @@ class RunFolder:
         """Adds one line, and the CRC-32 of it. What is not finite is written as a string and read back as a
         number."""
         line = json.dumps(with_crc(spelled(record)), allow_nan=False).encode() + b"\n"
+        if len(line) >= LONGEST_LINE:
+            raise StorageError(f"{self.metrics_file}: a line of {len(line):,} bytes is too long")
         self.check_same()
         with appending(self.metrics_file) as file:
             _drop_torn_line(file)
@@ -234,7 +240,7 @@ def _drop_torn_line(file: BinaryIO) -> None:
         file.truncate(start + file.read().rfind(b"\n") + 1)
 
 
-def _inode(folder: Path) -> int | None:
+def _number(folder: Path) -> int | None:
     with suppress(OSError):
         return os.stat(folder).st_ino
     return None

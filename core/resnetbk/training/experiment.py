@@ -75,11 +75,12 @@ class Experiment:
             self.hold_to(locked)
         processes = Processes.here()
         processes.check(self.spec)
-        began = out is not None and Path(out).exists()
-        path = str(self._folder(out, resume).path) if processes.first else ""
-        folder = RunFolder(Path(processes.gather(path)[0]))
+        existed = out is not None and Path(out).exists()
+        own = self._folder(out, resume) if processes.first else None
+        begun = bool(own and resume and (checkpoint.available(own.path) or own.metrics_file.exists()))
+        path, begun = processes.gather([str(own and own.path), begun])[0]
+        folder = RunFolder(Path(path))
         with folder.writing() if processes.first else nullcontext(), told_if_exhausted():
-            begun = resume and any((checkpoint.available(folder.path), folder.metrics_file.exists()))
             try:
                 if resume:
                     self._same_spec(folder)
@@ -99,7 +100,7 @@ class Experiment:
                     folder.write_lock(self._lock(trainer.learner.data.text.sha256))
             except BaseException:
                 if not resume and processes.first:
-                    folder.discard(keep=began)  # nothing was trained, so nothing is left behind
+                    folder.discard(keep=existed)  # nothing was trained, so nothing is left behind
                 raise
             with Signals() as signals:  # until now there is nothing to save
                 report = trainer.run(signals)

@@ -23,7 +23,7 @@ SMALLER = "make model.width, model.depth, the vocabulary, data.window or train.b
 
 def check_memory(spec: Spec, vocabulary: int, device: torch.device) -> None:
     """Raises UserError when what must be held at once (weights, gradients, optimizer state, the batch's
-    tokens and one window's scores) is more than the free memory. What may not be needed is not counted."""
+    tokens and one window's scores) is more than the free memory, as if all weights were trained."""
     parameters = count(spec.model, vocabulary)
     window = spec.data.window
     tokens = 16 * spec.train.batch * (window + 1)
@@ -57,7 +57,8 @@ def _size(part: object) -> int:
 def free_memory(device: torch.device) -> int | None:
     """Bytes that this process can still have, swap included; None where the system does not tell."""
     if device.type == "cuda":
-        return int(torch.cuda.mem_get_info(device)[0])
+        unused = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+        return int(torch.cuda.mem_get_info(device)[0]) + unused
     limits = []
     with suppress(ImportError, OSError, ValueError, KeyError):
         import resource  # here, since not every system has it

@@ -40,12 +40,14 @@ class Signals:
                 around = getattr(before, "__self__", None)
                 if isinstance(around, Signals):
                     self.received = self.received or around.received
-                if before is not signal.SIG_IGN:  # as it is for jobs in the background, and under nohup
+                if before not in (None, signal.SIG_IGN):  # ignored as for jobs in the background, under nohup
                     self._restore.callback(signal.signal, signum, signal.signal(signum, self._note))
         return self
 
-    def __exit__(self, *exception: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *exception: object) -> None:
         self._restore.close()
+        if kind is None and self.received:  # too late for this run; whoever is around it has not heard of it
+            signal.raise_signal(self.received)
 
     def _note(self, signum: int, frame: FrameType | None) -> None:
         if self.received and signum == signal.SIGINT and "TORCHELASTIC_RUN_ID" not in os.environ:

@@ -75,16 +75,17 @@ class Trainer:
         A run that is finished already is only measured. Raises NumericError and Interrupted, with all that
         is good saved.
         """
+        over = bool(self.stopped) and not self.evaluation_due
+        if over and (not self.processes.first or self.folder.ended()):
+            return self._report(self.learner.measure())
         self.hooks.resnetbk_built(model=self.learner.model, spec=self.spec)
         try:
-            over = self.stopped and not self.evaluation_due
             evaluation = self.learner.measure() if over else self._train(signals)
         except BaseException as error:
             self.hooks.resnetbk_interrupted(reason=one_line(error))
             raise
         report = self._report(evaluation)
-        if not (over and self.processes.first and self.folder.ended()):
-            self.hooks.resnetbk_finished(run=report)
+        self.hooks.resnetbk_finished(run=report)
         return report
 
     def _train(self, signals: Signals) -> Evaluation:
@@ -219,6 +220,7 @@ class Trainer:
         self.best, self.best_at = state.best, state.best_at
         if self.processes.first:
             self.folder.rewind(state.step, evaluated=not state.evaluation_due)
+            checkpoint.point(self.folder.path, path)
             checkpoint.prune(self.folder.path, self.spec.train.keep, self.best_at)
 
     def _report(self, evaluation: Evaluation) -> RunReport:

@@ -9,8 +9,7 @@ from typing import Any
 import click
 
 from resnetbk.cli.as_json import json_option, print_json
-from resnetbk.cli.list_ import named
-from resnetbk.errors import UserError
+from resnetbk.errors import UserError, nearest
 from resnetbk.kinds import KINDS
 from resnetbk.registry.entry import VERB, Entry
 from resnetbk.registry.lookup import Registry
@@ -109,3 +108,13 @@ def _print(entry: Entry, component: type) -> None:
         console.print()
         console.print(rows)
     click.echo(f"\n{inspect.getdoc(component) or ''}")
+
+
+def named(registry: Registry, what: str) -> list[Entry]:
+    """The components and verbs of this name, `plugin/name` or `kind/name`. Raises UserError without any."""
+    owner, _, name = what.rpartition("/")
+    known = [*registry.entries(), *registry.entries(VERB)]
+    entries = [entry for entry in known if entry.name == name and owner in ("", entry.plugin, entry.kind)]
+    if not entries:
+        raise UserError(f"no component or verb {what!r}{nearest(name, [entry.name for entry in known])}")
+    return entries

@@ -28,13 +28,15 @@ MOST = 64 << 20
 def command(registry: Registry, run: str, source: str, out: str | None, as_json: bool) -> None:
     """Shows what the trained RUN spends where on a text: the layers that ran for each token, the rows that
     each layer computed, and what that has to do with the loss."""
-    from resnetbk.files import opened, replace_file
+    from resnetbk.files import opened, replace_file, replace_own_file
     from resnetbk.training.run import Run
     from resnetbk_instrument.pages.explain import explain_page
     from resnetbk_instrument.profile import explain as numbers
 
     with opened(Path(source)) as file:
         text = file.read(MOST)
+        if file.read(1):
+            click.echo(f"{source}: only the first {MOST >> 20} MiB are read", err=True)
     loaded = Run.open(run, registry)
     explanation = numbers.explain(loaded, text, source)
     if explanation.left_out:
@@ -43,7 +45,11 @@ def command(registry: Registry, run: str, source: str, out: str | None, as_json:
         click.echo(f"{source}: only the first {count:,} of its {total:,} tokens are read", err=True)
     if out or not as_json:
         path = Path(out) if out else loaded.folder.path / "explain.html"
-        replace_file(path, explain_page(explanation).encode(), parents=True)
+        page = explain_page(explanation).encode()
+        if out:
+            replace_file(path, page, parents=True)
+        else:  # in a folder that may be a stranger's
+            replace_own_file(path, page)
         if not as_json:
             click.echo(path)
     if as_json:

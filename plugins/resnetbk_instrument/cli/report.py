@@ -25,12 +25,12 @@ def command(registry: Registry, folder: Path, out: str | None) -> None:
     need_matplotlib()
     path = Path(out) if out else folder / "report.html"
     if (folder / RESULT).is_file() or (folder / PLAN).is_file():
-        write_report(read_result(folder), path)
+        write_report(read_result(folder), path, through_links=bool(out))
     elif folder.is_dir() and not (folder / SPEC_LOCK).is_file():
         raise UserError(f"{folder}: neither a run (no {SPEC_LOCK}) nor a comparison (no {RESULT})")
     else:
         run = RunFolder.open(folder)
-        write_run_report(run, path, _ngram_baseline(registry, run.path))
+        write_run_report(run, path, _ngram_baseline(registry, run.path), through_links=bool(out))
     click.echo(path)
 
 

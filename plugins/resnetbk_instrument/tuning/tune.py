@@ -23,7 +23,7 @@ import attrs
 import numpy as np
 
 from resnetbk.errors import NumericError, UserError
-from resnetbk.files import accessing, locked, replace_file
+from resnetbk.files import accessing, locked, replace_own_file
 from resnetbk.kinds import Text
 from resnetbk.lock.lock import facts
 from resnetbk.model.assemble import build
@@ -207,7 +207,7 @@ def _write_trials(out: Path, begun: Sequence[tuple[SearchSpace, Study]]) -> None
     """The database's trials as JSON lines."""
     with _alone(out):
         records = [record for space, study in begun for record in ended(space, study)]
-        replace_file(out / TRIALS, "".join(f"{json.dumps(record)}\n" for record in records).encode())
+        replace_own_file(out / TRIALS, "".join(f"{json.dumps(record)}\n" for record in records).encode())
 
 
 @contextmanager

@@ -79,15 +79,14 @@ class HuggingFace:
                 f"files must name what to read as {self.path}; a folder called so is ./{self.path}"
             )
         check_either(self.held_out, self.valid)
-        name, part, _ = self.split.partition("[")
-        held, held_part, _ = self.valid.partition("[")
-        if name == held and not (part and held_part and self.split != self.valid):
+        learned, held = self.split.split("+"), self.valid.split("+")
+        if any(_overlap(a, b) for a in learned for b in held):
             raise ValueError(f"valid must not be in split: {self.valid!r} would be learned from")
 
     def build(self) -> Text:
         """Raises UserError for data sets and columns that do not exist, and without the extra where it is
         needed; StorageError when something cannot be read or written."""
-        train, *valid = (self._text(split) for split in (self.split, self.valid) if split)
+        train, *valid = (self._text(part) for part in (self.split, self.valid) if part)
         name = and_more(listed(self.files) or [self.path])
         return split("hf", [train], self.held_out, self.sha256, valid, name)
 
@@ -151,6 +150,13 @@ class HuggingFace:
             missing = isinstance(error, FileNotFoundError) or not isinstance(error, OSError)
             refused = UserError if missing else StorageError
             raise refused(f"hf: cannot read {self.path!r}: {cause}") from error
+
+
+def _overlap(a: str, b: str) -> bool:
+    """Whether two splits are of one name; two different slices of it are taken for apart."""
+    name, sliced, _ = a.strip().partition("[")
+    other, also_sliced, _ = b.strip().partition("[")
+    return name == other and not (sliced and also_sliced and a != b)
 
 
 def _state(file: str) -> list[str | int]:

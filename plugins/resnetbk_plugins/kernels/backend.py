@@ -35,13 +35,14 @@ def _chosen(device: str, process: int) -> Any:
     logger = logging.getLogger("resnetbk")
     if device in _KERNELS:
         name, module = _KERNELS[device]
-        if _launched.setdefault(device, process) != process:
+        if _launched.get(device, process) != process:
             reason = f"this process was forked from one that had run {name}, which does not work in both"
             remedy = "the start method 'spawn' or 'forkserver' keeps it"
             logger.warning("resolvent scans on %s: torch, for %s; %s", device, reason, remedy)
             return torch_scans
         try:
             loops = Loops(importlib.import_module(module, __package__))
+            _launched[device] = process
             # a trial run: without a C compiler or a threading layer only the first call fails
             loops.one_sided(torch.zeros(1, 1, 1, device=device), torch.ones(1, device=device))
         except ImportError:

@@ -5,18 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 import attrs
+from attrs.validators import and_, ge, le
 
 SMALLEST, LARGEST = 1.1e-19, 1.8e19
 """Beyond these, the square of eta is no normal fp32 number: scans divide by it."""
 
-
-def has_square(component: Any, attribute: attrs.Attribute[float], value: float) -> None:
-    """An attrs validator for `eta_low`: between `SMALLEST` and `LARGEST`."""
-    if not SMALLEST <= value <= LARGEST:
-        raise ValueError(
-            f"{attribute.name} must be from {SMALLEST} to {LARGEST}, where its square has a number in fp32, "
-            f"not {value}; usual are 0.1 to 2"
-        )
+has_square = and_(ge(SMALLEST), le(LARGEST))
+"""Of `eta_low`."""
 
 
 def at_least_eta_low(component: Any, attribute: attrs.Attribute[float], value: float) -> None:

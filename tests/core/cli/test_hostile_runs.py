@@ -73,7 +73,10 @@ NEEDED = {
 """What a verb cannot do without; a damaged LATEST or a line of metrics costs a warning."""
 
 
-@pytest.mark.parametrize("file", [".lock", ".writer", "metrics.jsonl", "LATEST", ".LATEST.tmp"])
+OURS = [".lock", ".writer", "metrics.jsonl", "LATEST", ".LATEST.tmp", "report.html"]
+
+
+@pytest.mark.parametrize("file", OURS)
 def test_links_are_not_written_through(call, trained: Path, tmp_path: Path, file: str) -> None:
     victim, run = tmp_path / "victim", tiny.copy_run(trained / "run", tmp_path / "run")
     shutil.copy(trained / "tiny.toml", tmp_path)

@@ -31,10 +31,10 @@ def command(registry: Registry, name: str, sets: tuple[str, ...], as_json: bool)
     from rich.console import Console
     from rich.markup import escape
 
-    from resnetbk.cli.list_ import named
     from resnetbk.cli.tables import table
     from resnetbk.spec.document import from_set
     from resnetbk.testing.suite import applicable, checks, subject_of
+    from resnetbk_authoring.cli.show import named
 
     console = Console(highlight=False)
     settings: dict[str, object] = {}
