@@ -31,6 +31,7 @@ class Signals:
 
     def __init__(self) -> None:
         self.received = 0
+        self._around: Signals | None = None
         self._restore = ExitStack()
 
     def __enter__(self) -> Signals:
@@ -39,15 +40,16 @@ class Signals:
                 before = signal.getsignal(signum)
                 around = getattr(before, "__self__", None)
                 if isinstance(around, Signals):
+                    self._around = around
                     self.received = self.received or around.received
                 if before not in (None, signal.SIG_IGN):  # ignored as for jobs in the background, under nohup
                     self._restore.callback(signal.signal, signum, signal.signal(signum, self._note))
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, *exception: object) -> None:
+    def __exit__(self, *exception: object) -> None:
         self._restore.close()
-        if kind is None and self.received:  # too late for this run; whoever is around it has not heard of it
-            signal.raise_signal(self.received)
+        if self._around:  # which has not heard what came too late for this run
+            self._around.received = self._around.received or self.received
 
     def _note(self, signum: int, frame: FrameType | None) -> None:
         if self.received and signum == signal.SIGINT and "TORCHELASTIC_RUN_ID" not in os.environ:

@@ -59,5 +59,9 @@ def test_a_second_ctrl_c_ends_it_at_once_but_torchruns_does_not(monkeypatch, tor
                     signal.raise_signal(signal.SIGINT)
             with Signals() as inner:  # of a training within a comparison
                 assert inner.received == signals.received == signal.SIGINT
+        with Signals() as signals:
+            with Signals():
+                signal.raise_signal(signal.SIGINT)
+            assert signals.received == signal.SIGINT
     finally:
         signal.signal(signal.SIGINT, before)
