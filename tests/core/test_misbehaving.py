@@ -8,6 +8,9 @@ import sys
 import pytest
 import tiny
 
+from resnetbk.registry.lookup import Registry
+from resnetbk.spec.read import read
+
 FINE = """
     import attrs
     @attrs.frozen(kw_only=True)
@@ -135,12 +138,11 @@ def test_an_unrelated_run_is_untouched(fifty, call, tmp_path, monkeypatch):
     assert not [name for name in sys.modules if name.startswith("bad_")]
 
 
-def test_a_name_taken_twice_is_an_error_only_where_it_is_used(fifty, call, tmp_path):
-    spec = tiny.write_spec(tmp_path, mixer='mixer = "bk-resolvent"')
-    code, _, err = call("check", spec)
-    assert code == 2
-    assert "write resnetbk/bk-resolvent or bad-as-first-party/bk-resolvent" in err
-    assert call("check", tiny.write_spec(tmp_path, mixer='mixer = "resnetbk/bk-resolvent"'))[0] == 0
+def test_a_name_of_ours_that_a_stranger_takes_stays_ours(fifty, call, tmp_path):
+    for mixer in ("bk-resolvent", "resnetbk/bk-resolvent"):
+        spec = tiny.write_spec(tmp_path, mixer=f'mixer = "{mixer}"')
+        assert call("check", spec)[0] == 0
+        assert read(spec, Registry.discover()).model.mixer.entry.plugin == "resnetbk"
 
 
 def test_a_blocked_plugin_is_never_opened_by_python(fake_plugin, tmp_path):
