@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import synthetic as s
 import torch
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch.distributions import Categorical, kl_divergence
@@ -107,6 +107,7 @@ def test_rows_chosen_to_leave_do_so_where_they_would_later(layers, count, scale,
     left = halting.finish()
     torch.testing.assert_close(left.x, whole.x)
     p = torch.stack([exit.weight for exit in whole.exits])
+    assume(not bool(((p.cumsum(0)[:-1] - 0.5).abs() < 1e-6).any()))  # which side that is, rounding decides
     depth = 1 + (p.cumsum(0)[:-1] < 0.5).sum(0)
     assert torch.equal(ran, torch.where(chosen, depth, layers))
     layer = torch.arange(1, layers + 1)[:, None, None]
