@@ -30,8 +30,8 @@ def _named(call: ast.Call) -> bool:
 
 
 def test_every_text_names_its_encoding() -> None:
-    found = {path.relative_to(ROOT).as_posix(): bare(path.read_text(encoding="utf-8")) for path in SOURCES}
-    assert not {name: lines for name, lines in found.items() if lines}
+    lines_of = {path.relative_to(ROOT).as_posix(): bare(path.read_text(encoding="utf-8")) for path in SOURCES}
+    assert not {name: lines for name, lines in lines_of.items() if lines}
 
 
 def test_a_bare_one_is_seen() -> None:

@@ -152,8 +152,12 @@ def with_crc(tree: Mapping[str, Any]) -> dict[str, Any]:
     return {**tree, "crc32": _crc(tree)}
 
 
-def without_crc(tree: Any) -> dict[str, Any] | None:
-    """What was given to `with_crc`; None if it is no longer that."""
+def without_crc(text: bytes) -> dict[str, Any] | None:
+    """What was given to `with_crc`, from its JSON; None if it is no longer that."""
+    try:
+        tree = json.loads(text)
+    except (ValueError, RecursionError):
+        return None
     if not isinstance(tree, dict) or "crc32" not in tree:
         return None
     values = {key: value for key, value in tree.items() if key != "crc32"}

@@ -117,10 +117,10 @@ class Experiment:
         before = spec_lock.read(folder, self.registry)
         changed = differences(resolved(before), resolved(self.spec))
         if changed:
-            start = f'train.start = {{ use = "run", path = "{folder.path}" }}'
             raise UserError(
                 *(f"{folder.path}: the spec has changed since this run began: {line}" for line in changed),
-                f"Take that back; or begin another run, without --resume: with {start} from these weights",
+                "Take that back; or begin another run, without --resume: an initializer under train.start can"
+                " begin it with these weights (resnetbk list initializer)",
             )
 
     def _same_sources(self, folder: RunFolder) -> None:

@@ -48,7 +48,7 @@ class Signals:
 
     def __exit__(self, *exception: object) -> None:
         self._restore.close()
-        if self._around:  # which has not heard what came too late for this run
+        if self._around:  # a signal after the last step of this run is its
             self._around.received = self._around.received or self.received
 
     def _note(self, signum: int, frame: FrameType | None) -> None:

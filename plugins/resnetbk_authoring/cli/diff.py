@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from resnetbk.cli.as_json import json_option, print_json
 from resnetbk.errors import Mistake, UserError
 from resnetbk.registry.lookup import Registry
 
@@ -19,14 +19,14 @@ if TYPE_CHECKING:
 @click.command("diff")
 @click.argument("a")
 @click.argument("b")
-@click.option("--json", "as_json", is_flag=True, help="For scripts.")
+@json_option
 @click.pass_obj
 def command(registry: Registry, a: str, b: str, as_json: bool) -> None:
     """Shows how B differs from A: specs with all their defaults, locks, or run folders.
 
     Between locks and runs, also the plugin, version and source of each component, and what they ran on.
     """
-    from resnetbk.lock.changes import NOTHING, changes
+    from resnetbk.lock.changes import changes
 
     trees, mistakes = [], list[Mistake]()
     for what in (a, b):
@@ -41,12 +41,22 @@ def command(registry: Registry, a: str, b: str, as_json: bool) -> None:
     differing = {section: changes(before[section], after[section]) for section in sections}
     if as_json:
         rows = {
-            section: [{"key": change.key, "a": change.before, "b": change.after} for change in of_section]
+            section: [
+                {"key": change.key, "a": _null(change.before), "b": _null(change.after)}
+                for change in of_section
+            ]
             for section, of_section in differing.items()
         }
-        click.echo(json.dumps(rows, default=lambda value: None if value is NOTHING else str(value)))
+        print_json(rows)
     else:
         _print(differing)
+
+
+def _null(value: Any) -> Any:
+    """JSON's word for a key that is not there."""
+    from resnetbk.lock.changes import NOTHING
+
+    return None if value is NOTHING else value
 
 
 def _tree(what: str, registry: Registry) -> Mapping[str, Any]:

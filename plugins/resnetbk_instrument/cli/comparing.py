@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 import click
 
+from resnetbk.cli.as_json import print_json
 from resnetbk.errors import UserError
 from resnetbk_instrument.results.costs import TRAINING
 from resnetbk_instrument.session.calibration import TOLERANCE
@@ -195,8 +196,6 @@ def finish(
     result: Comparison | Ablation, journal: Journal, print_table: Callable[[], None], as_json: bool
 ) -> None:
     """Writes the result and its page, and prints it."""
-    import json
-
     from resnetbk_instrument.pages.svg import INSTALL, has_matplotlib
     from resnetbk_instrument.pages.write import write_report
     from resnetbk_instrument.session.journal import as_json as values
@@ -208,7 +207,7 @@ def finish(
         report = journal.folder / "report.html"
         write_report(result, report)
     if as_json:
-        click.echo(json.dumps(values(result), allow_nan=False))
+        print_json(values(result))
         return
     print_table()
     again = f"for a report: {INSTALL}, then resnetbk report {shlex.quote(str(journal.folder))}"

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING
 
 import click
 
+from resnetbk.cli.as_json import json_option, print_json
 from resnetbk.registry.lookup import Registry
 from resnetbk.terminal import duration
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     "--steps", default=5, type=click.IntRange(1), show_default=True, help="How many steps to measure."
 )
 @click.option("--device", type=click.Choice(["cpu", "cuda"]), help="Otherwise cuda where there is one.")
-@click.option("--json", "as_json", is_flag=True, help="For scripts.")
+@json_option
 @click.pass_obj
 def command(
     registry: Registry, spec: str, sets: tuple[str, ...], steps: int, device: str | None, as_json: bool
@@ -37,7 +37,7 @@ def command(
 
     estimate = cost(asked, steps=steps, device=device or "")
     if as_json:
-        click.echo(json.dumps(attrs.asdict(estimate)))
+        print_json(attrs.asdict(estimate))
     else:
         _print(estimate)
 

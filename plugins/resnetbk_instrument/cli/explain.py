@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import click
 
+from resnetbk.cli.as_json import print_json
 from resnetbk.registry.lookup import Registry
 
 MOST = 64 << 20
@@ -53,4 +53,4 @@ def command(registry: Registry, run: str, source: str, out: str | None, as_json:
         if not as_json:
             click.echo(path)
     if as_json:
-        click.echo(json.dumps(numbers.as_json(explanation)))
+        print_json(numbers.as_json(explanation))

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 
 import attrs
-import click
 from rich.console import Console
 from rich.markup import escape
 
+from resnetbk.cli.as_json import print_json
 from resnetbk.cli.tables import table
 from resnetbk.terminal import duration
 from resnetbk_instrument.pages.numbers import certain
@@ -129,7 +128,7 @@ def print_plan(plan: Plan, expected: Sequence[VariantEstimate], as_json: bool) -
             "variants": [attrs.asdict(each) for each in expected],
             "seconds": total,
         }
-        click.echo(json.dumps(tree))
+        print_json(tree)
         return
     own = plan.goal.loss is not None  # else the budget says how many
     rows = table("", "own steps" if own else "steps", "s/step", "s besides", "trainings", "time")

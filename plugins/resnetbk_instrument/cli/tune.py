@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from resnetbk.cli.as_json import json_option, print_json
 from resnetbk.errors import NumericError
 from resnetbk.registry.lookup import Registry
 from resnetbk_instrument.tuning.ranges import Span
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 @click.option("--set", "sets", multiple=True, metavar="KEY=VALUE", help="Override a key; repeatable.")
 @click.option("--storage", metavar="URL", help="A database that several machines share; else SQLite in DIR.")
 @click.option("--out", metavar="DIR", help="Otherwise tuned/ and the name of the first SPEC.")
-@click.option("--json", "as_json", is_flag=True, help="For scripts.")
+@json_option
 @click.pass_obj
 def command(
     registry: Registry,
@@ -77,7 +77,7 @@ def command(
         watcher=watcher,
     )
     if as_json:
-        click.echo(json.dumps([_plain(result) for result in results]))
+        print_json([_plain(result) for result in results])
     else:
         _print(spaces, results)
     lost = [result for result in results if result.loss is None and not result.elsewhere]

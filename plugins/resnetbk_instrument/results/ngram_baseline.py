@@ -175,9 +175,9 @@ def _path(key: str) -> Path:
 
 def _remembered(key: str, orders: Sequence[int]) -> tuple[dict[int, float], float] | None:
     try:
-        entry = without_crc(json.loads(read_file(_path(key))))
+        entry = without_crc(read_file(_path(key)))
         return None if entry is None else ({n: entry["nats"][str(n)] for n in orders}, entry["seconds"])
-    except (StorageError, ValueError, KeyError, RuntimeError):
+    except (StorageError, KeyError, RuntimeError):
         return None  # nothing there, or damaged: count again
 
 

@@ -156,17 +156,10 @@ def _structured(tree: Any, kind: type[T], place: str) -> T:
 
 
 def _read(path: Path) -> dict[str, Any]:
-    tree = _parsed(read_file(path))
+    tree = without_crc(read_file(path))
     if tree is None:
         raise StorageError(f"{path}: damaged (its crc32 differs)")
     return tree
-
-
-def _parsed(text: bytes) -> dict[str, Any] | None:
-    try:
-        return without_crc(json.loads(text))
-    except (ValueError, RecursionError):
-        return None
 
 
 def _read_trials(path: Path) -> list[Trial]:
@@ -180,7 +173,7 @@ def _read_trials(path: Path) -> list[Trial]:
     trials = []
     for number, line in enumerate(lines, 1):
         place = f"{path}:{number}"
-        tree = _parsed(line)
+        tree = without_crc(line)
         if tree is None:
             raise StorageError(f"{place}: damaged (its crc32 differs)")
         trials.append(_structured(tree, Trial, place))

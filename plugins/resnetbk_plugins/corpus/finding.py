@@ -28,8 +28,8 @@ def find(corpus: str, paths: Sequence[str], patterns: Sequence[str] = ()) -> lis
     missing = [f"{corpus}: {_complaint(path, patterns)}" for path in paths if not files[path]]
     if missing:
         raise UserError(*missing)
-    found = {name for names in named.values() for name in names}
-    others = sorted(str(Path(name)) for name in found if not os.path.isfile(name) and not os.path.isdir(name))
+    every = {name for names in named.values() for name in names}
+    others = sorted(str(Path(name)) for name in every if not os.path.isfile(name) and not os.path.isdir(name))
     if others:
         warn(f"{corpus}: left out what is no regular file: {and_more(others)}")
     return _once(corpus, {Path(name) for names in files.values() for name in names})

@@ -107,9 +107,9 @@ class HuggingFace:
         """What the library is to read: each local file once, and what may be elsewhere as it is named."""
         names = listed(self.files)
         local = [name for name in names if expand(name)]
-        found = {str(file) for file in find("hf", local)} if local else set()
+        real = {str(file) for file in find("hf", local)} if local else set()
         in_order = dict.fromkeys(str(Path(file)) for name in local for file in sorted(expand(name)))
-        return [*(file for file in in_order if file in found), *(n for n in names if n not in local)]
+        return [*(file for file in in_order if file in real), *(n for n in names if n not in local)]
 
     def _write(self, file: BinaryIO, split: str) -> None:
         left = self.limit or None

@@ -1,4 +1,4 @@
-"""Core and the first-party components without the instrument: they work, and say what is missing."""
+"""Core and the first-party components without the plugins of verbs: they work, and say what is missing."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ import tiny
 
 @pytest.fixture(params=["blocked", "not importable"])
 def resnetbk(request, tmp_path):
-    """Runs the program in a process that cannot import the instrument."""
+    """Runs the program in a process that has neither the instrument nor the verbs for authors."""
     environment = {**os.environ}
     if request.param == "blocked":
-        environment["RESNETBK_PLUGINS"] = "-resnetbk-instrument"
+        environment["RESNETBK_PLUGINS"] = "-resnetbk-instrument,-resnetbk-authoring"
 
     def run(*words: object) -> subprocess.CompletedProcess[str]:
         code = (
-            "import sys; sys.modules['resnetbk_instrument'] = None\n"
+            "import sys; sys.modules |= dict.fromkeys(('resnetbk_instrument', 'resnetbk_authoring'))\n"
             "from resnetbk.cli import main; main(sys.argv[1:])"
         )
         command = [sys.executable, "-c", code, *map(str, words)]

@@ -36,16 +36,16 @@ def rows(call, folder):
 
 def test_each_run_has_its_result_and_what_sets_it_apart(call, two) -> None:
     folder, runs = two
-    found = rows(call, folder)
-    assert [row["run"] for row in found] == [str(folder / "a"), str(folder / "deep" / "b")]
-    for row, run in zip(found, runs, strict=True):
+    listed = rows(call, folder)
+    assert [row["run"] for row in listed] == [str(folder / "a"), str(folder / "deep" / "b")]
+    for row, run in zip(listed, runs, strict=True):
         assert row["damaged"] is None
         assert row["name"] == "tiny"
         assert (row["step"], row["ended"]) == (2, "steps")
         assert (row["loss"], row["bits_per_byte"]) == (run.report.loss, run.report.bits_per_byte)
         assert (row["parameters"], row["seconds"]) == (run.report.parameters, run.report.seconds)
         assert row["differs"] == {"model.width": run.spec.model.width}
-    assert datetime.fromisoformat(found[0]["when"]).timestamp() == 1e9
+    assert datetime.fromisoformat(listed[0]["when"]).timestamp() == 1e9
 
 
 def test_the_table(call, two, monkeypatch) -> None:

@@ -25,8 +25,8 @@ SIGHT = {
 def theme(name: str) -> dict[str, np.ndarray]:
     """Variables that are colours, in linear RGB."""
     light, dark = CSS.split("@media screen and (prefers-color-scheme: dark)")
-    found = re.findall(r"--([\w-]+): #([0-9a-f]{6});", light if name == "light" else dark)
-    return {variable: _linear(digits) for variable, digits in found}
+    declared = re.findall(r"--([\w-]+): #([0-9a-f]{6});", light if name == "light" else dark)
+    return {variable: _linear(digits) for variable, digits in declared}
 
 
 def _linear(digits: str) -> np.ndarray:
