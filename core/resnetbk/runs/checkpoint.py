@@ -16,7 +16,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -185,16 +185,22 @@ def load_weights(model: nn.Module, weights: dict[str, Tensor], path: Path) -> No
         ) from error
 
 
-def load(path: Path, *, device: str | torch.device = "cpu", with_optimizer: bool = True) -> Checkpoint:
+def load(
+    path: Path,
+    *,
+    device: str | torch.device = "cpu",
+    with_optimizer: bool = True,
+    largest: Callable[[Any], Mapping[str, int]] | None = None,
+) -> Checkpoint:
     """Verifies every file, then reads. The model's tensors come on `device`; all others, which
     `load_state_dict` moves by itself, on the CPU.
 
     Without the optimizer its tensors, often twice the model, are verified but never held in memory, and
-    `Checkpoint.optimizer` is empty. Raises StorageError naming the damaged file and, if there is one, the
-    checkpoint before it that is good.
+    `Checkpoint.optimizer` is empty. `largest`: see `verify`. Raises StorageError naming the damaged file and,
+    if there is one, the checkpoint before it that is good.
     """
     with offering_the_one_before(path):
-        verify(path)
+        verify(path, largest)
         return _load(path, device, with_optimizer)
 
 

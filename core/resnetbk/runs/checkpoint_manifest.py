@@ -7,6 +7,7 @@ import hashlib
 import json
 import os
 import re
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,9 +23,12 @@ MANIFEST = "manifest.json"
 LONGEST_MANIFEST = 1 << 16
 
 
-def verify(path: Path) -> None:
+def verify(path: Path, largest: Callable[[Any], Mapping[str, int]] | None = None) -> None:
     """Raises StorageError naming the first file that is missing, damaged or not of this checkpoint; or for a
-    checkpoint that is of another run or step than where it stands."""
+    checkpoint that is of another run or step than where it stands.
+
+    `largest`  from what is in state.json, how many bytes files can have at most, known before they are read
+    """
     files = listed(path)
     with accessing(path, "read"):
         for file in sorted({*os.listdir(path)} - {*files, MANIFEST}):
@@ -35,11 +39,17 @@ def verify(path: Path) -> None:
             size = (path / file).stat().st_size
             if size != expected["size"]:
                 raise StorageError(f"{path / file}: damaged ({size} bytes instead of {expected['size']})")
-    for file, expected in sorted(files.items()):
+    limits: Mapping[str, int] = {}
+    for file, expected in sorted(files.items(), key=lambda item: item[0] != STATE):
+        if expected["size"] > limits.get(file, expected["size"]):
+            most = f"{expected['size']:,} bytes, where at most {limits[file]:,} can be"
+            raise StorageError(f"{path / file}: is not of this run's spec ({most})")
         if file != STATE:
             _check_header(path / file)  # before a giant full of nothing is read
         if digest(path / file) != expected:
             raise StorageError(f"{path / file}: damaged (sha256 differs)")
+        if file == STATE and largest:
+            limits = largest(json.loads(read_file(path / STATE))["state"])
 
 
 def _check_header(file: Path) -> None:

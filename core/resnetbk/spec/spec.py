@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Literal
 
 import attrs
-from attrs.validators import ge, gt, optional
+from attrs.validators import and_, ge, gt, le, optional
 
 from resnetbk.kinds import KINDS
 
@@ -59,7 +59,7 @@ class Model:
     """What to assemble.
 
     width       model dimension, D
-    depth       layers
+    depth       layers, at most 10,000
     mixer       how rows exchange information
     channel     what happens within a row
     embedding   tokens to rows
@@ -73,7 +73,7 @@ class Model:
     """
 
     width: int = attrs.field(validator=ge(1))
-    depth: int = attrs.field(validator=ge(1))
+    depth: int = attrs.field(validator=and_(ge(1), le(10_000)))
     mixer: Part = attrs.field(metadata={"kind": "sequence-mixer"})
     channel: Part = attrs.field(metadata={"kind": "channel-mixer"})
     embedding: Part = attrs.field(metadata={"kind": "embedding"})

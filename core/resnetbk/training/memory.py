@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
@@ -12,6 +13,8 @@ from torch import nn
 from resnetbk.errors import UserError
 from resnetbk.kinds import ChannelMixer, Embedding, SequenceMixer
 from resnetbk.model.assemble import build
+from resnetbk.runs.checkpoint_manifest import MODEL, OPTIMIZER
+from resnetbk.runs.state import join
 from resnetbk.spec.spec import Model, Spec
 from resnetbk.training.device import exhausted
 
@@ -35,6 +38,22 @@ def check_memory(spec: Spec, vocabulary: int, device: torch.device) -> None:
             f"vocabulary of {vocabulary:,} need {needed / 1e9:,.1f} GB or more, and {free / 1e9:,.1f} GB are "
             f"free, which {max(0, (free - tokens) // BYTES):,} parameters would fit into; {SMALLER}"
         )
+
+
+def largest_files(spec: Spec) -> Callable[[Any], dict[str, int]]:
+    """From a checkpoint's state, the bytes that the files of its tensors can have at most if it is of `spec`:
+    generous to what plugins keep. Nothing where that cannot be told."""
+
+    def of(state: Any) -> dict[str, int]:
+        try:
+            saved = join(state["tokenizer"], {})
+        except (KeyError, TypeError, ValueError):
+            return {}
+        parameters = count(spec.model, spec.data.tokenizer.component.restore(state=saved).vocabulary)
+        model, rest = 8 * parameters + (64 << 20), 256 * parameters + (1 << 30)
+        return {MODEL: model, OPTIMIZER: rest} if parameters else {}
+
+    return of
 
 
 def count(model: Model, vocabulary: int) -> int:

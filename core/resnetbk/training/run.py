@@ -25,6 +25,7 @@ from resnetbk.runs.checkpoint import Checkpoint, load_weights
 from resnetbk.runs.run_folder import RunFolder
 from resnetbk.spec.spec import Spec
 from resnetbk.training.data import Data
+from resnetbk.training.memory import largest_files
 from resnetbk.training.objective import Evaluation, evaluate, text_losses
 from resnetbk.training.run_state import RunState
 
@@ -65,7 +66,7 @@ class Run:
         folder = RunFolder.open(Path(path))
         spec = spec_lock.read(folder, registry, sets)
         _tell_drift(folder, spec, registry)
-        saved = _latest(folder)
+        saved = _latest(folder, spec)
         state = RunState.of(saved, folder.path)
         tokenizer = spec.data.tokenizer.component.restore(state=state.tokenizer)
         model = assemble(spec.model, vocabulary=tokenizer.vocabulary, seed=spec.seed)
@@ -149,12 +150,12 @@ def _tell_drift(folder: RunFolder, spec: Spec, registry: Registry) -> None:
         logging.getLogger("resnetbk").warning(message, folder.path, ", ".join(changed))
 
 
-def _latest(folder: RunFolder) -> Checkpoint:
+def _latest(folder: RunFolder, spec: Spec) -> Checkpoint:
     """The latest checkpoint; a run that trains at this moment may drop one while it is read."""
     path = checkpoint.latest(folder.path)
     while True:
         try:
-            return checkpoint.load(path, with_optimizer=False)
+            return checkpoint.load(path, with_optimizer=False, largest=largest_files(spec))
         except StorageError:
             newer = checkpoint.latest(folder.path)
             if newer == path:

@@ -18,6 +18,7 @@ from resnetbk.runs.checkpoint import Checkpoint
 from resnetbk.runs.run_folder import RunFolder
 from resnetbk.spec.spec import Spec
 from resnetbk.training.learner import Learner, NotFinite
+from resnetbk.training.memory import largest_files
 from resnetbk.training.objective import Evaluation
 from resnetbk.training.observers import manager, observers
 from resnetbk.training.processes import Processes
@@ -212,7 +213,7 @@ class Trainer:
     def resume(self) -> None:
         """Goes on from the folder's latest good checkpoint: bitwise what the uninterrupted run would do."""
         path = checkpoint.latest(self.folder.path)
-        saved = checkpoint.load(path)
+        saved = checkpoint.load(path, largest=largest_files(self.spec))
         state = RunState.of(saved, path)
         self.learner.restore(saved, state, path)
         self.bad_steps, self.stopped = state.bad_steps, state.stopped

@@ -17,6 +17,7 @@ from resnetbk.registry.lookup import Registry
 from resnetbk.runs import checkpoint, spec_lock
 from resnetbk.runs.run_folder import RunFolder
 from resnetbk.spec.spec import Spec
+from resnetbk.training.memory import largest_files
 from resnetbk.training.run_state import RunState
 
 
@@ -78,7 +79,7 @@ def read_parent(path: str) -> ParentRun:
         folder = RunFolder.open(Path(path).expanduser())
         spec = spec_lock.read(folder, Registry.discover())
         at = checkpoint.latest(folder.path)
-        saved = checkpoint.load(at, with_optimizer=False)
+        saved = checkpoint.load(at, with_optimizer=False, largest=largest_files(spec))
         state = RunState.of(saved, at)
         tokenizer = spec.data.tokenizer.component.restore(state=state.tokenizer)
     for name, tensor in saved.model.items():

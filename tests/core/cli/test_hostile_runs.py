@@ -3,13 +3,18 @@ is touched."""
 
 from __future__ import annotations
 
+import json
+import os
 import resource
 import shutil
+import struct
 from pathlib import Path
 
 import pytest
 import tiny
-from hostile import PUT
+from hostile import GIANT, PUT
+
+from resnetbk.runs.checkpoint_manifest import sealed
 
 FILES = [
     *("spec.lock.toml", "LATEST", "metrics.jsonl"),
@@ -86,6 +91,26 @@ def test_links_are_not_written_through(call, trained: Path, tmp_path: Path, file
     (run / file).symlink_to(victim)
     call("train", trained / "tiny.toml", "--out", run, "--resume")
     assert victim.read_bytes() == before
+
+
+@pytest.mark.parametrize("file", ["model.safetensors", "optimizer.safetensors"])
+@pytest.mark.parametrize("verb", ["eval", "generate", "resume"])
+def test_a_whole_giant_of_another_spec_is_refused_unread(
+    call, trained: Path, tmp_path: Path, file: str, verb: str
+) -> None:
+    run = tiny.copy_run(trained / "run", tmp_path / "run")
+    header = json.dumps({"x": {"dtype": "F32", "shape": [GIANT], "data_offsets": [0, 4 * GIANT]}}).encode()
+    checkpoint = run / "checkpoints" / "step-000008"
+    (checkpoint / file).write_bytes(struct.pack("<Q", len(header)) + header)
+    os.truncate(checkpoint / file, 8 + len(header) + 4 * GIANT)
+    manifest = json.loads((checkpoint / "manifest.json").read_text())
+    manifest["files"][file]["size"] = 8 + len(header) + 4 * GIANT
+    body = (manifest[key] for key in ("schema", "run", "step", "files"))
+    (checkpoint / "manifest.json").write_bytes(sealed(*body))
+    code, _, told = call(*command(verb, trained, run))
+    assert code == 4
+    assert told.count("\n") == 1
+    assert f"{file}: is not of this run's spec" in told
 
 
 def test_a_checkpoint_that_is_a_link_is_none(call, trained: Path, tmp_path: Path) -> None:
