@@ -37,7 +37,7 @@ for number, eta in enumerate((0.02, 0.1, 0.5, 1.5)):
     rate = math.asinh(eta)
     bound = [math.exp(-rate * distance) / eta**2 for distance in range(FAR)]  # distance + 1 rows
     axes.semilogy(bound, color=color, alpha=0.25, linewidth=4)
-axes.set(xlabel="distance |i − j| in rows", ylabel="|dG_ii / dv_j|", ylim=(1e-16, 1e5))
+axes.set(xlabel="distance |i − j| in rows", ylabel="|dG_ii / dv_j| (log scale)", ylim=(1e-16, 1e5))
 axes.set_title("lines: clean · dashes: disordered (v ~ N(0, 1)) · pale: bound", fontsize=9)
 axes.grid(alpha=0.3)
 axes.legend(frameon=False)

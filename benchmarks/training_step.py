@@ -61,7 +61,12 @@ def picture(measured: dict[str, list[float]]) -> None:
     figure, axes = pyplot.subplots(figsize=(6, 4), layout="constrained")
     for name, seconds in measured.items():
         axes.plot(LENGTHS, [1e6 * s / TOKENS for s in seconds], marker="o", label=name)
-    axes.set(xscale="log", yscale="log", xlabel="window, tokens", ylabel="training step, µs per token")
+    axes.set(
+        xscale="log",
+        yscale="log",
+        xlabel="window, tokens (log scale)",
+        ylabel="training step, µs per token (log scale)",
+    )
     axes.set_xticks(LENGTHS, [str(length) for length in LENGTHS])
     axes.set_yticks([100, 150, 200, 300, 400], ["100", "150", "200", "300", "400"])
     axes.minorticks_off()

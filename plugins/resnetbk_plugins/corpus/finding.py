@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import filecmp
 import glob
 import os
 import re
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from resnetbk.errors import StorageError, UserError
+from resnetbk.files import accessing
 from resnetbk_plugins.corpus.reading import and_more, warn
 
 _ANY_DEPTH = re.compile(r"(?:^|(?<=/))\*\*(?:/|$)")
@@ -50,6 +52,12 @@ def identity(path: Path | str) -> tuple[int, int]:
     """What is the same for all paths to a file or folder, and for no other."""
     status = os.stat(path)
     return status.st_dev, status.st_ino
+
+
+def same(one: Path, other: Path) -> bool:
+    """Whether two files are one, or hold the same bytes."""
+    with accessing(one, "read"):
+        return filecmp.cmp(one, other, shallow=False)
 
 
 def expand(path: str, patterns: Sequence[str] = ()) -> list[str]:

@@ -13,7 +13,7 @@ from attrs.validators import and_, gt, lt
 
 from resnetbk.errors import UserError
 from resnetbk.kinds import Text
-from resnetbk_plugins.corpus.finding import find, identity
+from resnetbk_plugins.corpus.finding import find, same
 from resnetbk_plugins.corpus.reading import and_more, read
 
 HELD_OUT = 0.1
@@ -76,11 +76,10 @@ class TextFiles:
         """Raises UserError for missing files and unusable texts, StorageError for unreadable files."""
         patterns = listed(self.patterns)
         files, valid = (find("text", listed(names), patterns) for names in (self.path, self.valid))
-        learned = {identity(file) for file in files}
-        both = [file for file in valid if identity(file) in learned]
+        both = [str(file) for file in valid if any(same(file, other) for other in files)]
         if both:
             raise UserError(
-                f"text: valid names {and_more([str(file) for file in both])}, which path names too and so "
+                f"text: valid names {and_more(both)}, which path names too, itself or a copy of it, and so "
                 "would be learned from; let path name only the other files"
             )
         return split("text", files, self.held_out, self.sha256, valid)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO
@@ -107,14 +108,14 @@ def test_files_of_their_own_are_held_out(folder: Path, caplog: pytest.LogCapture
     assert "text: 7 bytes to learn from, 8 held out (the end)" in caplog.text
 
 
-@pytest.mark.parametrize("link", [os.symlink, os.link])
+@pytest.mark.parametrize("link", [os.symlink, os.link, shutil.copyfile])
 def test_what_is_learned_from_cannot_be_held_out_too(folder: Path, link: Callable[..., None]) -> None:
     link(folder / "b.txt", folder.parent / "held.txt")
     with pytest.raises(UserError) as caught:
         TextFiles(path="notes", valid="held.txt").build()
     assert str(caught.value) == (
-        "text: valid names held.txt, which path names too and so would be learned from; let path name only "
-        "the other files"
+        "text: valid names held.txt, which path names too, itself or a copy of it, and so would be learned "
+        "from; let path name only the other files"
     )
 
 
