@@ -12,8 +12,8 @@ import pytest
 import torch
 
 from resnetbk.errors import StorageError
-from resnetbk.runs.checkpoint import Checkpoint, available, load, verify
-from resnetbk.runs.checkpoint_manifest import SCHEMA, identity, sealed, step_of
+from resnetbk.runs.checkpoint import Checkpoint, available, load
+from resnetbk.runs.checkpoint_manifest import SCHEMA, identity, sealed, step_of, verify
 
 FILES = ["manifest.json", "model.safetensors", "optimizer.safetensors", "state.json"]
 

@@ -28,12 +28,10 @@ VERBS = {
 """Core's own verbs, a file of this folder for each. All others come from manifests."""
 
 ELSEWHERE = {
-    verb: f"resnetbk-{plugin}"
-    for plugin, verbs in {
-        "authoring": "show schema lock diff new test doctor",
-        "instrument": "compare ablate tune cost explain report runs",
-    }.items()
-    for verb in verbs.split()
+    **dict.fromkeys(["show", "schema", "lock", "diff", "new", "test", "doctor"], "resnetbk-authoring"),
+    **dict.fromkeys(
+        ["compare", "ablate", "tune", "cost", "explain", "report", "runs"], "resnetbk-instrument"
+    ),
 }
 """The plugins that bring verbs which people expect in any installation."""
 

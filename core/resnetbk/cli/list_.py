@@ -27,15 +27,8 @@ def command(registry: Registry, kind: str | None, as_json: bool) -> None:
     defaults = {entry for name in KINDS for entry in registry.defaults(name)}
     if as_json:
         rows = [
-            {
-                "kind": entry.kind,
-                "name": entry.name,
-                "plugin": entry.plugin,
-                "version": entry.version,
-                "provides": sorted(entry.provides),
-                "default": entry in defaults,
-                "summary": entry.summary,
-            }
+            {name: getattr(entry, name) for name in ("kind", "name", "plugin", "version")}
+            | {"provides": sorted(entry.provides), "default": entry in defaults, "summary": entry.summary}
             for entry in entries
         ]
         print_json(rows)

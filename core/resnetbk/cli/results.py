@@ -1,8 +1,10 @@
-"""A run's result in the terminal, beside what plugins that bring verbs know of the same text."""
+"""A run's result in the terminal, beside what plugins that bring verbs know of the text; and its own text."""
 
 from __future__ import annotations
 
+import codecs
 import math
+from collections.abc import Iterable
 from typing import Any
 
 import click
@@ -12,8 +14,10 @@ from resnetbk.cli.tables import table
 from resnetbk.errors import UserError
 from resnetbk.registry.entry import VERB
 from resnetbk.registry.lookup import Registry
+from resnetbk.terminal import harmless
 from resnetbk.training.data import Data
 from resnetbk.training.observers import manager
+from resnetbk.whole_process import part
 
 
 def command_hooks(registry: Registry) -> Any:
@@ -34,9 +38,21 @@ def print_results(name: str, loss: float, data: Data, corpus: str, hooks: Any) -
     per_byte = (len(data.valid) - 1) / max(data.held_out_bytes, 1) / math.log(2)
     rows = table(f"held-out text of {corpus}: {len(data.text.valid):,} bytes", "nats/token", "bits/byte")
     baselines: dict[str, float] = {}
-    for answer in hooks.resnetbk_baselines(data=data):
-        baselines |= answer
+    with part("baselines"):
+        for answer in hooks.resnetbk_baselines(data=data):
+            baselines |= answer
     results = [*((label, nats, "dim") for label, nats in baselines.items()), (name, loss, "bold")]
     for label, nats, style in sorted(results, key=lambda row: -row[1]):
         rows.add_row(label, f"{nats:.4f}", f"{nats * per_byte:.4f}", style=style)
     Console().print(rows)
+
+
+def write(pieces: Iterable[bytes], *, as_it_is: bool = False) -> None:
+    """Prints pieces of UTF-8, which may be torn, as they come: harmless to a terminal, or `as_it_is`."""
+    if as_it_is:
+        for piece in pieces:
+            click.echo(piece, nl=False)
+    else:
+        for text in codecs.iterdecode(pieces, "utf-8", "replace"):
+            click.echo(harmless(text), nl=False)
+    click.echo()

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import gc
 import shlex
+from typing import Any
 
 import attrs
 import click
 
 from resnetbk.cli.as_json import json_option, print_json
-from resnetbk.cli.writing import write
 from resnetbk.registry.lookup import Registry
+from resnetbk.whole_process import part, rest
 
 SAMPLE_TOKENS = 400
 
@@ -43,11 +45,14 @@ def command(
     held_to = lock_path(spec) if locked else None
     read_spec = read_held(spec, held_to, registry, sets) if held_to else read(spec, registry, sets)
 
+    gc.disable()  # imports leave nothing to collect, and much to look through
     from resnetbk.training.experiment import Experiment
 
+    gc.enable()
+    rest("imports")
     run = Experiment(read_spec, registry).train(out, resume=resume, device=device or "", locked=held_to)
 
-    from resnetbk.cli.results import command_hooks, print_results
+    from resnetbk.cli.results import command_hooks, print_results, write
     from resnetbk.terminal import harmless
     from resnetbk.training.processes import Processes
 
@@ -56,7 +61,7 @@ def command(
 
     assert run.report is not None
     if as_json:
-        print_json(attrs.asdict(run.report))
+        print_json({**attrs.asdict(run.report), "whole_process": _record(run)})
         return
     data, report, hooks = run.data(), run.report, command_hooks(registry)
     click.echo()
@@ -65,13 +70,25 @@ def command(
         f"\n{report.parameters:,} parameters, {report.steps:,} steps, {report.tokens:,} tokens in "
         f"{report.seconds:.0f} s: {report.tokens / report.seconds:,.0f} tokens/s"
     )
-    if report.parents_cost:
-        took, tokens = report.parents_cost["seconds"], report.parents_cost["tokens"]
-        click.echo(f"It builds on runs that took {took:.0f} s and {tokens:,.0f} tokens")
-    for line in filter(None, hooks.resnetbk_trained(run=run, data=data)):
-        click.echo(f"\n{line}")
+    if cost := report.parents_cost:
+        click.echo(f"It builds on runs that took {cost['seconds']:.0f} s and {cost['tokens']:,.0f} tokens")
+    with part("report"):
+        for line in filter(None, hooks.resnetbk_trained(run=run, data=data)):
+            click.echo(f"\n{line}")
     first, line_break, _ = bytes(data.text.valid[:200]).decode(errors="ignore").partition("\n")
     click.echo("\nIt goes on from the first line of the held-out text:\n")
     click.echo(click.style(harmless(first) + line_break, dim=True), nl=False)
-    write(run.generate(first + line_break, SAMPLE_TOKENS))
+    with part("sample"):
+        write(run.generate(first + line_break, SAMPLE_TOKENS))
     click.echo(f"\nMore of it: resnetbk generate {shlex.quote(str(run.folder.path))} --prompt TEXT")
+    parts = _record(run)
+    said = ", ".join(f"{name} {seconds:.1f}" for name, seconds in parts.items())
+    click.echo(f"\nwhole process {sum(parts.values()):.1f} s: {said}")
+
+
+def _record(run: Any) -> dict[str, float]:
+    """The seconds of each part of the whole process so far; they are also added to the run's metrics."""
+    parts = rest("other")
+    if "steps" in parts and run.folder.metrics_file.exists():
+        run.folder.append_metrics({"event": "process", "seconds": parts})
+    return parts

@@ -17,8 +17,11 @@ from resnetbk.metering.flop_formulas import Formula
 from resnetbk.metering.flop_rules import formula
 from resnetbk.model.language_model import LanguageModel
 
+COMPOSITE_KERNEL = torch._C.DispatchKey.CompositeImplicitAutograd
 TOLERATED = 0.01
 """The share of the time that operators of unknown cost may take."""
+
+_DRAWS = (torch.ops.aten.normal_.default, torch.ops.aten.uniform_.default)
 
 _FORMULAS: dict[Any, Formula | str] = {}
 """What is known of operators that were met."""
@@ -95,13 +98,17 @@ class _Mode(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
+        if func in _DRAWS and args[0].is_meta:
+            return args[0]  # as it is: torch would import its compiler to do nothing
+        if func is torch.ops.aten.linspace.default and kwargs.get("device") == torch.device("meta"):
+            return torch.empty(args[2], device="meta")  # and sympy for this
         known = _FORMULAS.get(func) or formula(func)
         if known is None:
             return self._unknown(func, args, kwargs)
         _FORMULAS[func] = known
         if isinstance(known, str):  # composite
             with self:
-                return func.decompose(*args, **kwargs)
+                return func._op_dk(COMPOSITE_KERNEL, *args, **kwargs)  # `decompose` may import sympy
         out = func(*args, **kwargs)
         flops = known(args, kwargs, out)
         if flops:

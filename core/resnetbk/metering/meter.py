@@ -38,6 +38,7 @@ import torch
 
 from resnetbk.hooks import PhaseCost
 from resnetbk.metering.flops import FlopCounter
+from resnetbk.whole_process import PARTS
 
 PHASES = ("setup", "forward", "backward", "optimizer", "scoring", "evaluation")
 STEP_PHASES = ("forward", "backward", "optimizer", "scoring")
@@ -144,6 +145,7 @@ class Meter:
             work = self._open[-1]
             cost = self.costs[work.phase]
             cost.seconds += wall - self._wall
+            PARTS["steps" if work.phase in STEP_PHASES else work.phase] += wall - self._wall
             cost.cpu_seconds += cpu - self._cpu
             work.flops += flops - self._counted
         self._wall, self._cpu, self._counted = wall, cpu, flops

@@ -30,18 +30,8 @@ from torch import Tensor, nn
 from resnetbk.errors import StorageError, shortened
 from resnetbk.files import accessing, locked, read_file, replace_own_file, sync_folder
 from resnetbk.files import temporary as unfinished
+from resnetbk.runs import checkpoint_manifest as manifest
 from resnetbk.runs import state
-from resnetbk.runs.checkpoint_manifest import (
-    MANIFEST,
-    MODEL,
-    OPTIMIZER,
-    SCHEMA,
-    STATE,
-    digest,
-    identity,
-    sealed,
-    verify,
-)
 from resnetbk.runs.checkpoint_names import (
     OLD,
     available,
@@ -52,6 +42,7 @@ from resnetbk.runs.checkpoint_names import (
     steps,
 )
 from resnetbk.runs.run_folder import CHECKPOINTS, LATEST, LOCK, METRICS
+from resnetbk.whole_process import part
 
 __all__ = ["Checkpoint", "available", "latest", "load", "load_weights", "name", "point", "prune", "save"]
 
@@ -70,6 +61,7 @@ class Checkpoint:
 # ---------------------------------------------------------------- writing
 
 
+@part("saving")
 def save(folder: Path, step: int, checkpoint: Checkpoint) -> Path:
     """Writes `checkpoint` to folder/step-000600, replacing what stands there, and points LATEST at it.
 
@@ -134,13 +126,14 @@ def _write(folder: Path, step: int, checkpoint: Checkpoint) -> None:
     model, weights = state.split(checkpoint.model)
     rest, others = state.split({"optimizer": checkpoint.optimizer, "state": checkpoint.state})
     document = {"state": rest["state"], "optimizer": rest["optimizer"], "model": model}
-    (folder / STATE).write_text(json.dumps(document, allow_nan=False) + "\n", encoding="utf-8")
-    for file, tensors in ((MODEL, weights), (OPTIMIZER, others)):
+    (folder / manifest.STATE).write_text(json.dumps(document, allow_nan=False) + "\n", encoding="utf-8")
+    for file, tensors in ((manifest.MODEL, weights), (manifest.OPTIMIZER, others)):
         save_file(tensors, folder / file, metadata={"format": "pt"})
-        shutil.copymode(folder / STATE, folder / file)  # safetensors gives the owner alone access
-    files = {file: digest(folder / file, sync=True) for file in (MODEL, OPTIMIZER, STATE)}
-    (folder / MANIFEST).write_bytes(sealed(SCHEMA, identity(folder.parent.parent), step, files))
-    digest(folder / MANIFEST, sync=True)
+        shutil.copymode(folder / manifest.STATE, folder / file)  # safetensors gives the owner alone access
+    files = {file: manifest.digest(folder / file, sync=True) for file in manifest.FILES}
+    run = manifest.identity(folder.parent.parent)
+    (folder / manifest.MANIFEST).write_bytes(manifest.sealed(manifest.SCHEMA, run, step, files))
+    manifest.digest(folder / manifest.MANIFEST, sync=True)
     sync_folder(folder)
 
 
@@ -200,16 +193,16 @@ def load(
     if there is one, the checkpoint before it that is good.
     """
     with offering_the_one_before(path):
-        verify(path, largest)
+        manifest.verify(path, largest)
         return _load(path, device, with_optimizer)
 
 
 def _load(path: Path, device: str | torch.device, with_optimizer: bool) -> Checkpoint:
     try:
         with accessing(path, "read"):
-            document = json.loads(read_file(path / STATE))
-            weights = _tensors(path / MODEL)
-            others = _tensors(path / OPTIMIZER, "" if with_optimizer else "state.")
+            document = json.loads(read_file(path / manifest.STATE))
+            weights = _tensors(path / manifest.MODEL)
+            others = _tensors(path / manifest.OPTIMIZER, "" if with_optimizer else "state.")
         model = state.join(document["model"], weights)
         return Checkpoint(
             {key: tensor.to(device) for key, tensor in model.items()},

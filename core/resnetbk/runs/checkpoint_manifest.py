@@ -19,6 +19,7 @@ from resnetbk.runs.run_folder import SPEC_LOCK
 
 SCHEMA = 2
 MODEL, OPTIMIZER, STATE = "model.safetensors", "optimizer.safetensors", "state.json"
+FILES = (MODEL, OPTIMIZER, STATE)
 MANIFEST = "manifest.json"
 LONGEST_MANIFEST = 1 << 16
 
@@ -78,7 +79,7 @@ def listed(path: Path) -> dict[str, Any]:
         sound = False
     if not sound:
         raise StorageError(f"{file}: damaged (its own sha256 differs)")
-    if schema != SCHEMA or set(files) != {MODEL, OPTIMIZER, STATE}:
+    if schema != SCHEMA or set(files) != set(FILES):
         raise StorageError(f"{file}: of schema {schema}; this version reads schema {SCHEMA}")
     if step != step_of(path):
         raise StorageError(f"{path}: is of step {step}, and was put here under another name")

@@ -18,21 +18,8 @@ from typing import Any, BinaryIO
 
 import attrs
 
+from resnetbk import files
 from resnetbk.errors import StorageError, UserError, nearest
-from resnetbk.files import (
-    accessing,
-    appending,
-    locked,
-    numbers,
-    opened,
-    read_file,
-    replace_own_file,
-    replacing,
-    spelled,
-    temporary,
-    with_crc,
-    without_crc,
-)
 
 CHECKPOINTS, LATEST, METRICS = "checkpoints", "LATEST", "metrics.jsonl"
 SPEC_LOCK = "spec.lock.toml"
@@ -58,7 +45,7 @@ class RunFolder:
     @classmethod
     def create(cls, path: Path) -> RunFolder:
         """A folder for a new run. Raises UserError when something is in it already."""
-        with accessing(path):
+        with files.accessing(path):
             try:
                 path.mkdir(parents=True, exist_ok=True)
             except (FileExistsError, NotADirectoryError):
@@ -72,7 +59,7 @@ class RunFolder:
         """A folder that nothing else has: root/name, then root/name-2, root/name-3, ..."""
         if name in ("", ".", "..") or Path(name).name != name:
             raise UserError(f"{name!r}: cannot be the name of a run; it must be the name of one folder")
-        with accessing(root):
+        with files.accessing(root):
             root.mkdir(parents=True, exist_ok=True)
             while True:
                 number = max(_numbered(root, name), default=0) + 1
@@ -92,7 +79,7 @@ class RunFolder:
     @classmethod
     def open(cls, path: Path) -> RunFolder:
         """The folder of a run that was begun. Raises UserError when `path` is none."""
-        with accessing(path, "read"):
+        with files.accessing(path, "read"):
             if os.path.lexists(path / SPEC_LOCK):
                 return cls(path)
             if path.is_dir():
@@ -127,9 +114,9 @@ class RunFolder:
         Raises UserError when another process is in it.
         """
         with ExitStack() as stack:
-            with accessing(self.path):
+            with files.accessing(self.path):
                 try:
-                    stack.enter_context(locked(self.path / LOCK, wait=False))
+                    stack.enter_context(files.locked(self.path / LOCK, wait=False))
                 except BlockingIOError:
                     raise UserError(
                         f"{self.path}: another process ({self._writer()}) is training here"
@@ -137,13 +124,13 @@ class RunFolder:
                 with suppress(PermissionError):  # Windows opens no folders
                     # open, so that no folder in its place gets its number
                     stack.callback(os.close, os.open(self.path, os.O_RDONLY))
-                replace_own_file(self.writer_file, f"{os.getpid()}\n".encode())
+                files.replace_own_file(self.writer_file, f"{os.getpid()}\n".encode())
             yield
 
     def _writer(self) -> str:
         """Who holds the lock, by the number of the process."""
         with suppress(StorageError):
-            return read_file(self.writer_file, 20).decode(errors="replace").strip() or "unknown"
+            return files.read_file(self.writer_file, 20).decode(errors="replace").strip() or "unknown"
         return "unknown"
 
     def discard(self, *, keep: bool = False) -> None:
@@ -165,16 +152,16 @@ class RunFolder:
 
     def write_lock(self, text: str) -> None:
         """Writes spec.lock.toml, whole or not at all, with a number that no other run has."""
-        replace_own_file(self.spec_lock, f'run = "{os.urandom(8).hex()}"\n{text}'.encode())
+        files.replace_own_file(self.spec_lock, f'run = "{os.urandom(8).hex()}"\n{text}'.encode())
 
     def append_metrics(self, record: dict[str, Any]) -> None:
         """Adds one line, and the CRC-32 of it. What is not finite is written as a string and read back as a
         number."""
-        line = json.dumps(with_crc(spelled(record)), allow_nan=False).encode() + b"\n"
+        line = json.dumps(files.with_crc(files.spelled(record)), allow_nan=False).encode() + b"\n"
         if len(line) >= LONGEST_LINE:
             raise StorageError(f"{self.metrics_file}: a line of {len(line):,} bytes is too long")
         self.check_same()
-        with appending(self.metrics_file) as file:
+        with files.appending(self.metrics_file) as file:
             _drop_torn_line(file)
             file.write(line)
 
@@ -200,8 +187,8 @@ class RunFolder:
         if not os.path.lexists(self.metrics_file):
             return
         damaged = 0
-        new = temporary(self.metrics_file)
-        with accessing(self.metrics_file), replacing(self.metrics_file, new) as file:
+        new = files.temporary(self.metrics_file)
+        with files.accessing(self.metrics_file), files.replacing(self.metrics_file, new) as file:
             for line, record in self._lines():
                 if record is None:
                     damaged += 1
@@ -214,7 +201,7 @@ class RunFolder:
         """Each whole line and what it holds, None if it is damaged."""
         if not os.path.lexists(self.metrics_file):
             return
-        with opened(self.metrics_file) as file:
+        with files.opened(self.metrics_file) as file:
             while line := file.readline(LONGEST_LINE):
                 if line.endswith(b"\n"):
                     yield line, _record(line)
@@ -224,8 +211,8 @@ class RunFolder:
 
 def _record(line: bytes) -> dict[str, Any] | None:
     """What `append_metrics` wrote; None for any other line."""
-    record = without_crc(line)
-    return numbers(record) if record is not None else None
+    record = files.without_crc(line)
+    return files.numbers(record) if record is not None else None
 
 
 def _drop_torn_line(file: BinaryIO) -> None:
@@ -253,5 +240,5 @@ def _numbered(root: Path, name: str) -> dict[int, Path]:
 def _name_in(lock: Path) -> Any:
     """The name of the spec in a lock, None when there is none to read."""
     with suppress(StorageError, ValueError, KeyError, TypeError):
-        return tomllib.loads(read_file(lock, LONGEST_LINE).decode())["spec"]["name"]
+        return tomllib.loads(files.read_file(lock, LONGEST_LINE).decode())["spec"]["name"]
     return None

@@ -104,8 +104,8 @@ class Experiment:
                 raise
             with Signals() as signals:  # until now there is nothing to save
                 report = trainer.run(signals)
-        learner = trainer.learner
-        return Run(folder, self.spec, self.registry, learner.model, learner.data.tokenizer, report)
+        model, data = trainer.learner.model, trainer.learner.data
+        return Run(folder, self.spec, self.registry, model, data.tokenizer, report, data)
 
     def _folder(self, out: Path | str | None, resume: bool) -> RunFolder:
         if resume:

@@ -38,6 +38,7 @@ from resnetbk.training.objective import Evaluation, evaluate, objective
 from resnetbk.training.processes import Processes
 from resnetbk.training.run_state import RunState
 from resnetbk.training.selector_scores import selector_score
+from resnetbk.whole_process import part
 
 
 class NotFinite(NumericError):
@@ -73,7 +74,8 @@ class Learner:
         self.processes.check(spec)
         self.device = find_device(device)
         self.meter = Meter(self.device if self.device.type == "cuda" else None)
-        text = build("data.corpus", spec.data.corpus, Text)
+        with part("corpus"):
+            text = build("data.corpus", spec.data.corpus, Text)
         with self.meter.phase("setup", always=True), at(self.device):
             self.data = Data.of(text, spec.data)
             if spec.train.batch > len(self.data.train):

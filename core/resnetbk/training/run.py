@@ -54,6 +54,7 @@ class Run:
     model: LanguageModel = attrs.field(repr=False)
     tokenizer: Tokenizer = attrs.field(repr=False)
     report: RunReport | None = None
+    _data: Data | None = attrs.field(default=None, repr=False)
     cost: Mapping[str, float] = attrs.field(factory=dict, repr=False)
 
     @classmethod
@@ -76,7 +77,7 @@ class Run:
 
     def data(self) -> Data:
         """The spec's corpus in this run's tokens."""
-        return Data.load(self.spec.data, self.tokenizer)
+        return self._data or Data.load(self.spec.data, self.tokenizer)
 
     def evaluate(self, data: Data | None = None) -> Evaluation:
         """The loss on the held-out part of the spec's corpus, or of `data`."""

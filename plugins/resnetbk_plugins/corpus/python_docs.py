@@ -20,10 +20,13 @@ import textwrap
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 import attrs
 
+from resnetbk.cache import cached_file
 from resnetbk.errors import StorageError, UserError
+from resnetbk.files import read_file
 from resnetbk.kinds import Text
 
 HELD_OUT = 128 * 1024
@@ -55,17 +58,41 @@ class PythonDocs:
     def build(self) -> Text:
         """Raises UserError when this Python came without sources, StorageError when they are damaged."""
         root = Path(sysconfig.get_path("stdlib"))
-        documents = without_repeats(dict(_documents(root)))
-        written = {name: _write(name, entries) for name, entries in documents.items()}
-        if sum(map(len, written.values())) < _LEAST:
-            raise UserError(
-                f"python-docs: the sources of Python's standard library are not (all) in {root}; "
-                "install them, or use the corpus 'text' with files of your own"
-            )
-        held_out = choose_held_out({name: len(text) for name, text in written.items()}, HELD_OUT)
-        train = b"".join(text for name, text in sorted(written.items()) if name not in held_out)
-        valid = b"".join(text for name, text in sorted(written.items()) if name in held_out)
+        train, valid = _remembered(root)
         return Text(train, valid, hashlib.sha256(train + valid).hexdigest())
+
+
+def _remembered(root: Path) -> tuple[bytes, bytes]:
+    """`parts`, which parses hundreds of files for seconds, remembered as long as those and this file stay."""
+    files = sorted([*(path for _, path in _sources(root)), root / "pydoc_data" / "topics.py", Path(__file__)])
+    stats = [(str(file), file.stat().st_size, file.stat().st_mtime_ns) for file in files if file.exists()]
+    key = hashlib.sha256(repr((sys.version, stats)).encode()).hexdigest()
+    read: list[tuple[bytes, bytes]] = []
+
+    def write(file: BinaryIO) -> None:
+        read.append(parts(root))
+        file.writelines((b"%d\n" % len(read[0][0]), *read[0]))
+
+    try:
+        size, _, text = read_file(cached_file(f"texts/python-docs-{key}", write)).partition(b"\n")
+    except StorageError:  # of a cache that cannot be written, or of sources: then again
+        return read[0] if read else parts(root)
+    return text[: int(size)], text[int(size) :]
+
+
+def parts(root: Path) -> tuple[bytes, bytes]:
+    """What to learn from, and what is held out."""
+    documents = without_repeats(dict(_documents(root)))
+    written = {name: _write(name, entries) for name, entries in documents.items()}
+    if sum(map(len, written.values())) < _LEAST:
+        raise UserError(
+            f"python-docs: the sources of Python's standard library are not (all) in {root}; "
+            "install them, or use the corpus 'text' with files of your own"
+        )
+    held_out = choose_held_out({name: len(text) for name, text in written.items()}, HELD_OUT)
+    train = b"".join(text for name, text in sorted(written.items()) if name not in held_out)
+    valid = b"".join(text for name, text in sorted(written.items()) if name in held_out)
+    return train, valid
 
 
 def choose_held_out(sizes: dict[str, int], budget: int) -> set[str]:

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from . import torch_scans
+from .compiling import tell_of_compiling
 from .loops import Loops
 
 _KERNELS = {"cpu": ("numba", ".numba_kernels"), "cuda": ("triton", ".triton_kernels")}
@@ -41,7 +42,10 @@ def _chosen(device: str, process: int) -> Any:
             logger.warning("resolvent scans on %s: torch, for %s; %s", device, reason, remedy)
             return torch_scans
         try:
-            loops = Loops(importlib.import_module(module, __package__))
+            kernels = importlib.import_module(module, __package__)
+            if name == "numba":
+                tell_of_compiling(kernels)
+            loops = Loops(kernels)
             _launched[device] = process
             # a trial run: without a C compiler or a threading layer only the first call fails
             loops.one_sided(torch.zeros(1, 1, 1, device=device), torch.ones(1, device=device))

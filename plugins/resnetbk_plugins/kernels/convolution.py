@@ -19,6 +19,7 @@ from torch.utils.flop_counter import register_flop_formula
 
 from . import torch_scans
 from .backend import scans_for
+from .operator import operator
 
 
 def _kernels(x: Tensor) -> Any:
@@ -26,7 +27,7 @@ def _kernels(x: Tensor) -> Any:
     return scans_for("cpu") if x.is_cpu else torch_scans
 
 
-@torch.library.custom_op("resnetbk::convolution", mutates_args=())
+@operator("resnetbk::convolution")
 def _forward(x: Tensor, weight: Tensor) -> Tensor:
     y: Tensor = _kernels(x).convolution(x, weight)
     return y
@@ -37,7 +38,7 @@ def _(x: Tensor, weight: Tensor) -> Tensor:
     return x.new_empty(x.shape)
 
 
-@torch.library.custom_op("resnetbk::convolution_adjoint", mutates_args=())
+@operator("resnetbk::convolution_adjoint")
 def _adjoint(x: Tensor, weight: Tensor, out: Tensor) -> tuple[Tensor, Tensor]:
     x_grad, weight_grad = _kernels(x).convolution_adjoint(x, weight, out)
     return x_grad, weight_grad

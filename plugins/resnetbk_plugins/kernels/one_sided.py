@@ -20,10 +20,11 @@ from torch import Tensor
 from torch.utils.flop_counter import register_flop_formula
 
 from .backend import check, scans_for
+from .operator import operator
 from .torch_scans import ratio_step
 
 
-@torch.library.custom_op("resnetbk::one_sided", mutates_args=())
+@operator("resnetbk::one_sided")
 def _forward(potential: Tensor, eta: Tensor) -> tuple[Tensor, Tensor]:
     g_real, g_imag = scans_for(potential.device.type).one_sided(potential, eta)
     return g_real, g_imag
@@ -34,7 +35,7 @@ def _(potential: Tensor, eta: Tensor) -> tuple[Tensor, Tensor]:
     return potential.new_empty(potential.shape), potential.new_empty(potential.shape)
 
 
-@torch.library.custom_op("resnetbk::one_sided_adjoint", mutates_args=())
+@operator("resnetbk::one_sided_adjoint")
 def _adjoint(
     eta: Tensor, g_real: Tensor, g_imag: Tensor, out_real: Tensor, out_imag: Tensor
 ) -> tuple[Tensor, Tensor]:

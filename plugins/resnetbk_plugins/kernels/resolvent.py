@@ -26,12 +26,13 @@ from torch import Tensor
 from torch.utils.flop_counter import register_flop_formula
 
 from .backend import check, scans_for
+from .operator import operator
 from .torch_scans import ratio_step
 
 Four = tuple[Tensor, Tensor, Tensor, Tensor]
 
 
-@torch.library.custom_op("resnetbk::resolvent", mutates_args=())
+@operator("resnetbk::resolvent")
 def _forward(potential: Tensor, eta: Tensor, u: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     parts: Four = scans_for(potential.device.type).resolvent(potential, eta, u)
     return parts
@@ -43,7 +44,7 @@ def _(potential: Tensor, eta: Tensor, u: Tensor) -> Four:
     return a, b, c, d
 
 
-@torch.library.custom_op("resnetbk::resolvent_adjoint", mutates_args=())
+@operator("resnetbk::resolvent_adjoint")
 def _adjoint(
     eta: Tensor,
     y_real: Tensor,

@@ -22,12 +22,13 @@ from torch import Tensor
 from torch.utils.flop_counter import register_flop_formula
 
 from .backend import check, scans_for
+from .operator import operator
 
 Six = tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]
 
 
 # The ratios are returned with the diagonal for the adjoint only.
-@torch.library.custom_op("resnetbk::two_sided", mutates_args=())
+@operator("resnetbk::two_sided")
 def _forward(potential: Tensor, eta: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
     parts: Six = scans_for(potential.device.type).two_sided(potential, eta)
     return parts
@@ -39,7 +40,7 @@ def _(potential: Tensor, eta: Tensor) -> Six:
     return a, b, c, d, e, f
 
 
-@torch.library.custom_op("resnetbk::two_sided_adjoint", mutates_args=())
+@operator("resnetbk::two_sided_adjoint")
 def _adjoint(
     eta: Tensor,
     diagonal_real: Tensor,

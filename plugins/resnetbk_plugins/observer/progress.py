@@ -25,7 +25,7 @@ WHY = {"steps": "all steps done", "seconds": "time is up", "target": "target rea
 WARM = 3
 """Steps that foretell nothing: the first ones compile, and FLOPs are counted in all of them."""
 
-WARMING = "first step: compiling and warming up"
+WARMING = "first step: warming up"
 
 EVERY = 5.0
 """Least number of seconds between two lines without a terminal."""

@@ -13,7 +13,8 @@ from safetensors.torch import load_file
 
 from resnetbk.errors import StorageError
 from resnetbk.runs import checkpoint
-from resnetbk.runs.checkpoint import Checkpoint, available, latest, load, prune, save, verify
+from resnetbk.runs.checkpoint import Checkpoint, available, latest, load, prune, save
+from resnetbk.runs.checkpoint_manifest import verify
 
 # ---------------------------------------------------------------- there and back
 

@@ -20,7 +20,8 @@ from typing import Any
 import pytest
 import torch
 
-from resnetbk.runs.checkpoint import Checkpoint, available, latest, load, prune, save, verify
+from resnetbk.runs.checkpoint import Checkpoint, available, latest, load, prune, save
+from resnetbk.runs.checkpoint_manifest import verify
 from resnetbk.runs.run_folder import RunFolder
 
 KEEP = 4

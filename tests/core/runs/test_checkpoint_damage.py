@@ -10,8 +10,8 @@ import pytest
 from checkpoints import FILES, example, fields, flip, refused
 
 from resnetbk.errors import StorageError
-from resnetbk.runs.checkpoint import load, verify
-from resnetbk.runs.checkpoint_manifest import sealed
+from resnetbk.runs.checkpoint import load
+from resnetbk.runs.checkpoint_manifest import sealed, verify
 
 
 def test_200_random_bit_flips_are_all_seen_and_the_previous_checkpoint_offered(run: Path) -> None:

@@ -127,3 +127,28 @@ def test_a_damaged_source_is_named(library: Path) -> None:
     (library / "abc.py").write_text("def (:\n")
     with pytest.raises(StorageError, match=r"cannot read .*abc\.py: invalid syntax"):
         dict(python_docs._documents(library))
+
+
+def test_the_text_is_remembered_until_a_source_changes(monkeypatch, tmp_path):
+    monkeypatch.setenv("RESNETBK_CACHE", str(tmp_path / "cache"))
+    library = tmp_path / "library"
+    library.mkdir()
+    (library / "ast.py").write_text('"""First."""\n', encoding="utf-8")
+    parsed = []
+    monkeypatch.setattr(python_docs, "parts", lambda root: parsed.append(root) or (b"learn\n", b"held"))
+    for _ in range(2):
+        assert python_docs._remembered(library) == (b"learn\n", b"held")
+    assert len(parsed) == 1
+    (library / "ast.py").write_text('"""Another."""\n', encoding="utf-8")
+    assert python_docs._remembered(library) == (b"learn\n", b"held")
+    assert len(parsed) == 2
+    for stored in (tmp_path / "cache" / "texts").glob("python-docs-*[0-9a-f]"):
+        stored.write_bytes(b"damaged")
+    assert python_docs._remembered(library) == (b"learn\n", b"held")
+
+
+def test_without_a_cache_the_text_is_only_slower(monkeypatch, tmp_path):
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("RESNETBK_CACHE", str(tmp_path / "file" / "cache"))
+    monkeypatch.setattr(python_docs, "parts", lambda root: (b"learn", b"held"))
+    assert python_docs._remembered(tmp_path) == (b"learn", b"held")

@@ -27,6 +27,11 @@ def fresh(monkeypatch):
     backend.forget()
 
 
+def chosen(caplog):
+    """What was said but for compiling, of which a second run on this machine says nothing."""
+    return [record.message for record in caplog.records if "compiles" not in record.message]
+
+
 def test_import_takes_neither_numba_nor_triton():
     code = """
 import sys, torch.utils.flop_counter  # which may import triton itself
@@ -43,7 +48,7 @@ def test_numba_serves_the_cpu_and_says_so_once(fresh, caplog):
     caplog.set_level(logging.INFO, logger="resnetbk")
     for _ in range(2):
         one_sided(torch.zeros(1, 2, 3), torch.ones(3))
-    assert [record.message for record in caplog.records] == ["resolvent scans on cpu: numba"]
+    assert chosen(caplog) == ["resolvent scans on cpu: numba"]
 
 
 def test_without_numba_torch_serves(fresh, caplog):
@@ -51,7 +56,7 @@ def test_without_numba_torch_serves(fresh, caplog):
     fresh.delitem(sys.modules, "resnetbk_plugins.kernels.numba_kernels", raising=False)
     caplog.set_level(logging.INFO, logger="resnetbk")
     assert backend.scans_for("cpu") is torch_scans
-    assert [record.message for record in caplog.records] == ["resolvent scans on cpu: torch"]
+    assert chosen(caplog) == ["resolvent scans on cpu: torch"]
 
 
 def test_a_kernel_that_does_not_run_is_named_and_replaced(fresh, caplog):
@@ -207,5 +212,5 @@ def test_a_forked_process_computes_the_same_with_one_warning(layer):
     command = [sys.executable, "-c", FORKED]
     done = subprocess.run(command, capture_output=True, text=True, env=env, timeout=60)
     assert (done.returncode, done.stderr) == (0, "")
-    (warning,) = done.stdout.splitlines()
+    (warning,) = (line for line in done.stdout.splitlines() if "compiles" not in line)
     assert "forked from one that had run numba" in warning

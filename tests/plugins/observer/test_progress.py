@@ -77,7 +77,7 @@ def test_without_a_terminal_lines_come_every_five_seconds_and_at_evaluations(clo
     hook.resnetbk_step(report=step(61))
     hook.resnetbk_finished(run=RUN)
     built, first, second, evaluation, third, last = stream.getvalue().splitlines()
-    assert built == "first step: compiling and warming up"
+    assert built == "first step: warming up"
     assert first == "step 1/600  loss 2.3457  warming up"
     assert second.startswith("step 41/600  ")
     assert evaluation == "step 300  held-out loss 1.8664  2.6925 bits/byte  best"
