@@ -63,7 +63,7 @@ def command(
     print_results(run.folder.path.name, report.loss, data, read_spec.data.corpus.name, hooks)
     click.echo(
         f"\n{report.parameters:,} parameters, {report.steps:,} steps, {report.tokens:,} tokens in "
-        f"{report.seconds:.0f} s: {report.tokens / report.seconds:,.0f} tokens/s"
+        f"{report.seconds:.0f} s: {report.tokens / report.seconds:,.0f} tokens/s in {report.precision}"
     )
     if report.parents_cost:
         took, tokens = report.parents_cost["seconds"], report.parents_cost["tokens"]
