@@ -103,7 +103,7 @@ class Experiment:
             with Signals() as signals:  # until now there is nothing to save
                 report = trainer.run(signals)
         learner = trainer.learner
-        return Run(folder, self.spec, self.registry, learner.model, learner.data.tokenizer, report)
+        return Run(folder, self.spec, self.registry, learner.model.eval(), learner.data.tokenizer, report)
 
     def _folder(self, out: Path | str | None, resume: bool) -> RunFolder:
         if resume:

@@ -192,7 +192,9 @@ class Learner:
     def _score(self, windows: Windows, measure: str = "loss") -> Any:
         mine = self.processes.share(windows)
         with torch.no_grad(), self.meter.phase("scoring", "score", mine.length * len(mine.starts)):
+            self.model.eval()  # without dropout
             scores = self._scores(mine, measure)
+            self.model.train()
             if mine is windows:
                 return scores
             return np.concatenate(self.processes.gather(scores.tolist())).astype(scores.dtype)
