@@ -120,6 +120,7 @@ class RunReport:
     parents_cost   what it cost to train its parent runs, to start from or to choose data by: seconds,
                    cpu_seconds, flops, tokens; in none of the above
     uncounted      which operators `flops` leaves out for want of a formula; "" if none
+    precision      of matrix products: bf16 or fp32
     """
 
     folder: Path
@@ -136,6 +137,7 @@ class RunReport:
     peak_memory: int
     parents_cost: Mapping[str, float] = attrs.field(factory=dict)
     uncounted: str = ""
+    precision: str = ""
 
 
 # ---------------------------------------------------------------- hooks

@@ -306,7 +306,7 @@ class Windows:
 
 
 class Score(Protocol):
-    """A forward pass over windows as training would run it, which the meter charges to the run."""
+    """A forward pass over windows in eval mode, without dropout, which the meter charges to the run."""
 
     def __call__(self, windows: Windows, measure: str = "loss") -> Array:
         """(batch,) means over windows: of the "loss" or of the "entropy" of the predictions, both in

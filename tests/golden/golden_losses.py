@@ -42,10 +42,11 @@ def train(name: str, folder: Path) -> list[float]:
     sets = [
         f'data.corpus={{ use = "text", path = "{corpus}" }}',
         f'train.observe=[{{ use = "first-losses", path = "{out}" }}]',
+        'train.precision="fp32"',
     ]
     if name == "learning":
         smaller = folder / "smaller"
-        short = [sets[0], "train.steps=3", "train.observe=[]", "model.depth=1"]
+        short = [sets[0], sets[2], "train.steps=3", "train.observe=[]", "model.depth=1"]
         resnetbk.load(SPECS["plain"], sets=short).train(smaller)
         sets.append(f'train.start.path="{smaller}"')
     with contextlib.suppress(Enough):

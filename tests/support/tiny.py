@@ -38,6 +38,7 @@ def write_spec(folder: Path, **changes: str) -> Path:
         "steps": "steps = 8",
         "batch": "batch = 4",
         "optimizer": 'optimizer = "muon"',
+        "precision": 'precision = "fp32"',
         "more": "",
         "observe": 'observe = ["jsonl"]',
     }

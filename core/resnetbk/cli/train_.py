@@ -68,7 +68,7 @@ def command(
     print_results(run.folder.path.name, report.loss, data, read_spec.data.corpus.name, hooks)
     click.echo(
         f"\n{report.parameters:,} parameters, {report.steps:,} steps, {report.tokens:,} tokens in "
-        f"{report.seconds:.0f} s: {report.tokens / report.seconds:,.0f} tokens/s"
+        f"{report.seconds:.0f} s: {report.tokens / report.seconds:,.0f} tokens/s in {report.precision}"
     )
     if cost := report.parents_cost:
         click.echo(f"It builds on runs that took {cost['seconds']:.0f} s and {cost['tokens']:,.0f} tokens")

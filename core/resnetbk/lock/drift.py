@@ -69,7 +69,8 @@ def _components(locked: Tree, now: Tree) -> Iterator[Drift]:
 
 def _environment(locked: Tree, now: Tree) -> Iterator[Drift]:
     fixes = {"python": "run it with Python {}", "threads": "set OMP_NUM_THREADS={}",
-             "platform": "run it there", "corpus_sha256": "restore the text"}  # fmt: skip
+             "platform": "run it there", "corpus_sha256": "restore the text",
+             "precision": 'say train.precision = "{}"'}  # fmt: skip
     for key, here in now.items():
         before = locked.get(key, NOTHING)
         if key == "python":  # of which major and minor count

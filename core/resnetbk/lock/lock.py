@@ -43,15 +43,13 @@ def dump(spec: Spec, registry: Registry | None = None) -> str:
     return toml_write.dumps(plain(spec, registry))
 
 
-def lock(
-    spec: Spec, registry: Registry, *, corpus_sha256: str | None = None, threads: int | None = None
-) -> str:
+def lock(spec: Spec, registry: Registry, **given: Any) -> str:
     """`facts` as TOML: `read_lock` gives the spec back."""
-    return toml_write.dumps(facts(spec, registry, corpus_sha256=corpus_sha256, threads=threads), headers=2)
+    return toml_write.dumps(facts(spec, registry, **given), headers=2)
 
 
 def facts(
-    spec: Spec, registry: Registry, *, corpus_sha256: str | None = None, threads: int | None = None
+    spec: Spec, registry: Registry, *, threads: int | None = None, **given: str | None
 ) -> dict[str, Any]:
     """The spec resolved, and what it runs on, as the tree of a lock.
 
@@ -59,7 +57,7 @@ def facts(
     components   for each spec key: plugin, version, the package that brings it where that has another name,
                  and sha256 of the source of its component
     environment  python, torch, resnetbk, threads (those OMP_NUM_THREADS says or else all, unless given),
-                 platform, and corpus_sha256 when given
+                 platform, and what is given: corpus_sha256, precision
     """
     packages = {plugin.name: plugin.package for plugin in registry.plugins}
     components = {key: _component(part, packages.get(part.entry.plugin)) for key, part in parts(spec)}
@@ -69,7 +67,7 @@ def facts(
         "resnetbk": installed_version("resnetbk"),
         "threads": threads or _threads(),
         "platform": f"{sys.platform}-{platform.machine()}",
-        "corpus_sha256": corpus_sha256,
+        **given,
     }
     return {
         "schema": SCHEMA,

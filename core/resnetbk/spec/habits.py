@@ -20,7 +20,7 @@ HABITS = {
     "grad_accum": "a key of the gradient strategy: train.gradient = { use = ..., accumulate = ... }",
     "dtype": "the precision of matrix products is train.precision",
     "vocab_size": "the tokenizer decides it: data.tokenizer",
-    "dropout": "no component has it; train.optimizer can decay weights",
+    "dropout": "a key of model.mixer, model.channel and model.embedding: { use = ..., dropout = ... }",
     "compile": "models run uncompiled; leave it out",
 }
 

@@ -95,7 +95,7 @@ class Train:
     optimizer  the update and its schedule
     gradient   how a step's gradients are computed
     start      the weights to start from
-    precision  "fp32", or "bf16" for autocast matrix products
+    precision  of matrix products: "fp32", "bf16", or "auto": bf16 where the device has units for it
     clip       largest global norm of a gradient; 0 turns clipping off
     evaluate   steps between validations; 0 validates at the end only
     save       steps between checkpoints; 0 saves at the end only
@@ -112,7 +112,7 @@ class Train:
     optimizer: Part = attrs.field(metadata={"kind": "optimizer"})
     gradient: Part = attrs.field(metadata={"kind": "gradient-strategy"})
     start: Part = attrs.field(metadata={"kind": "initializer"})
-    precision: Literal["fp32", "bf16"] = "fp32"
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
     clip: float = attrs.field(default=1.0, validator=ge(0))
     evaluate: int = attrs.field(default=0, validator=ge(0))
     save: int = attrs.field(default=0, validator=ge(0))

@@ -6,6 +6,7 @@ import logging
 from collections.abc import Sequence
 from contextlib import nullcontext
 from pathlib import Path
+from typing import Any
 
 import attrs
 import torch
@@ -20,6 +21,7 @@ from resnetbk.registry.lookup import Registry
 from resnetbk.runs import checkpoint, spec_lock
 from resnetbk.runs.run_folder import RunFolder
 from resnetbk.spec.spec import Spec
+from resnetbk.training.device import find_device, precision_on
 from resnetbk.training.memory import told_if_exhausted
 from resnetbk.training.processes import Processes
 from resnetbk.training.run import Run
@@ -39,17 +41,12 @@ class Experiment:
 
     def lock(self) -> str:
         """The spec's lock: what it resolves to, and all that its run depends on here. Reads the corpus."""
-        return self._lock(self._corpus())
+        return lock(self.spec, self.registry, corpus_sha256=self._corpus(), **here(self.spec))
 
-    def _lock(self, corpus_sha256: str) -> str:
-        threads = torch.get_num_threads()
-        return lock(self.spec, self.registry, corpus_sha256=corpus_sha256, threads=threads)
-
-    def hold_to(self, locked: Path | str) -> None:
+    def hold_to(self, locked: Path | str, device: str = "") -> None:
         """Raises UserError, one line for each difference, unless all is as the lock at `locked` says."""
         before = load_lock(locked)
-        threads = torch.get_num_threads()
-        now = facts(self.spec, self.registry, corpus_sha256=self._corpus(), threads=threads)
+        now = facts(self.spec, self.registry, corpus_sha256=self._corpus(), **here(self.spec, device))
         if drifts := drift(before, now):
             raise UserError(*(f"{locked}: {difference.line('lock again')}" for difference in drifts))
 
@@ -72,7 +69,7 @@ class Experiment:
         process that torchrun starts, the same run.
         """
         if locked is not None:
-            self.hold_to(locked)
+            self.hold_to(locked, device)
         processes = Processes.here()
         processes.check(self.spec)
         existed = out is not None and Path(out).exists()
@@ -84,7 +81,7 @@ class Experiment:
             try:
                 if resume:
                     self._same_spec(folder)
-                    self._same_sources(folder)
+                    self._same_sources(folder, device)
                 trainer = Trainer(
                     self.spec,
                     self.registry,
@@ -97,14 +94,15 @@ class Experiment:
                 if begun:
                     trainer.resume()
                 elif processes.first:
-                    folder.write_lock(self._lock(trainer.learner.data.text.sha256))
+                    given = here(self.spec, device) | {"corpus_sha256": trainer.learner.data.text.sha256}
+                    folder.write_lock(lock(self.spec, self.registry, **given))
             except BaseException:
                 if not resume and processes.first:
                     folder.discard(keep=existed)  # nothing was trained, so nothing is left behind
                 raise
             with Signals() as signals:  # until now there is nothing to save
                 report = trainer.run(signals)
-        model, data = trainer.learner.model, trainer.learner.data
+        model, data = trainer.learner.model.eval(), trainer.learner.data
         return Run(folder, self.spec, self.registry, model, data.tokenizer, report, data)
 
     def _folder(self, out: Path | str | None, resume: bool) -> RunFolder:
@@ -123,10 +121,10 @@ class Experiment:
                 " begin it with these weights (resnetbk list initializer)",
             )
 
-    def _same_sources(self, folder: RunFolder) -> None:
+    def _same_sources(self, folder: RunFolder, device: str) -> None:
         """Raises UserError when a component's code is not what the run began with. Observers, which change
         nothing, and the environment, which may change the last digits, are warned of in one line."""
-        now = facts(self.spec, self.registry, threads=torch.get_num_threads())
+        now = facts(self.spec, self.registry, **here(self.spec, device))
         drifts = drift(load_lock(folder.spec_lock), now)
         refused = [d for d in drifts if d.about == "source" and not d.key.startswith("train.observe")]
         if refused:
@@ -138,3 +136,9 @@ class Experiment:
 
     def _corpus(self) -> str:
         return build("data.corpus", self.spec.data.corpus, Text).sha256
+
+
+def here(spec: Spec, device: str = "") -> dict[str, Any]:
+    """What a lock says of this process: its threads, and the precision, where the spec leaves it open."""
+    precision = precision_on(find_device(device), "auto") if spec.train.precision == "auto" else None
+    return {"threads": torch.get_num_threads(), "precision": precision}

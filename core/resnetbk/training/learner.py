@@ -31,7 +31,7 @@ from resnetbk.model.language_model import Output
 from resnetbk.runs.checkpoint import Checkpoint, load_weights
 from resnetbk.spec.spec import Spec
 from resnetbk.training.data import Data
-from resnetbk.training.device import at, exhausted, find_device
+from resnetbk.training.device import at, bf16_speed, exhausted, find_device, has_bf16_units
 from resnetbk.training.gradients import clip
 from resnetbk.training.memory import check_memory
 from resnetbk.training.objective import Evaluation, evaluate, objective
@@ -73,6 +73,10 @@ class Learner:
         self.processes = processes or Processes()
         self.processes.check(spec)
         self.device = find_device(device)
+        slow = spec.train.precision == "bf16" and not has_bf16_units(self.device)
+        if slow and self.processes.first and (speed := bf16_speed(self.device)) < 1:
+            message = 'train.precision: bf16 runs at %.2g times the speed of fp32 here; "auto" takes fp32'
+            logging.getLogger("resnetbk").warning(message, speed)
         self.meter = Meter(self.device if self.device.type == "cuda" else None)
         with part("corpus"):
             text = build("data.corpus", spec.data.corpus, Text)
@@ -190,7 +194,9 @@ class Learner:
     def _score(self, windows: Windows, measure: str = "loss") -> Any:
         mine = self.processes.share(windows)
         with torch.no_grad(), self.meter.phase("scoring", "score", mine.length * len(mine.starts)):
+            self.model.eval()  # without dropout
             scores = self._scores(mine, measure)
+            self.model.train()
             if mine is windows:
                 return scores
             return np.concatenate(self.processes.gather(scores.tolist())).astype(scores.dtype)

@@ -18,6 +18,7 @@ from resnetbk.metering.depth import layers_run
 from resnetbk.metering.meter import Meter
 from resnetbk.model.language_model import LanguageModel, Output
 from resnetbk.training.data import Data, in_windows
+from resnetbk.training.device import precision_on
 
 if TYPE_CHECKING:
     from resnetbk.kinds import Array
@@ -27,8 +28,9 @@ TOKENS_PER_PASS = 8192
 
 
 def autocast(device: torch.device, precision: str) -> AbstractContextManager[None]:
-    """bf16 mixed precision, or nothing for fp32."""
-    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=precision == "bf16")
+    """bf16 mixed precision, or nothing for fp32; see `precision_on` for "auto"."""
+    bf16 = precision_on(device, precision) == "bf16"
+    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=bf16)
 
 
 def objective(model: LanguageModel, batch: Batch, precision: str) -> tuple[BatchLoss, Output]:

@@ -3,7 +3,7 @@
 All begin with the same weights, choose the same windows from the same losses, and make the same update. Each
 differentiates its share of the batch; then gradients are averaged, weighted by shares: after the strategy has
 done all its passes, however many, and before the update. At each step random numbers go on from where the
-first process is, and so do buffers, as a running statistic, which is then that of its share.
+first process is, each process with its own, and so do buffers, as a running statistic of its share.
 
 The first process alone evaluates, saves, tells observers and prints. A run in several processes gives the
 losses of one process with the same batch but for rounding, in so far as nothing is random within the model
@@ -89,7 +89,7 @@ class Processes:
         return attrs.evolve(windows, starts=np.array_split(windows.starts, self.size)[self.rank])
 
     def align(self, model: nn.Module) -> None:
-        """Random numbers, and the buffers that a checkpoint holds, as they are in the first process."""
+        """The first process's buffers that a checkpoint holds, and random numbers, drawn apart in each."""
         if self.size == 1:
             return
         state = torch.get_rng_state()
@@ -102,6 +102,9 @@ class Processes:
                     distributed.broadcast(sent, 0)
                     buffer.copy_(sent)
         torch.set_rng_state(state)
+        seed = int(torch.randint(2**48, ()))  # drawn in the first too, so that each step has another
+        if not self.first:
+            torch.manual_seed(seed + self.rank)
 
     def gather(self, value: Any) -> list[Any]:
         """A JSON value of each process, in the order of their ranks; torch's own way would unpickle."""

@@ -17,6 +17,7 @@ from resnetbk.runs import checkpoint
 from resnetbk.runs.checkpoint import Checkpoint
 from resnetbk.runs.run_folder import RunFolder
 from resnetbk.spec.spec import Spec
+from resnetbk.training.device import precision_on
 from resnetbk.training.learner import Learner, NotFinite
 from resnetbk.training.memory import largest_files
 from resnetbk.training.objective import Evaluation
@@ -242,4 +243,5 @@ class Trainer:
             peak_memory=sum(self.processes.gather(learner.meter.peak_memory)),
             parents_cost=dict(learner.parents_cost),
             uncounted=self.uncounted,
+            precision=precision_on(learner.device, self.spec.train.precision),
         )

@@ -35,6 +35,7 @@ def command(registry: Registry, as_json: bool) -> None:
         "processors": os.cpu_count(),
         "packages": {package: installed_version(package) for package in PACKAGES},
         "devices": _devices(),
+        "precision": _precision(),
         "plugins": [_plugin(registry, plugin) for plugin in registry.plugins],
     }
     print_json(facts) if as_json else _print(facts)
@@ -49,6 +50,22 @@ def _devices() -> str:
 
     threads = f"cpu with {torch.get_num_threads()} threads"
     return f"{threads}, cuda {torch.cuda.get_device_name()}" if torch.cuda.is_available() else threads
+
+
+def _precision() -> dict[str, dict[str, Any]]:
+    """What `train.precision = "auto"` is on each device, and how fast bf16 is there."""
+    if find_spec("torch") is None:
+        return {}
+    import torch
+
+    from resnetbk.training.device import bf16_speed, precision_on
+
+    names = ["cpu", "cuda"] if torch.cuda.is_available() else ["cpu"]
+    devices = {name: torch.device(name) for name in names}
+    return {
+        name: {"auto": precision_on(device, "auto"), "bf16_speed": bf16_speed(device)}
+        for name, device in devices.items()
+    }
 
 
 def _plugin(registry: Registry, plugin: Plugin) -> dict[str, Any]:
@@ -83,7 +100,13 @@ def _print(facts: dict[str, Any]) -> None:
     for package, version in facts["packages"].items():
         more = '; scans are slow without: pip install "resnetbk[fast]"' if package == "numba" else ""
         click.echo(f"{package:8} {version or f'not installed{more}'}")
-    click.echo(f"devices  {facts['devices']}\n")
+    click.echo(f"devices  {facts['devices']}")
+    for device, told in facts["precision"].items():
+        click.echo(
+            f'{device:8} precision = "auto" is {told["auto"]}; matrix products in bf16 run at '
+            f"{told['bf16_speed']:.2g} times the speed of fp32"
+        )
+    click.echo()
     if not facts["plugins"]:
         click.echo("plugins  none installed")
     for plugin in facts["plugins"]:

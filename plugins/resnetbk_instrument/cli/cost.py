@@ -64,6 +64,11 @@ def _print(estimate: CostEstimate) -> None:
     console.print(f"streaming      {_state(estimate.state)}")
     console.print(f"peak memory    {_bytes(estimate.peak_memory)} on {estimate.device}")
 
+    console.print(
+        f"precision      {estimate.precision}; matrix products in bf16 run at "
+        f"{estimate.bf16_speed:.2g} times the speed of fp32"
+    )
+
     each = table("phase", "ms/step", "")
     by_phase = estimate.phases.items()
     for (phase, seconds), share in zip(by_phase, shares(list(estimate.phases.values())), strict=True):

@@ -15,6 +15,7 @@ from resnetbk.metering.flops import FlopCounter, by_component
 from resnetbk.metering.meter import STEP_PHASES
 from resnetbk.model.language_model import LanguageModel
 from resnetbk.spec.spec import Spec
+from resnetbk.training.device import bf16_speed, precision_on
 from resnetbk.training.learner import Learner
 from resnetbk.training.objective import TOKENS_PER_PASS, objective
 
@@ -36,6 +37,8 @@ class StreamState:
 class CostEstimate:
     """What a spec costs as its first steps show it; a policy that learns to skip will change it.
 
+    precision       of matrix products, bf16 or fp32
+    bf16_speed      how many times as fast as in fp32 they are in bf16 here
     parameters      trainable ones by component, shared ones once
     forward_flops   FLOPs a token by component; `loss` for what follows the model
     training_flops  FLOPs a token: forward, backward, optimizer and scoring
@@ -52,6 +55,8 @@ class CostEstimate:
 
     name: str
     device: str
+    precision: str
+    bf16_speed: float
     parameters: Mapping[str, int]
     forward_flops: Mapping[str, float]
     training_flops: float
@@ -101,6 +106,8 @@ def cost(spec: Spec, *, steps: int = STEPS, device: str = "") -> CostEstimate:
     return CostEstimate(
         name=spec.name,
         device=str(learner.device),
+        precision=precision_on(learner.device, spec.train.precision),
+        bf16_speed=bf16_speed(learner.device),
         parameters=_parameters(learner.model),
         forward_flops=forward_flops,
         training_flops=training_flops,

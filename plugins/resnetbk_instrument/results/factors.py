@@ -69,10 +69,12 @@ def design_ablation(
     """
     full = _tree(spec, registry)
     if base is None:
-        keys = [key for key in _PARTS - SAME if _chosen(spec, key, registry)]
         bare = copy.deepcopy(full)
-        for key in (*keys, "train.precision"):
-            _set(bare, key, None)  # the default is filled in
+        for key in _PARTS - SAME:
+            if _chosen(spec, key, registry):
+                _set(bare, key, None)  # the default is filled in
+        if spec.train.precision == "bf16":  # the default may be just that here
+            _set(bare, "train.precision", "fp32")
         plain = _tree(_spec(bare, registry), registry)
     else:
         plain = _tree(base, registry)

@@ -21,7 +21,8 @@ from resnetbk.metering.flops import FlopCounter
 from resnetbk.registry.lookup import Registry
 from resnetbk.spec.spec import Spec
 from resnetbk.training.data import Data
-from resnetbk.training.experiment import Experiment
+from resnetbk.training.device import find_device, precision_on
+from resnetbk.training.experiment import Experiment, here
 from resnetbk.training.objective import TOKENS_PER_PASS
 from resnetbk.training.run import Run
 from resnetbk.training.signals import Interrupted, Signals
@@ -135,6 +136,7 @@ def machine(device: str) -> dict[str, str]:
         "system": f"{platform.system()} {platform.release()}",
         "python": platform.python_version(),
         "torch": str(torch.__version__),
+        "auto precision": precision_on(find_device(device), "auto"),
         "resnetbk": version("resnetbk"),
     }
 
@@ -142,9 +144,8 @@ def machine(device: str) -> dict[str, str]:
 def plan_facts(plan: Plan, registry: Registry, ground: SharedText, device: str) -> dict[str, Any]:
     """What a comparison that goes on must still be: goal, specs, source code of components, and environment.
     More pairs and another tolerance are no other comparison."""
-    threads = torch.get_num_threads()
     variants = {
-        name: facts(spec, registry, corpus_sha256=ground.corpus_sha256, threads=threads)
+        name: facts(spec, registry, corpus_sha256=ground.corpus_sha256, **here(spec, device))
         for name, spec in plan.variants.items()
     }
     goal = {key: value for key, value in attrs.asdict(plan.goal).items() if value is not None}

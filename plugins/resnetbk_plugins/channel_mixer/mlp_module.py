@@ -21,12 +21,15 @@ FUNCTIONS: dict[str, Callable[[Tensor], Tensor]] = {"relu2": relu2, "gelu": F.ge
 class DenseMLP(nn.Module):
     """output(activation(expand(x))), with expansion * width hidden units, rounded, at least one."""
 
-    def __init__(self, width: int, expansion: float, activation: str, bias: bool) -> None:
+    def __init__(
+        self, width: int, expansion: float, activation: str, bias: bool, dropout: float = 0.0
+    ) -> None:
         super().__init__()
         hidden = max(1, round(expansion * width))
         self.activation = FUNCTIONS[activation]
         self.expand = nn.Linear(width, hidden, bias=bias)
         self.output = nn.Linear(hidden, width, bias=bias)
+        self.dropout = nn.Dropout(dropout)
         nn.init.normal_(self.expand.weight, std=width**-0.5)
         nn.init.zeros_(self.output.weight)
         if bias:
@@ -35,4 +38,4 @@ class DenseMLP(nn.Module):
 
     def forward(self, x: Tensor) -> tuple[Tensor, Penalties]:
         """(R, D) -> (R, D), no penalties."""
-        return self.output(self.activation(self.expand(x))), {}
+        return self.dropout(self.output(self.activation(self.expand(x)))), {}

@@ -15,10 +15,11 @@ class PositionEmbedding(nn.Module):
     UserError when a position has no row, in `forward` and in `step`.
     """
 
-    def __init__(self, vocabulary: int, width: int, length: int, std: float) -> None:
+    def __init__(self, vocabulary: int, width: int, length: int, std: float, dropout: float = 0.0) -> None:
         super().__init__()
         self.table = token_table(vocabulary, width, std)
         self.places = token_table(length, width, std)
+        self.dropout = nn.Dropout(dropout)
 
     @property
     def weight(self) -> Tensor:
@@ -32,7 +33,7 @@ class PositionEmbedding(nn.Module):
                 f"model.embedding: a sequence of {tokens_seen} tokens is longer than length = {length}; "
                 "raise model.embedding.length or use an embedding without learned positions"
             )
-        rows: Tensor = self.table(tokens) + self.places(position)
+        rows: Tensor = self.dropout(self.table(tokens) + self.places(position))
         return rows
 
     def initial_state(self, batch: int) -> State:

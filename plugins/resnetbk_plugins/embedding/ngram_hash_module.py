@@ -45,13 +45,16 @@ class NgramHashEmbedding(nn.Module):
     Its gradient is sparse and not coalesced.
     """
 
-    def __init__(self, vocabulary: int, width: int, order: int, rows: int, std: float) -> None:
+    def __init__(
+        self, vocabulary: int, width: int, order: int, rows: int, std: float, dropout: float = 0.0
+    ) -> None:
         super().__init__()
         self.order = order
         self.rows = rows
         self.table = token_table(vocabulary, width, std)
         self.hashed = nn.EmbeddingBag((order - 1) * rows, width, mode="sum", sparse=True)
         nn.init.zeros_(self.hashed.weight)
+        self.dropout = nn.Dropout(dropout)
 
     @property
     def weight(self) -> Tensor:
@@ -77,5 +80,5 @@ class NgramHashEmbedding(nn.Module):
         index = ngram_rows(context, self.order, self.rows) + first
         # One bag per token: its rows are summed without being stored apart.
         hashed = self.hashed(index.flatten(0, 1)).unflatten(0, index.shape[:2])
-        rows: Tensor = self.table(context[:, self.order - 1 :]) + hashed
+        rows: Tensor = self.dropout(self.table(context[:, self.order - 1 :]) + hashed)
         return rows

@@ -17,9 +17,10 @@ def token_table(vocabulary: int, width: int, std: float) -> nn.Embedding:
 class TableEmbedding(nn.Module):
     """tokens -> their rows of the table."""
 
-    def __init__(self, vocabulary: int, width: int, std: float) -> None:
+    def __init__(self, vocabulary: int, width: int, std: float, dropout: float = 0.0) -> None:
         super().__init__()
         self.table = token_table(vocabulary, width, std)
+        self.dropout = nn.Dropout(dropout)
 
     @property
     def weight(self) -> Tensor:
@@ -27,7 +28,7 @@ class TableEmbedding(nn.Module):
 
     def forward(self, tokens: Tensor, position: Tensor) -> Tensor:
         """(B, N) -> (B, N, D)."""
-        rows: Tensor = self.table(tokens)
+        rows: Tensor = self.dropout(self.table(tokens))
         return rows
 
     def initial_state(self, batch: int) -> State:
@@ -36,4 +37,4 @@ class TableEmbedding(nn.Module):
 
     def step(self, tokens: Tensor, position: Tensor, state: State) -> tuple[Tensor, State]:
         """(B,) -> (B, D)."""
-        return self.table(tokens), {}
+        return self.forward(tokens, position), {}

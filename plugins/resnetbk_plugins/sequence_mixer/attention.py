@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import attrs
-from attrs.validators import ge, gt
+from attrs.validators import ge, gt, lt
 
 from resnetbk.errors import UserError
 
@@ -24,6 +24,7 @@ class Attention:
     rope_base    the slowest rotation takes about 2 pi rope_base tokens
     bias         add a bias to all four projections
     convolution  size of a causal depthwise convolution before q, k and v; 0 for none
+    dropout      share of the attention weights, and of the output, that is set to zero in training
     """
 
     heads: int = attrs.field(default=4, validator=ge(1))
@@ -31,6 +32,7 @@ class Attention:
     rope_base: float = attrs.field(default=10000.0, validator=gt(1.0))
     bias: bool = False
     convolution: int = attrs.field(default=0, validator=ge(0))
+    dropout: float = attrs.field(default=0.0, validator=[ge(0.0), lt(1.0)])
 
     def check(self, spec: Spec) -> None:
         self._fit(spec.model.width)
@@ -50,4 +52,4 @@ class Attention:
         from resnetbk_plugins.sequence_mixer.attention_module import CausalAttention
 
         rope_base = self.rope_base if self.rope else None
-        return CausalAttention(width, self.heads, rope_base, self.bias, self.convolution)
+        return CausalAttention(width, self.heads, rope_base, self.bias, self.convolution, self.dropout)

@@ -20,7 +20,15 @@ class CausalAttention(nn.Module):
     From the first row with a key or value that is not finite on all are NaN; those before are untouched.
     """
 
-    def __init__(self, width: int, heads: int, rope_base: float | None, bias: bool, convolution: int) -> None:
+    def __init__(
+        self,
+        width: int,
+        heads: int,
+        rope_base: float | None,
+        bias: bool,
+        convolution: int,
+        dropout: float,
+    ) -> None:
         super().__init__()
         self.heads = heads
         self.rope_base = rope_base
@@ -29,6 +37,7 @@ class CausalAttention(nn.Module):
         self.key = nn.Linear(width, width, bias=bias)
         self.value = nn.Linear(width, width, bias=bias)
         self.output = nn.Linear(width, width, bias=bias)
+        self.dropout = nn.Dropout(dropout)
         for projection in (self.query, self.key, self.value):
             nn.init.normal_(projection.weight, std=width**-0.5)
         nn.init.zeros_(self.output.weight)
@@ -42,9 +51,10 @@ class CausalAttention(nn.Module):
             x = self.convolution(x)
         q, k = self._rotated(self.query(x), self.key(x), position)
         q, k, v = (t.unflatten(-1, (self.heads, -1)).transpose(1, 2) for t in (q, k, self.value(x)))
-        attend = partial(F.scaled_dot_product_attention, q, is_causal=True)
+        dropout = self.dropout.p if self.training else 0.0
+        attend = partial(F.scaled_dot_product_attention, q, is_causal=True, dropout_p=dropout)
         mixed = mixed_causally(attend, k, v)
-        row: Tensor = self.output(mixed.transpose(1, 2).flatten(2))
+        row: Tensor = self.dropout(self.output(mixed.transpose(1, 2).flatten(2)))
         return row
 
     def initial_state(self, batch: int) -> State:

@@ -21,13 +21,21 @@ class CausalChains(nn.Module):
     """
 
     def __init__(
-        self, width: int, chains: int, spread: float, eta_low: float, eta_high: float, convolution: int
+        self,
+        width: int,
+        chains: int,
+        spread: float,
+        eta_low: float,
+        eta_high: float,
+        convolution: int,
+        dropout: float = 0.0,
     ) -> None:
         super().__init__()
         self.convolution = ShortConvolution(width, convolution) if convolution else None
         self.potential = nn.Linear(width, chains, bias=False)
         self.spectrum = Spectrum(chains, spread, eta_low, eta_high)
         self.output = nn.Linear(2 * chains, width, bias=False)
+        self.dropout = nn.Dropout(dropout)
         nn.init.normal_(self.potential.weight, std=width**-0.5)
         nn.init.zeros_(self.output.weight)
 
@@ -57,5 +65,5 @@ class CausalChains(nn.Module):
         return self._features(*g, read.dtype), after
 
     def _features(self, g_real: Tensor, g_imag: Tensor, dtype: torch.dtype) -> Tensor:
-        row: Tensor = self.output(torch.cat((g_real, g_imag), dim=-1).to(dtype))
+        row: Tensor = self.dropout(self.output(torch.cat((g_real, g_imag), dim=-1).to(dtype)))
         return row

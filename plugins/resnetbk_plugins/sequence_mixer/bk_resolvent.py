@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import attrs
-from attrs.validators import ge
+from attrs.validators import ge, lt
 
 from resnetbk_plugins.sequence_mixer.eta_range import at_least_eta_low, has_square
 
@@ -25,6 +25,7 @@ class BKResolvent:
     eta_low      imaginary parts of the energy are initialised evenly over [eta_low, eta_high]: how fast a
     eta_high     chain forgets
     convolution  size of a causal depthwise convolution before the chains; 0 for none
+    dropout      share of the output that is set to zero in training
     """
 
     chains: int = attrs.field(default=128, validator=ge(1))
@@ -32,8 +33,10 @@ class BKResolvent:
     eta_low: float = attrs.field(default=0.05, validator=has_square)
     eta_high: float = attrs.field(default=1.7, validator=at_least_eta_low)
     convolution: int = attrs.field(default=4, validator=ge(0))
+    dropout: float = attrs.field(default=0.0, validator=[ge(0.0), lt(1.0)])
 
     def build(self, *, width: int, depth: int) -> StreamingMixer:
         from resnetbk_plugins.sequence_mixer.bk_resolvent_module import ResolventValues
 
-        return ResolventValues(width, self.chains, self.spread, self.eta_low, self.eta_high, self.convolution)
+        eta = (self.eta_low, self.eta_high)
+        return ResolventValues(width, self.chains, self.spread, *eta, self.convolution, self.dropout)

@@ -19,7 +19,14 @@ class ResolventValues(nn.Module):
     from the rows, and the output row is output(norm([Re y, Im y]) * silu(gate))."""
 
     def __init__(
-        self, width: int, chains: int, spread: float, eta_low: float, eta_high: float, convolution: int
+        self,
+        width: int,
+        chains: int,
+        spread: float,
+        eta_low: float,
+        eta_high: float,
+        convolution: int,
+        dropout: float = 0.0,
     ) -> None:
         super().__init__()
         self.convolution = ShortConvolution(width, convolution) if convolution else None
@@ -30,6 +37,7 @@ class ResolventValues(nn.Module):
         # without a learned scale: the output projection has one for each feature
         self.norm = nn.RMSNorm(2 * chains, elementwise_affine=False)
         self.output = nn.Linear(2 * chains, width, bias=False)
+        self.dropout = nn.Dropout(dropout)
         for layer in (self.potential, self.source, self.gate):
             nn.init.normal_(layer.weight, std=width**-0.5)
         nn.init.zeros_(self.output.weight)
@@ -65,5 +73,5 @@ class ResolventValues(nn.Module):
 
     def _features(self, x: Tensor, y_real: Tensor, y_imag: Tensor, dtype: torch.dtype) -> Tensor:
         y = self.norm(torch.cat((y_real, y_imag), dim=-1)).to(dtype)
-        row: Tensor = self.output(y * F.silu(self.gate(x)))
+        row: Tensor = self.dropout(self.output(y * F.silu(self.gate(x))))
         return row

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import attrs
-from attrs.validators import ge
+from attrs.validators import ge, lt
 
 from resnetbk.errors import UserError
 
@@ -24,12 +24,14 @@ class GatedLinear:
     keys         size of q and k in each head: its state is keys x (width / heads)
     chunk        rows per chunk
     convolution  size of a causal depthwise convolution before q, k and v; 0 for none
+    dropout      share of the output that is set to zero in training
     """
 
     heads: int = attrs.field(default=4, validator=ge(1))
     keys: int = attrs.field(default=32, validator=ge(1))
     chunk: int = attrs.field(default=64, validator=ge(1))
     convolution: int = attrs.field(default=4, validator=ge(0))
+    dropout: float = attrs.field(default=0.0, validator=[ge(0.0), lt(1.0)])
 
     def check(self, spec: Spec) -> None:
         self._fit(spec.model.width)
@@ -42,4 +44,4 @@ class GatedLinear:
         self._fit(width)
         from resnetbk_plugins.sequence_mixer.gated_linear_module import DecayingStates
 
-        return DecayingStates(width, self.heads, self.keys, self.chunk, self.convolution)
+        return DecayingStates(width, self.heads, self.keys, self.chunk, self.convolution, self.dropout)

@@ -18,7 +18,9 @@ class DecayingStates(nn.Module):
     a_i = exp(-s_i rate); the output row is output(norm(y) * silu(gate)). H heads, K keys, V values.
     From the first row with a key or value that is not finite on all are NaN; those before are untouched."""
 
-    def __init__(self, width: int, heads: int, keys: int, chunk: int, convolution: int) -> None:
+    def __init__(
+        self, width: int, heads: int, keys: int, chunk: int, convolution: int, dropout: float = 0.0
+    ) -> None:
         super().__init__()
         self.heads, self.keys, self.chunk = heads, keys, chunk
         self.convolution = ShortConvolution(width, convolution) if convolution else None
@@ -32,6 +34,7 @@ class DecayingStates(nn.Module):
         # without a learned scale: the output projection has one for each feature
         self.norm = nn.RMSNorm(width // heads, elementwise_affine=False)
         self.output = nn.Linear(width, width, bias=False)
+        self.dropout = nn.Dropout(dropout)
         for layer in (self.query, self.key, self.value, self.gate):
             nn.init.normal_(layer.weight, std=width**-0.5)
         nn.init.zeros_(self.step_size.weight)
@@ -90,7 +93,7 @@ class DecayingStates(nn.Module):
     def _features(self, x: Tensor, y: Tensor) -> Tensor:
         gate = F.silu(self.gate(x))
         y = self.norm(y).transpose(1, 2).flatten(2).to(gate.dtype)
-        row: Tensor = self.output(y * gate)
+        row: Tensor = self.dropout(self.output(y * gate))
         return row
 
     def initial_state(self, batch: int) -> State:

@@ -74,7 +74,8 @@ def test_two_processes_learn_what_one_learns(tmp_path: Path, selector: str) -> N
 
 @needs_gloo
 def test_a_run_of_two_goes_on_as_if_it_had_not_stopped(tmp_path: Path) -> None:
-    spec = tiny.write_spec(tmp_path, steps="steps = 6", more="save = 3\nkeep = 9")
+    channel = 'channel = { use = "mlp", dropout = 0.2 }'
+    spec = tiny.write_spec(tmp_path, steps="steps = 6", more="save = 3\nkeep = 9", channel=channel)
     assert torchrun(tmp_path, "train", spec, "--out", "whole").returncode == 0
     again = tiny.copy_run(tmp_path / "whole", tmp_path / "again", drop="step-000006")
     (again / "LATEST").write_text("step-000003\n")
@@ -88,6 +89,27 @@ def test_a_run_of_two_goes_on_as_if_it_had_not_stopped(tmp_path: Path) -> None:
     assert cost["flops"] == pytest.approx(metrics(again, "flops")[-1])
     last = "checkpoints/step-000006/model.safetensors"
     assert (again / last).read_bytes() == (tmp_path / "whole" / last).read_bytes()
+
+
+def test_each_process_and_step_has_random_numbers_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    sent: list[torch.Tensor] = []
+
+    def broadcast(state: torch.Tensor, source: int) -> None:
+        sent.append(state.clone()) if processes.first else state.copy_(sent[-1])
+
+    monkeypatch.setattr(torch.distributed, "broadcast", broadcast)
+    drawn = []
+    with torch.random.fork_rng():
+        for _ in range(2):  # between which nothing is drawn, as where a CUDA device has its own generator
+            kept = torch.get_rng_state()
+            for rank in range(3):
+                processes = Processes(rank, 3)
+                processes.align(torch.nn.Linear(1, 1))
+                if rank == 0:
+                    kept = torch.get_rng_state()
+                drawn.append(torch.rand(4))
+            torch.set_rng_state(kept)
+    assert len({tuple(numbers.tolist()) for numbers in drawn}) == 6
 
 
 @needs_gloo

@@ -45,7 +45,7 @@ def test_a_run_learns_and_its_folder_suffices(tmp_path):
     [
         {},
         {"optimizer": 'optimizer = "adamw"', "channel": 'channel = { use = "moe", experts = 3 }'},
-        {"embedding": 'embedding = { use = "ngram-hash", rows = 64 }', "more": 'precision = "bf16"'},
+        {"embedding": 'embedding = { use = "ngram-hash", rows = 64 }', "precision": 'precision = "bf16"'},
         {"mixer": 'mixer = "attention"', "more": 'gradient = { use = "backprop", accumulate = 2 }'},
     ],
 )

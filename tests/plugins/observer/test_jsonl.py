@@ -78,6 +78,7 @@ def test_every_report_becomes_one_line(tmp_path: Path) -> None:
         "peak_memory": 2**28,
         "parents_cost": {},
         "uncounted": "",
+        "precision": "",
     }
 
 
