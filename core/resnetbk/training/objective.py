@@ -73,8 +73,8 @@ def objective(model: LanguageModel, batch: Batch, precision: str) -> tuple[Batch
 
 
 def token_losses(logits: Tensor, targets: Tensor) -> Tensor:
-    """(B, N, V), (B, N) -> (B, N): nats/token. Large logits are in fp32 for parts of the rows alone, and again
-    in the backward pass."""
+    """(B, N, V), (B, N) -> (B, N): nats/token. Large logits are in fp32 by parts alone, again in the backward
+    pass."""
     rows, flat, size = logits.flatten(0, 1), targets.flatten(), max(1, WHOLE // (4 * logits.shape[-1]))
     if len(rows) <= size:
         return _nats(rows, flat).view(targets.shape)
@@ -142,19 +142,11 @@ def evaluate(
     model.train(was_training)
     parts = processes.gather([given_up, time.perf_counter() - started, total, tokens, *rows, *depths])
     if received := max(part[0] for part in parts):
-        raise Interrupted(
-            int(received), "interrupted in an evaluation, before which all is saved; --resume goes on"
-        )
+        raise Interrupted(int(received), "interrupted in an evaluation, with which --resume goes on")
     seconds, (total, tokens, *counts) = parts[0][1], np.sum(parts, 0)[2:].tolist()
     bits = total / math.log(2) / max(data.held_out_bytes, 1)
-    return Evaluation(
-        total / tokens,
-        bits,
-        int(tokens),
-        seconds,
-        tuple(count / tokens for count in counts[:depth]),
-        tuple(count / tokens for count in counts[depth:]),
-    )
+    shares = tuple(count / tokens for count in counts)
+    return Evaluation(total / tokens, bits, int(tokens), seconds, shares[:depth], shares[depth:])
 
 
 @torch.inference_mode()

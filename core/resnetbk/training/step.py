@@ -52,15 +52,7 @@ class Step:
         number, seconds = self.context.step + 1, self.seconds[0]
         loss, norm, *penalties = self.values
         return StepReport(
-            number,
-            steps,
-            progress(number, seconds),
-            loss,
-            dict(zip(self.penalties, penalties, strict=True)),
-            self.rate,
-            norm,
-            self.tokens,
-            seconds,
-            self.rows,
-            self.flops,
-        )
+            step=number, steps=steps, progress=progress(number, seconds), loss=loss,
+            penalties=dict(zip(self.penalties, penalties, strict=True)), rate=self.rate, gradient_norm=norm,
+            tokens=self.tokens, seconds=seconds, rows=self.rows, flops=self.flops,
+        )  # fmt: skip
