@@ -155,7 +155,7 @@ def resnetbk_built(model: Any, spec: Any) -> None:
 
 @hookspec
 def resnetbk_step(report: StepReport) -> None:
-    """A step is done. Called often: be quick."""
+    """A step is done: called for all steps since the last reading (`train.log_every`). Be quick."""
 
 
 @hookspec

@@ -189,8 +189,7 @@ class Exit:
 class Finished:
     """What leaves a stack: rows (B, M, D), penalties, and exits, shallow ones first.
 
-    With exits the loss is the weighted sum of their cross-entropies, in place of that of `x`. Only the last
-    stack may give any.
+    With exits the loss is the weighted sum of theirs, not that of `x`. Only the last stack may give any.
     """
 
     x: Tensor
@@ -281,8 +280,7 @@ class Tokenizer(Protocol):
     def encode(self, text: bytes | memoryview) -> Array:
         """UTF-8 as tokens, (T,) of the smallest unsigned integer type that holds the vocabulary.
 
-        Large texts come in pieces, cut at line breaks; or as one view, if it provides `byte-level`, which
-        then copies nothing.
+        Large texts come in pieces, cut at line breaks; or uncopied, as one view, if it provides `byte-level`.
         """
 
     def decode(self, tokens: Sequence[int]) -> bytes:
@@ -326,13 +324,13 @@ class SelectionContext:
 class DataSelector(Protocol):
     """Which windows come next. `build(*, tokens, window, batch, seed)`, tokens (T,) as encoded.
 
-    The choice is a pure function of seed, step and `state()`.
+    The choice is a pure function of seed, step and `state()`, which is always {} if it is at first.
     """
 
     def select(self, context: SelectionContext) -> Windows: ...
 
     def observe(self, context: SelectionContext, windows: Windows, losses: Array) -> None:
-        """The mean loss of each window (batch,) as it was trained on."""
+        """The mean loss of each window (batch,) as it was trained on; some steps late if `state()` is {}."""
 
     def state(self) -> dict[str, Array]: ...
 
@@ -413,7 +411,8 @@ class Weight:
 
 
 class Optimizer(Protocol):
-    """The update and its schedule. `build(*, weights: Sequence[Weight])`."""
+    """The update and its schedule. `build(*, weights: Sequence[Weight])`. It may have `found_inf`, None until
+    it is set to a scalar on the device: where that is not zero, `update` changes nothing, to the bit."""
 
     def update(self, step: int, progress: float) -> float:
         """Sets the learning rate for this step, applies and clears the gradients; returns the rate used."""

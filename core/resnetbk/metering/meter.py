@@ -38,7 +38,7 @@ import torch
 
 from resnetbk.hooks import PhaseCost
 from resnetbk.metering.flops import FlopCounter
-from resnetbk.whole_process import PARTS
+from resnetbk.whole_process import PARTS, part
 
 PHASES = ("setup", "forward", "backward", "optimizer", "scoring", "evaluation")
 STEP_PHASES = ("forward", "backward", "optimizer", "scoring")
@@ -83,8 +83,8 @@ class _Work:
 
 
 class Meter:
-    """Charges what runs inside `with meter.phase(...)` to that phase. `cuda`: wait for the device before
-    the clock is read, so that what was launched in a phase is done in it."""
+    """Charges what runs inside `with meter.phase(...)` to that phase. `cuda`: whose clock it reads, and
+    does not wait for; what it says is known once `settle` was called."""
 
     def __init__(self, cuda: torch.device | None = None) -> None:
         self.costs = {phase: Cost() for phase in PHASES}
@@ -95,6 +95,8 @@ class Meter:
         self._due: dict[str, int] = {}  # calls of an activity to count although they are no samples
         self._open: list[_Work] = []
         self._wall = self._cpu = 0.0
+        self._marks: list[tuple[Any, Cost | list[float] | None]] = []  # CUDA's, and what gets the time before
+        self._last: Any = None  # the last of them that was read
         self._counted = 0  # of the counter's FLOPs, how many are charged to a phase
         self._peak = 0
         if cuda is not None:
@@ -138,17 +140,39 @@ class Meter:
 
     def _tick(self) -> None:
         """Charges the time and the FLOPs since the last tick to the innermost work under way."""
-        if self._cuda is not None:
-            torch.cuda.synchronize(self._cuda)
         wall, cpu, flops = time.perf_counter(), time.process_time(), self.counter.flops
-        if self._open:
+        cost = self.costs[self._open[-1].phase] if self._open else None
+        if self._cuda is not None:
+            mark = torch.cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call]
+            mark.record()
+            self._marks.append((mark, cost))
+        if cost is not None:
             work = self._open[-1]
-            cost = self.costs[work.phase]
-            cost.seconds += wall - self._wall
+            cost.seconds += 0.0 if self._cuda is not None else wall - self._wall
             PARTS["steps" if work.phase in STEP_PHASES else work.phase] += wall - self._wall
             cost.cpu_seconds += cpu - self._cpu
             work.flops += flops - self._counted
         self._wall, self._cpu, self._counted = wall, cpu, flops
+
+    def moment(self) -> list[float]:
+        """[`seconds`] of all that was launched so far; on CUDA empty until `settle` fills it in."""
+        moment = [self.seconds] if self._cuda is None else []
+        if self._cuda is not None:
+            self._marks.append((None, moment))
+        return moment
+
+    def settle(self) -> None:
+        """Waits for what was launched on CUDA and reads its time. On a CPU all is known at once."""
+        for mark, charged in self._marks:
+            if isinstance(charged, list):
+                charged.append(self.seconds)
+                continue
+            with part("steps"):
+                mark.synchronize()
+            if charged is not None:
+                charged.seconds += self._last.elapsed_time(mark) / 1000.0
+            self._last = mark
+        self._marks.clear()
 
     def _charge(self, work: _Work) -> None:
         cost, unit = self.costs[work.phase], work.tokens or 1
@@ -175,7 +199,7 @@ class Meter:
 
     @property
     def seconds(self) -> float:
-        """Wall seconds of steps."""
+        """Wall seconds of steps, as far as they are settled."""
         return sum(self.costs[phase].seconds for phase in STEP_PHASES)
 
     @property
@@ -195,12 +219,14 @@ class Meter:
         return self._peak
 
     def phases(self) -> Mapping[str, PhaseCost]:
+        self.settle()
         return {
             phase: PhaseCost(cost.seconds, cost.cpu_seconds, cost.flops, cost.calls)
             for phase, cost in self.costs.items()
         }
 
     def state(self) -> dict[str, Any]:
+        self.settle()
         return {
             "costs": {phase: attrs.asdict(cost) for phase, cost in self.costs.items()},
             "calls": dict(self._calls),

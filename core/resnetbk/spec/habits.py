@@ -17,6 +17,7 @@ HABITS = {
     "batch_size": "windows in a step are train.batch",
     "max_steps": "the number of updates is train.steps",
     "max_iters": "the number of updates is train.steps",
+    "log_interval": "steps between readings of losses are train.log_every",
     "grad_accum": "a key of the gradient strategy: train.gradient = { use = ..., accumulate = ... }",
     "dtype": "the precision of matrix products is train.precision",
     "vocab_size": "the tokenizer decides it: data.tokenizer",

@@ -111,5 +111,8 @@ def in_windows(tokens: Array, window: int, batch: int, device: torch.device) -> 
 
 
 def _batch(tokens: Array, device: torch.device) -> Batch:
-    tensor = torch.from_numpy(tokens.astype(np.int64)).to(device)
+    tensor = torch.from_numpy(tokens.astype(np.int64))
+    if device.type == "cuda":  # pinned: nobody waits for the copy
+        tensor = tensor.pin_memory()
+    tensor = tensor.to(device, non_blocking=True)
     return Batch(tensor[:, :-1], tensor[:, 1:])

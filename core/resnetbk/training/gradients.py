@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 
-def clip(parameters: Sequence[nn.Parameter], limit: float) -> float:
+def clip(parameters: Sequence[nn.Parameter], limit: float) -> Tensor:
     """Scales all gradients together so that their norm is at most `limit` (0: leaves them).
 
-    Returns the norm before, which is not finite when any gradient is not; then nothing is scaled.
+    Returns the norm before, on the device: not finite when any gradient is not; what is then left of them is
+    not to be used.
     """
     values = []
     for parameter in parameters:
@@ -21,7 +22,8 @@ def clip(parameters: Sequence[nn.Parameter], limit: float) -> float:
                 values.append(parameter.grad.values())
             else:
                 values.append(parameter.grad)
-    norm = float(nn.utils.get_total_norm(values))
-    if limit and limit < norm < float("inf"):
-        torch._foreach_mul_(values, limit / norm)
+    norm = nn.utils.get_total_norm(values)
+    if limit and values:
+        scale = torch.where(norm > limit, limit / norm.double(), 1.0)  # times 1 changes no bit
+        torch._foreach_mul_(values, scale.to(norm.dtype))
     return norm

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import logging
-import math
 from collections import Counter
+from collections.abc import Mapping
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
-import attrs
 import numpy as np
 import torch
 
-from resnetbk.errors import NumericError, UserError
+from resnetbk.errors import UserError
 from resnetbk.hooks import StepReport
 from resnetbk.kinds import (
     Batch,
@@ -31,32 +31,19 @@ from resnetbk.model.language_model import Output
 from resnetbk.runs.checkpoint import Checkpoint, load_weights
 from resnetbk.spec.spec import Spec
 from resnetbk.training.data import Data
-from resnetbk.training.device import at, bf16_speed, exhausted, find_device, has_bf16_units
+from resnetbk.training.device import at, bf16_speed, find_device, has_bf16_units
 from resnetbk.training.gradients import clip
 from resnetbk.training.memory import check_memory
 from resnetbk.training.objective import Evaluation, evaluate, objective
 from resnetbk.training.processes import Processes
 from resnetbk.training.run_state import RunState
-from resnetbk.training.selector_scores import selector_score
+from resnetbk.training.selector_scores import in_halves, selector_score
+from resnetbk.training.signals import Signals
+from resnetbk.training.step import Step
 from resnetbk.whole_process import part
 
-
-class NotFinite(NumericError):
-    """A step whose loss or gradient is not finite. The weights have not been touched by it."""
-
-    def __init__(self, message: str, attempt: _Attempt) -> None:
-        super().__init__(message)
-        self.attempt = attempt
-
-
-@attrs.frozen(eq=False)
-class _Attempt:
-    """What a step was about to learn from."""
-
-    windows: Windows
-    batch_loss: BatchLoss
-    loss: float
-    gradient_norm: float
+READ_EVERY = 10
+"""Steps between readings on CUDA, unless the spec says: waiting for one costs less than a step in ten."""
 
 
 class Learner:
@@ -64,7 +51,8 @@ class Learner:
 
     `meter` knows what it cost this process so far; `elsewhere` the flops and cpu_seconds of other processes
     before this one resumed; `parents_cost` what its parent runs cost, to start from or to choose data
-    by: their seconds, cpu_seconds, flops and tokens, or nothing.
+    by: their seconds, cpu_seconds, flops and tokens, or nothing. `unread` are the steps since the last
+    reading; `every`, how many may be: 1 where anything but the update depends on the step before.
     """
 
     def __init__(self, spec: Spec, *, device: str = "", processes: Processes | None = None) -> None:
@@ -116,56 +104,95 @@ class Learner:
         self.tokens = 0
         self._rows = np.zeros(spec.model.depth)
         self._seen = 0
+        self.unread: list[Step] = []
+        self.every = spec.train.log_every or (1 if self.device.type == "cpu" else READ_EVERY)
+        pure = "data-parallel" in spec.train.gradient.entry.provides and not self.selector.state()
+        if self.processes.size > 1 or not pure or not hasattr(self.optimizer, "found_inf"):
+            self.every = 1
+        self._found_inf = torch.zeros((), device=self.device)
+        if self.every > 1:
+            self.optimizer.found_inf = self._found_inf  # type: ignore[attr-defined]
 
-    def learn(self) -> StepReport:
-        """One step: choose windows, differentiate, update.
+    def learn(self) -> None:
+        """One step: choose windows, differentiate, update; then it is `unread`.
 
-        Raises NotFinite instead of the update; then `skip` is the step.
+        Where `every` is 1, its numbers are read before the update, which a step that is not finite does not
+        get. Else the device decides that, and from such a step on nothing changes until it is read.
         """
         meter = self.meter
         self._rows[:], self._seen = 0, 0
         self.processes.align(self.model)
         self.model.anneal(self.progress())
         context, windows, batch = self.choose()
+        buffers = [(buffer, buffer.clone()) for buffer in self.model.buffers()] if self.every > 1 else []
         with meter.phase("backward"):
             result = self.strategy.gradients(self.step, batch, self._objective)
             result = self.processes.average(result, self.parameters)
-            loss = float(result.cross_entropy)
         with meter.phase("optimizer", "clip", weights=self._with_gradient()):
-            norm = clip(self.parameters, self.spec.train.clip)
-        attempt = _Attempt(windows, result, loss, norm)
-        for value, what in ((loss, "the loss is"), (norm, "the gradient's norm is")):
-            if not math.isfinite(value):
-                raise NotFinite(f"step {self.step + 1}: {what} {value}", attempt)
+            norm = clip(self.parameters, self.spec.train.clip).to(self.device)
+        seen, *computed = np.sum(self.processes.gather([self._seen, *self._rows]), 0)
+        step = Step(
+            context=context,
+            windows=windows,
+            window_losses=result.window_losses.detach(),
+            numbers=torch.stack([result.cross_entropy.detach(), norm, *result.penalties.values()]),
+            penalties=tuple(result.penalties),
+            rows=tuple((np.array(computed) / max(seen, 1)).tolist()),
+            generators=self._generators(),
+            tokens=self.tokens + windows.length * len(windows.starts),
+        )
+        self.unread.append(step)
+        if self.every > 1:
+            self._decide(step, buffers)
+        elif step.wrong:
+            return
         with meter.phase("optimizer", "update", weights=self._with_gradient()):
-            rate = self.optimizer.update(self.step, context.progress)
-        with meter.phase("scoring", "lesson"):
-            self.selector.observe(context, windows, result.window_losses.float().cpu().numpy())
-        return self._finish(attempt, rate)
+            step.rate = self.optimizer.update(self.step, context.progress)
+        if self.every == 1:
+            self._observe(step)
+        self._finish(step)
 
-    def skip(self, bad: NotFinite) -> StepReport:
+    def read(self) -> tuple[list[StepReport], Step | None]:
+        """Waits for the device: the reports of the unread steps, up to one that was not finite, and that one.
+        Then it is the next one again, unless `skip` passes over it."""
+        steps, self.unread = self.unread, []
+        good = list(takewhile(lambda step: not step.wrong, steps))
+        self.meter.settle()
+        for step in good if self.every > 1 else []:
+            self._observe(step)
+        reports = [step.report(self.spec.train.steps, self._progress) for step in good]
+        if len(good) == len(steps):
+            return reports, None
+        bad = steps[len(good)]
+        windows, self.step = bad.windows, bad.context.step
+        self.tokens = bad.tokens - windows.length * len(windows.starts)
+        self._set_generators(bad.generators)
+        self._found_inf.zero_()
+        return reports, bad
+
+    def skip(self, bad: Step) -> StepReport:
         """Goes on after a step that was not finite, without its update: the next one meets other windows."""
         for parameter in self.parameters:
             parameter.grad = None
-        return self._finish(bad.attempt, rate=0.0)
+        bad.rate = 0.0
+        self._finish(bad)
+        self.meter.settle()
+        return bad.report(self.spec.train.steps, self._progress)
 
-    def _finish(self, attempt: _Attempt, rate: float) -> StepReport:
-        self.step += 1
-        self.tokens += attempt.windows.length * len(attempt.windows.starts)
-        seen, *computed = np.sum(self.processes.gather([self._seen, *self._rows]), 0)
-        return StepReport(
-            step=self.step,
-            steps=self.spec.train.steps,
-            progress=self.progress(),
-            loss=attempt.loss,
-            penalties={name: float(value) for name, value in attempt.batch_loss.penalties.items()},
-            rate=rate,
-            gradient_norm=attempt.gradient_norm,
-            tokens=self.tokens,
-            seconds=self.meter.seconds,
-            rows=tuple((np.array(computed) / max(seen, 1)).tolist()),
-            flops=self.spent()["flops"],
-        )
+    def _decide(self, step: Step, buffers: list[tuple[torch.Tensor, torch.Tensor]]) -> None:
+        """On the device: whether updates are made from now on, and what buffers are: with those before."""
+        for buffer, before in buffers:
+            buffer.copy_(torch.where(self._found_inf > 0, before, buffer))
+        finite = torch.isfinite(step.numbers[:2]).all()
+        self._found_inf.copy_(torch.where(finite, self._found_inf, 1.0))
+
+    def _observe(self, step: Step) -> None:
+        with self.meter.phase("scoring", "lesson"):
+            self.selector.observe(step.context, step.windows, step.window_losses.float().cpu().numpy())
+
+    def _finish(self, step: Step) -> None:
+        self.step, self.tokens = step.context.step + 1, step.tokens
+        step.flops, step.seconds = self.spent()["flops"], self.meter.moment()
 
     def spent(self) -> dict[str, float]:
         """The flops and cpu_seconds of set-up and steps, of all processes."""
@@ -192,30 +219,18 @@ class Learner:
         return result
 
     def _score(self, windows: Windows, measure: str = "loss") -> Any:
+        def score(some: Windows) -> Any:
+            result, output = self._forward(self.data.batch(some, self.device))
+            return selector_score(measure, result, output.logits).float().cpu().numpy()
+
         mine = self.processes.share(windows)
         with torch.no_grad(), self.meter.phase("scoring", "score", mine.length * len(mine.starts)):
             self.model.eval()  # without dropout
-            scores = self._scores(mine, measure)
+            scores = in_halves(mine, score)
             self.model.train()
             if mine is windows:
                 return scores
             return np.concatenate(self.processes.gather(scores.tolist())).astype(scores.dtype)
-
-    def _scores(self, windows: Windows, measure: str) -> Any:
-        """(batch,) numbers; in halves where memory runs out. UserError where one window does not fit."""
-        try:
-            result, output = self._forward(self.data.batch(windows, self.device))
-            return selector_score(measure, result, output.logits).float().cpu().numpy()
-        except (RuntimeError, MemoryError) as error:  # torch.OutOfMemoryError is a RuntimeError
-            if not exhausted(error):
-                raise
-        if len(windows.starts) == 1:
-            raise UserError(
-                "data.selector: memory does not suffice to score one window; make data.window or the model "
-                "smaller"
-            )
-        halves = np.array_split(windows.starts, 2)
-        return np.concatenate([self._scores(attrs.evolve(windows, starts=half), measure) for half in halves])
 
     def _forward(self, batch: Batch) -> tuple[BatchLoss, Output]:
         result, output = objective(self.model, batch, self.spec.train.precision)
@@ -226,41 +241,49 @@ class Learner:
     def _with_gradient(self) -> int:
         return sum(parameter.grad is not None for parameter in self.parameters)
 
-    def measure(self) -> Evaluation:
-        """The held-out loss, metered, by the first process for all."""
+    def measure(self, signals: Signals | None = None) -> Evaluation:
+        """The held-out loss, metered, by all processes together. Raises Interrupted for a signal."""
+        self.processes.align(self.model)
         window, precision = self.spec.data.window, self.spec.train.precision
-        evaluation: Evaluation | None = None
-        if self.processes.first:
-            evaluation = evaluate(self.model, self.data, window=window, precision=precision, meter=self.meter)
-        first = self.processes.gather(evaluation and attrs.asdict(evaluation))[0]
-        return evaluation or Evaluation(**first)
+        return evaluate(
+            self.model, self.data, window=window, precision=precision, meter=self.meter,
+            processes=self.processes, signals=signals,
+        )  # fmt: skip
 
     def progress(self) -> float:
-        """The share of the budget that is spent, in [0, 1]."""
+        """The share of the budget that is spent, in [0, 1]; of seconds, as far as they are settled."""
+        return self._progress(self.step, self.meter.seconds)
+
+    def _progress(self, step: int, seconds: float) -> float:
         train = self.spec.train
-        steps = self.step / train.steps if train.steps else 0.0
-        seconds = self.meter.seconds / train.seconds if train.seconds else 0.0
-        return min(1.0, max(steps, seconds))
+        steps = step / train.steps if train.steps else 0.0
+        return min(1.0, max(steps, seconds / train.seconds if train.seconds else 0.0))
 
     # ------------------------------------------------------------ saving and resuming
 
     def state(self) -> dict[str, Any]:
         """Its part of a `RunState`. All processes call it together."""
-        rng = {"cpu": torch.get_rng_state()}
-        if self.device.type == "cuda":
-            rng["cuda"] = torch.cuda.get_rng_state(self.device)
         return {
             "step": self.step,
             "tokens": self.tokens,
             "meter": self.meter.state(),
             "elsewhere": {name: total - getattr(self.meter, name) for name, total in self.spent().items()},
             "source": dict(self.parents_cost),
-            "rng": rng,
+            "rng": self._generators(),
             "selector": self.selector.state(),
             "strategy": self.strategy.state(),
             "tokenizer": self.data.tokenizer.state(),
             "corpus_sha256": self.data.text.sha256,
         }
+
+    def _generators(self) -> dict[str, torch.Tensor]:
+        states = {"cpu": torch.get_rng_state()}
+        return states | ({"cuda": torch.cuda.get_rng_state()} if self.device.type == "cuda" else {})
+
+    def _set_generators(self, states: Mapping[str, torch.Tensor]) -> None:
+        torch.set_rng_state(states["cpu"])
+        if self.device.type == "cuda" and "cuda" in states:
+            torch.cuda.set_rng_state(states["cuda"], self.device)
 
     def restore(self, saved: Checkpoint, state: RunState, path: Path) -> None:
         """Goes on from a checkpoint: bitwise what the uninterrupted run would do. `path` is for messages."""
@@ -273,9 +296,7 @@ class Learner:
         self.optimizer.load_state_dict(saved.optimizer)
         self.selector.restore(dict(state.selector))
         self.strategy.restore(dict(state.strategy))
-        torch.set_rng_state(state.rng["cpu"])
-        if self.device.type == "cuda" and "cuda" in state.rng:
-            torch.cuda.set_rng_state(state.rng["cuda"], self.device)
+        self._set_generators(state.rng)
         self.step, self.tokens = state.step, state.tokens
         self.meter.restore(state.meter)
         self.parents_cost = Counter(state.source)

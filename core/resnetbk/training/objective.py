@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from contextlib import AbstractContextManager, nullcontext
+from itertools import islice
 from typing import TYPE_CHECKING
 
 import attrs
@@ -12,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
+from torch.utils.checkpoint import checkpoint
 
 from resnetbk.kinds import Batch, BatchLoss
 from resnetbk.metering.depth import layers_run
@@ -19,12 +21,23 @@ from resnetbk.metering.meter import Meter
 from resnetbk.model.language_model import LanguageModel, Output
 from resnetbk.training.data import Data, in_windows
 from resnetbk.training.device import precision_on
+from resnetbk.training.processes import ALONE, Processes
+from resnetbk.training.signals import Interrupted, Signals
 
 if TYPE_CHECKING:
     from resnetbk.kinds import Array
 
 TOKENS_PER_PASS = 8192
-"""Held-out tokens in one forward pass: fixed, so that a loss does not depend on the training batch."""
+"""Held-out tokens in one forward pass: fixed, so that a loss does not depend on the training batch. On CUDA
+one for each 2 MB of its memory, if that is more."""
+
+WHOLE = 2**28
+"""Most bytes of logits in fp32 that are in memory at once."""
+
+
+def windows_per_pass(window: int, device: torch.device) -> int:
+    memory = torch.cuda.get_device_properties(device).total_memory if device.type == "cuda" else 0
+    return max(1, min(max(TOKENS_PER_PASS, memory >> 21), 2**16) // window)
 
 
 def autocast(device: torch.device, precision: str) -> AbstractContextManager[None]:
@@ -62,9 +75,18 @@ def objective(model: LanguageModel, batch: Batch, precision: str) -> tuple[Batch
 
 
 def token_losses(logits: Tensor, targets: Tensor) -> Tensor:
-    """(B, N, V), (B, N) -> (B, N): nats/token."""
-    flat = F.cross_entropy(logits.flatten(0, 1).float(), targets.flatten(), reduction="none")
-    return flat.view(targets.shape)
+    """(B, N, V), (B, N) -> (B, N): nats/token. Large logits are in fp32 by parts alone, again in the backward
+    pass."""
+    rows, flat, size = logits.flatten(0, 1), targets.flatten(), max(1, WHOLE // (4 * logits.shape[-1]))
+    if len(rows) <= size:
+        return _nats(rows, flat).view(targets.shape)
+    parts = zip(torch.split(rows, size), torch.split(flat, size), strict=True)
+    losses = [checkpoint(_nats, *part, use_reentrant=False, preserve_rng_state=False) for part in parts]
+    return torch.cat(losses).view(targets.shape)
+
+
+def _nats(logits: Tensor, targets: Tensor) -> Tensor:
+    return F.cross_entropy(logits.float(), targets, reduction="none")
 
 
 def _calibration_loss(logits: Tensor, confidence: Tensor, last: Tensor) -> Tensor:
@@ -95,17 +117,22 @@ class Evaluation:
 
 @torch.inference_mode()
 def evaluate(
-    model: LanguageModel, data: Data, *, window: int, precision: str, meter: Meter | None = None
-) -> Evaluation:
-    """The loss on the whole held-out part; the same number every time at one thread count."""
+    model: LanguageModel, data: Data, *, window: int, precision: str, meter: Meter | None = None,
+    processes: Processes = ALONE, signals: Signals | None = None,
+) -> Evaluation:  # fmt: skip
+    """The loss on the whole held-out part, of which `processes` take shares; the same number every time at
+    one thread count and number of processes. Raises Interrupted, in all of them, for a signal to one."""
     started = time.perf_counter()
     device = model.embedding.weight.device
     was_training = model.training
     model.eval()
-    total, tokens = 0.0, 0
+    total, tokens, given_up = 0.0, 0, 0
     depth = len(model.trunk.layers)
     rows, depths = np.zeros(depth), np.zeros(depth + 1)
-    for batch in data.held_out(window, max(1, TOKENS_PER_PASS // window), device):
+    batches = data.held_out(window, windows_per_pass(window, device), device)
+    for batch in islice(batches, processes.rank, None, processes.size):
+        if given_up := signals.received if signals else 0:
+            break
         size = batch.targets.numel()
         with meter.phase("evaluation", tokens=size) if meter else nullcontext():
             result, output = objective(model, batch, precision)
@@ -115,15 +142,13 @@ def evaluate(
         layers = layers_run(output.layers, batch.inputs.shape[1])
         depths += layers.long().flatten().bincount(minlength=depth + 1).cpu().numpy()
     model.train(was_training)
+    parts = processes.gather([given_up, time.perf_counter() - started, total, tokens, *rows, *depths])
+    if received := max(part[0] for part in parts):
+        raise Interrupted(int(received), "interrupted in an evaluation, with which --resume goes on")
+    seconds, (total, tokens, *counts) = parts[0][1], np.sum(parts, 0)[2:].tolist()
     bits = total / math.log(2) / max(data.held_out_bytes, 1)
-    return Evaluation(
-        total / tokens,
-        bits,
-        tokens,
-        time.perf_counter() - started,
-        tuple((rows / tokens).tolist()),
-        tuple((depths / tokens).tolist()),
-    )
+    shares = tuple(count / tokens for count in counts)
+    return Evaluation(total / tokens, bits, int(tokens), seconds, shares[:depth], shares[depth:])
 
 
 @torch.inference_mode()
@@ -133,7 +158,7 @@ def text_losses(model: LanguageModel, tokens: Array, *, window: int, precision: 
     model.eval()
     device = model.embedding.weight.device
     losses = [np.empty(0, np.float32)]
-    for batch in in_windows(tokens, window, max(1, TOKENS_PER_PASS // window), device):
+    for batch in in_windows(tokens, window, windows_per_pass(window, device), device):
         with autocast(device, precision):
             logits = model(batch.inputs).logits
         losses.append(token_losses(logits, batch.targets).flatten().cpu().numpy())

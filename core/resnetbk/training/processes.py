@@ -5,9 +5,9 @@ differentiates its share of the batch; then gradients are averaged, weighted by 
 done all its passes, however many, and before the update. At each step random numbers go on from where the
 first process is, each process with its own, and so do buffers, as a running statistic of its share.
 
-The first process alone evaluates, saves, tells observers and prints. A run in several processes gives the
-losses of one process with the same batch but for rounding, in so far as nothing is random within the model
-and no part of it depends on the batch as a whole.
+All evaluate, each its share; the first process alone saves, tells observers and prints. A run in several
+processes gives the losses of one process with the same batch but for rounding, in so far as nothing is random
+within the model and no part of it depends on the batch as a whole.
 """
 
 from __future__ import annotations
@@ -159,6 +159,9 @@ class Processes:
             window_losses=torch.tensor(losses, device=device),
             penalties={name: mean([part["penalties"].get(name, 0.0) for part in parts]) for name in names},
         )
+
+
+ALONE = Processes()
 
 
 def _said(name: str, default: int | None = None) -> int:

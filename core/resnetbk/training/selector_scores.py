@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import attrs
+import numpy as np
 from torch import Tensor
 
 from resnetbk.errors import UserError, nearest
-from resnetbk.kinds import BatchLoss
+from resnetbk.kinds import BatchLoss, Windows
+from resnetbk.training.device import exhausted
+
+if TYPE_CHECKING:
+    from resnetbk.kinds import Array
 
 MEASURES = ("loss", "entropy", "margin")
 
@@ -30,3 +39,19 @@ def selector_score(measure: str, result: BatchLoss, logits: Tensor) -> Tensor:
         best = logits.float().softmax(-1).topk(2, -1).values
         return (best[..., 0] - best[..., 1]).mean(1)
     raise UserError(f"data.selector: cannot score by {measure!r}{nearest(measure, MEASURES)}")
+
+
+def in_halves(windows: Windows, score: Callable[[Windows], Array]) -> Array:
+    """(batch,) scores; in halves where memory runs out. UserError where one window does not fit."""
+    try:
+        return score(windows)
+    except (RuntimeError, MemoryError) as error:  # torch.OutOfMemoryError is a RuntimeError
+        if not exhausted(error):
+            raise
+    if len(windows.starts) == 1:
+        raise UserError(
+            "data.selector: memory does not suffice to score one window; make data.window or the model "
+            "smaller"
+        )
+    halves = np.array_split(windows.starts, 2)
+    return np.concatenate([in_halves(attrs.evolve(windows, starts=half), score) for half in halves])

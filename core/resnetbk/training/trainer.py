@@ -11,20 +11,21 @@ import attrs
 import torch
 
 from resnetbk.errors import NumericError, UserError, one_line
-from resnetbk.hooks import EvaluationReport, RunReport
+from resnetbk.hooks import EvaluationReport, RunReport, StepReport
 from resnetbk.registry.lookup import Registry
 from resnetbk.runs import checkpoint
 from resnetbk.runs.checkpoint import Checkpoint
 from resnetbk.runs.run_folder import RunFolder
 from resnetbk.spec.spec import Spec
 from resnetbk.training.device import precision_on
-from resnetbk.training.learner import Learner, NotFinite
+from resnetbk.training.learner import Learner
 from resnetbk.training.memory import largest_files
 from resnetbk.training.objective import Evaluation
 from resnetbk.training.observers import manager, observers
 from resnetbk.training.processes import Processes
 from resnetbk.training.run_state import RunState
 from resnetbk.training.signals import Interrupted, Signals
+from resnetbk.training.step import Step
 
 SKIPS_IN_A_ROW = 100
 """After so many bad steps in a row, `skip` and `rollback` give up as `stop` does."""
@@ -42,16 +43,9 @@ class Trainer:
     """
 
     def __init__(
-        self,
-        spec: Spec,
-        registry: Registry,
-        folder: RunFolder,
-        *,
-        device: str = "",
-        processes: Processes | None = None,
-        strict_flops: bool = False,
-        watchers: Sequence[object] = (),
-    ) -> None:
+        self, spec: Spec, registry: Registry, folder: RunFolder, *, device: str = "",
+        processes: Processes | None = None, strict_flops: bool = False, watchers: Sequence[object] = (),
+    ) -> None:  # fmt: skip
         """Reads the corpus and builds everything; trains nothing yet."""
         self.spec = spec
         self.folder = folder
@@ -68,6 +62,7 @@ class Trainer:
         self.stopped = ""
         self.uncounted = ""
         self._steps_here = 0
+        self._signals = Signals()
 
     # ------------------------------------------------------------ the run
 
@@ -77,12 +72,13 @@ class Trainer:
         A run that is finished already is only measured. Raises NumericError and Interrupted, with all that
         is good saved.
         """
+        self._signals = signals
         over = bool(self.stopped) and not self.evaluation_due
         if over and (not self.processes.first or self.folder.ended()):
-            return self._report(self.learner.measure())
+            return self._report(self.learner.measure(signals))
         self.hooks.resnetbk_built(model=self.learner.model, spec=self.spec)
         try:
-            evaluation = self.learner.measure() if over else self._train(signals)
+            evaluation = self.learner.measure(signals) if over else self._train()
         except BaseException as error:
             self.hooks.resnetbk_interrupted(reason=one_line(error))
             raise
@@ -90,24 +86,30 @@ class Trainer:
         self.hooks.resnetbk_finished(run=report)
         return report
 
-    def _train(self, signals: Signals) -> Evaluation:
+    def _train(self) -> Evaluation:
         train = self.spec.train
         if self.learner.step == 0:
             self.save()  # so that whatever ends the run, it can be resumed
         while True:
             if not self.evaluation_due:  # else this run was interrupted before it
                 self._step()
+                if self.learner.unread:
+                    continue
                 self.stopped = self._spent()
                 self.evaluation_due = self._due(train.evaluate)
                 if self._due(train.save):
                     self.save()
             if self.evaluation_due:
-                evaluation, best = self._evaluate()
+                try:
+                    evaluation, best = self._evaluate()
+                except Interrupted:
+                    self.save()
+                    raise
                 if best or self.stopped:
                     self.save(best)
                 if self.stopped:
                     return evaluation
-            received = max(self.processes.gather(signals.received))
+            received = max(self.processes.gather(self._signals.received))
             if received:
                 self.save()
                 raise Interrupted(
@@ -115,25 +117,34 @@ class Trainer:
                 )
 
     def _step(self) -> None:
-        try:
-            report = self.learner.learn()
+        """A step; and, where it is time to read it, the reports of all that are unread."""
+        train, learner = self.spec.train, self.learner
+        learner.learn()
+        due = learner.step % learner.every == 0 or self.bad_steps or self._signals.received or self._spent()
+        if not (due or self._due(train.evaluate) or self._due(train.save)):
+            return
+        reports, bad = learner.read()
+        for report in reports:
             self.bad_steps = 0
-        except NotFinite as bad:
+            self._report_step(report)
+        if bad:
             self.bad_steps += 1
             self._judge(bad)
-            report = self.learner.skip(bad)
+            self._report_step(learner.skip(bad))
+        if self._steps_here >= JUDGED and not self.uncounted:
+            self._check_flops()
+
+    def _report_step(self, report: StepReport) -> None:
         self._steps_here += 1
         self.hooks.resnetbk_step(report=report)
         if self._steps_here == WARM:
             self.learner.meter.warm()
-        elif self._steps_here >= JUDGED and not self.uncounted:
-            self._check_flops()
 
-    def _judge(self, bad: NotFinite) -> None:
+    def _judge(self, bad: Step) -> None:
         """What `train.nonfinite` makes of a bad step: the end of the run, or the weights to go on with."""
         policy = self.spec.train.nonfinite
         if policy == "stop" or self.bad_steps > SKIPS_IN_A_ROW:
-            raise NumericError(f"{bad}; the weights before it are in {self.save()}") from bad
+            raise NumericError(f"{bad.wrong}; the weights before it are in {self.save()}")
         if policy == "rollback":
             good = checkpoint.load(checkpoint.latest(self.folder.path))
             self.learner.model.load_state_dict(good.model)
@@ -158,7 +169,7 @@ class Trainer:
 
         Raises NumericError when the loss is not finite.
         """
-        target, evaluation = self.spec.train.target, self.learner.measure()
+        target, evaluation = self.spec.train.target, self.learner.measure(self._signals)
         if not math.isfinite(evaluation.loss):
             raise NumericError(f"step {self.learner.step}: the held-out loss is {evaluation.loss}")
         best = self.best is None or evaluation.loss < self.best

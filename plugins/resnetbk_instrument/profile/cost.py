@@ -17,7 +17,7 @@ from resnetbk.model.language_model import LanguageModel
 from resnetbk.spec.spec import Spec
 from resnetbk.training.device import bf16_speed, precision_on
 from resnetbk.training.learner import Learner
-from resnetbk.training.objective import TOKENS_PER_PASS, objective
+from resnetbk.training.objective import objective, windows_per_pass
 
 STEPS = 5
 WARM_UP = 2
@@ -84,6 +84,7 @@ def cost(spec: Spec, *, steps: int = STEPS, device: str = "") -> CostEstimate:
     setup_seconds, setup_flops = meter.costs["setup"].seconds, meter.costs["setup"].flops
     for _ in range(WARM_UP):
         learner.learn()
+        learner.read()
     meter.warm()
     tokens_before, flops_before = learner.tokens, meter.flops
     taken: list[dict[str, float]] = []
@@ -91,6 +92,7 @@ def cost(spec: Spec, *, steps: int = STEPS, device: str = "") -> CostEstimate:
         before = {phase: meter.costs[phase].seconds for phase in STEP_PHASES}
         counted = meter.counter.seconds
         learner.learn()
+        learner.read()
         if meter.counter.seconds == counted:  # counting takes time that training does not
             taken.append({phase: meter.costs[phase].seconds - before[phase] for phase in STEP_PHASES})
     steps_taken = learner.step - WARM_UP
@@ -150,7 +152,8 @@ def _evaluation_seconds(learner: Learner) -> float:
     """Measured on one pass and scaled to the whole held-out text."""
     spec, data = learner.spec, learner.data
     window = spec.data.window
-    batch = next(data.held_out(window, max(1, TOKENS_PER_PASS // window), learner.device))
+    together = windows_per_pass(window, learner.device)
+    batch = next(data.held_out(window, together, learner.device))
     learner.model.eval()
     with torch.inference_mode():
         objective(learner.model, batch, spec.train.precision)

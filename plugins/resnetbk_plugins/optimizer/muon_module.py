@@ -13,14 +13,16 @@ import torch
 from torch import Tensor
 
 from resnetbk.kinds import Weight
+from resnetbk_plugins.optimizer.updates import unless
 
 COEFFICIENTS = (3.4445, -4.7750, 2.0315)
 """Jordan's quintic: steepest at zero, so that small singular values grow in few iterations."""
 
 ITERATIONS = 5
 
-BLOCK = 2**19
-"""Largest number of elements in a batch, so that it fits in a core's cache with intermediate results."""
+BLOCK = {"cpu": 2**19, "cuda": 2**24}
+"""Largest number of elements in a batch: on a CPU so that it fits in a core's cache with intermediate
+results, elsewhere so that these are few beside the model."""
 
 
 class MuonUpdate:
@@ -30,41 +32,49 @@ class MuonUpdate:
         self.rate, self.momentum, self.weight_decay = rate, momentum, weight_decay
         self.state: dict[str, dict[str, Tensor]] = {}
 
-    def apply(self, weights: Sequence[Weight], factor: float) -> None:
-        rate = self.rate * factor
-        alike: dict[tuple[torch.Size, torch.device], list[tuple[Tensor, Tensor]]] = {}
+    def apply(self, weights: Sequence[Weight], factor: float, found_inf: Tensor | None = None) -> None:
+        alike: dict[tuple[torch.Size, torch.device], list[Weight]] = {}
         for weight in weights:
-            flat = self._direction(weight)
-            if flat.shape[0] > flat.shape[1]:
-                flat = flat.mT
-            alike.setdefault((flat.shape, flat.device), []).append((weight.parameter, flat))
-        for (shape, _), pairs in alike.items():
-            together = max(1, BLOCK // shape.numel())
-            for first in range(0, len(pairs), together):
-                self._step(pairs[first : first + together], rate)
+            key = _flat(weight.parameter).shape, weight.parameter.device
+            alike.setdefault(key, []).append(weight)
+        for (shape, device), group in alike.items():
+            together = max(1, BLOCK.get(device.type, BLOCK["cuda"]) // shape.numel())
+            for first in range(0, len(group), together):
+                self._step(group[first : first + together], self.rate * factor, found_inf)
 
-    def _direction(self, weight: Weight) -> Tensor:
-        """Nesterov momentum of one weight, as a running mean."""
-        parameter, grad = weight.parameter, weight.parameter.grad
-        assert grad is not None
-        if weight.name not in self.state:
-            self.state[weight.name] = {"momentum": torch.zeros_like(parameter)}
-        mean = self.state[weight.name]["momentum"].lerp_(grad, 1.0 - self.momentum)
-        return grad.lerp(mean, self.momentum)
-
-    def _step(self, pairs: Sequence[tuple[Tensor, Tensor]], rate: float) -> None:
-        if len(pairs) == 1:
-            directions = [orthogonalized(pairs[0][1])]
+    def _step(self, group: Sequence[Weight], rate: float, found_inf: Tensor | None) -> None:
+        """Updates weights whose flat shapes are alike."""
+        parameters: list[Tensor] = [weight.parameter for weight in group]
+        flat, means = [_flat(parameter) for parameter in parameters], [self._mean(weight) for weight in group]
+        gradients = [weight.parameter.grad for weight in group]
+        with unless(found_inf, [_flat(mean) for mean in means]):
+            torch._foreach_lerp_(means, gradients, 1.0 - self.momentum)  # type: ignore[arg-type]
+            # Nesterov momentum, as a running mean
+            nesterov = torch._foreach_lerp(gradients, means, self.momentum)  # type: ignore[arg-type]
+        directions = [_flat(direction) for direction in nesterov]
+        if len(group) == 1:
+            directions = [orthogonalized(directions[0])]
         else:
-            directions = list(orthogonalized(torch.stack([flat for _, flat in pairs])))
-        for (parameter, _), direction in zip(pairs, directions, strict=True):
-            rows, columns = parameter.shape
+            directions = list(orthogonalized(torch.stack(directions)))
+        scales = [math.sqrt(max(1.0, p.shape[0] / p.shape[1])) for p in parameters]
+        with unless(found_inf, flat):
             if self.weight_decay:
-                parameter.mul_(1.0 - rate * self.weight_decay)
-            parameter.add_(
-                direction.mT if rows > columns else direction,
-                alpha=-rate * math.sqrt(max(1.0, rows / columns)),
-            )
+                torch._foreach_mul_(parameters, 1.0 - rate * self.weight_decay)
+            for scale in dict.fromkeys(scales):
+                chosen = [i for i, other in enumerate(scales) if other == scale]
+                torch._foreach_add_(
+                    [flat[i] for i in chosen], [directions[i] for i in chosen], alpha=-rate * scale
+                )
+
+    def _mean(self, weight: Weight) -> Tensor:
+        if weight.name not in self.state:
+            self.state[weight.name] = {"momentum": torch.zeros_like(weight.parameter)}
+        return self.state[weight.name]["momentum"]
+
+
+def _flat(matrix: Tensor) -> Tensor:
+    """The matrix, or its transpose if it has more rows than columns."""
+    return matrix.mT if matrix.shape[0] > matrix.shape[1] else matrix
 
 
 def orthogonalized(matrices: Tensor) -> Tensor:

@@ -6,7 +6,8 @@ and saved exactly, and unlike torch's classes they do not import its compiler.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, Protocol
 
 import torch
@@ -27,9 +28,21 @@ class Update(Protocol):
 
     state: dict[str, dict[str, Tensor]]
 
-    def apply(self, weights: Sequence[Weight], factor: float) -> None:
-        """Updates weights, all of which have gradients, at `factor` times the peak rate."""
+    def apply(self, weights: Sequence[Weight], factor: float, found_inf: Tensor | None = None) -> None:
+        """Updates weights, all of which have gradients, at `factor` times the peak rate; changes nothing
+        where `found_inf`, see `kinds.Optimizer`, is not zero."""
         ...
+
+
+@contextmanager
+def unless(found_inf: Tensor | None, tensors: Sequence[Tensor]) -> Iterator[None]:
+    """What is done within it to tensors of one shape and type is undone, to the bit, where `found_inf` is not
+    zero: the device decides, and NaN is no obstacle."""
+    before = None if found_inf is None else torch.stack(list(tensors))
+    yield
+    if found_inf is not None and before is not None:
+        kept = torch.where(found_inf > 0, before, torch.stack(list(tensors)))
+        torch._foreach_copy_(list(tensors), list(kept.unbind()))
 
 
 class ScheduledUpdates:
@@ -51,6 +64,7 @@ class ScheduledUpdates:
         self.schedule = schedule
         self.rate = rate
         self.route = route
+        self.found_inf: Tensor | None = None
 
     @torch.no_grad()
     def update(self, step: int, progress: float) -> float:
@@ -62,7 +76,7 @@ class ScheduledUpdates:
                 name = "adagrad" if _sparse(weight) else self.route(weight)
                 shares.setdefault((name, weight.rate), []).append(weight)
         for (name, rate), weights in shares.items():
-            self.updates[name].apply(weights, factor * rate)
+            self.updates[name].apply(weights, factor * rate, self.found_inf)
         for weight in self.weights:
             weight.parameter.grad = None
         return self.rate * factor
@@ -104,7 +118,7 @@ class AdamWUpdate:
         self.rate, self.betas, self.eps, self.weight_decay = rate, betas, eps, weight_decay
         self.state: dict[str, dict[str, Tensor]] = {}
 
-    def apply(self, weights: Sequence[Weight], factor: float) -> None:
+    def apply(self, weights: Sequence[Weight], factor: float, found_inf: Tensor | None = None) -> None:
         decayed = [weight for weight in weights if weight.role in DECAYED]
         others = [weight for weight in weights if weight.role not in DECAYED]
         for group, weight_decay in ((decayed, self.weight_decay), (others, 0.0)):
@@ -117,6 +131,7 @@ class AdamWUpdate:
                 [],
                 [state["count"] for state in states],
                 fused=True,  # one pass over memory: a quarter of the time on a CPU
+                found_inf=found_inf,
                 amsgrad=False,
                 beta1=self.betas[0],
                 beta2=self.betas[1],
@@ -144,7 +159,7 @@ class AdagradUpdate:
         self.rate = rate
         self.state: dict[str, dict[str, Tensor]] = {}
 
-    def apply(self, weights: Sequence[Weight], factor: float) -> None:
+    def apply(self, weights: Sequence[Weight], factor: float, found_inf: Tensor | None = None) -> None:
         for weight in weights:
             parameter, grad = weight.parameter, weight.parameter.grad
             assert grad is not None
@@ -155,11 +170,13 @@ class AdagradUpdate:
                 grad = grad.coalesce()  # a row that occurs twice takes one step, with its summed gradient
                 index = grad.indices()[0]
                 rows, sums = parameter.index_select(0, index), total.index_select(0, index)
-                self._step(rows, grad.values(), sums, factor)
+                with unless(found_inf, (rows, sums)):
+                    self._step(rows, grad.values(), sums, factor)
                 parameter.index_copy_(0, index, rows)
                 total.index_copy_(0, index, sums)
             else:
-                self._step(parameter, grad, total, factor)
+                with unless(found_inf, (parameter, total)):
+                    self._step(parameter, grad, total, factor)
 
     def _step(self, x: Tensor, grad: Tensor, total: Tensor, factor: float) -> None:
         adagrad(

@@ -192,3 +192,53 @@ def test_memory_is_the_peak_since_the_meter_was_made():
     assert made.peak_memory >= peak
     if meter.forget_peak():
         assert Meter().peak_memory < peak - 2**27
+
+
+class Event:
+    """One of a device that has done what it was given only when somebody waits."""
+
+    waited = 0
+
+    def __init__(self, enable_timing: bool) -> None:
+        assert enable_timing
+
+    def record(self) -> None:
+        self.at = meter.time.perf_counter()
+
+    def synchronize(self) -> None:
+        Event.waited += 1
+
+    def elapsed_time(self, other: Event) -> float:
+        assert Event.waited
+        return 1000.0 * (other.at - self.at)
+
+
+def test_on_cuda_the_device_keeps_the_time_and_is_waited_for_only_to_settle(clock, samples, monkeypatch):
+    for name in ("reset_peak_memory_stats", "max_memory_allocated"):
+        monkeypatch.setattr(torch.cuda, name, lambda device: 0)
+    monkeypatch.setattr(torch.cuda, "Event", Event)
+    monkeypatch.setattr(Event, "waited", 0)
+    made, here = Meter(torch.device("cuda")), Meter()
+    moments = []
+    for _ in range(2):
+        for each in (made, here):
+            with each.phase("backward"):
+                clock.now += 1
+                with each.phase("forward", tokens=8):
+                    clock.now += 10
+                clock.now += 2
+            clock.now += 100
+        moments.append((made.moment(), here.moment()))
+    assert Event.waited == made.seconds == 0
+    assert [moment for moment, _ in moments] == [[], []]
+    made.settle()
+    assert [moment for moment, _ in moments] == [moment for _, moment in moments] == [[13], [26]]
+    assert made.seconds == here.seconds == 26
+    assert made.costs == here.costs
+    waited = Event.waited
+    assert made.phases() == here.phases()
+    assert Event.waited == waited  # all is known
+    with made.phase("evaluation"):
+        clock.now += 5
+    assert made.phases()["evaluation"].seconds == 5
+    assert made.state()["costs"]["evaluation"]["seconds"] == 5

@@ -6,8 +6,10 @@ import pytest
 import synthetic as s
 import torch
 from torch.nn import functional as F
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from resnetbk.kinds import Batch, Exit, Finished
+from resnetbk.training import objective as objective_module
 from resnetbk.training.objective import objective
 
 
@@ -78,3 +80,41 @@ def test_confidence_learns_how_often_an_exit_agrees_with_the_last_one():
     assert 0 < int(agrees.sum()) < agrees.numel()
     assert torch.equal(uncertainty > 0, agrees)
     assert float(result.penalties["agreement"]) == pytest.approx(0.0, abs=0.1)
+
+
+class Largest(TorchDispatchMode):
+    """The most fp32 numbers in a tensor that was made."""
+
+    numbers = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        out = func(*args, **(kwargs or {}))
+        if isinstance(out, torch.Tensor) and out.dtype == torch.float32:
+            self.numbers = max(self.numbers, out.numel())
+        return out
+
+
+@pytest.mark.parametrize("rows", [1, 4, 7])
+def test_large_logits_are_never_whole_in_fp32(monkeypatch, rows):
+    made = torch.Generator().manual_seed(0)
+    logits, targets = (
+        torch.randn(3, 9, 50, generator=made).bfloat16(),
+        torch.randint(50, (3, 9), generator=made),
+    )
+    weight = torch.rand(3, 9, generator=made)
+
+    def losses_and_gradient():
+        x = logits.clone().requires_grad_()
+        with Largest() as largest:
+            losses = objective_module.token_losses(x, targets)
+            (losses * weight).sum().backward()
+        return largest.numbers, losses, x.grad
+
+    whole, *expected = losses_and_gradient()
+    assert whole == logits.numel()
+    monkeypatch.setattr(objective_module, "WHOLE", 4 * 50 * rows + 3)
+    most, *parts = losses_and_gradient()
+    assert most == max(50 * rows, targets.numel())
+    assert all(torch.equal(a, b) for a, b in zip(parts, expected, strict=True))
+    with torch.inference_mode():
+        assert torch.equal(objective_module.token_losses(logits, targets), expected[0])

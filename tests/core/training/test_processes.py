@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import copy
 import os
+import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -16,8 +20,10 @@ from resnetbk.errors import UserError
 from resnetbk.kinds import BatchLoss, Windows
 from resnetbk.runs import checkpoint
 from resnetbk.runs.run_folder import RunFolder
+from resnetbk.training import objective
 from resnetbk.training.processes import Processes
 from resnetbk.training.run_state import RunState
+from resnetbk.training.signals import Interrupted, Signals
 
 needs_gloo = pytest.mark.skipif(
     not (torch.distributed.is_available() and torch.distributed.is_gloo_available()),
@@ -67,6 +73,15 @@ def test_two_processes_learn_what_one_learns(tmp_path: Path, selector: str) -> N
     assert metrics(tmp_path / "both", "loss")[0] == pytest.approx(
         metrics(tmp_path / "alone", "loss")[0], rel=1e-6
     )
+    evaluations = [
+        [e for e in RunFolder(tmp_path / name).metrics() if e["event"] == "evaluation"]
+        for name in ("alone", "both")
+    ]
+    for one, two in zip(*evaluations, strict=True):
+        assert two["tokens"] == one["tokens"]
+        assert two["loss"] == pytest.approx(one["loss"], rel=1e-3)
+        assert two["rows"] == one["rows"]
+        assert two["depths"] == one["depths"]
     flops = [metrics(tmp_path / name, "flops")[-1] for name in ("alone", "both")]
     assert flops[1] == pytest.approx(flops[0], rel=0.5)
     assert done.stdout.count("parameters,") == 1  # one of them speaks
@@ -204,3 +219,55 @@ def test_an_environment_that_says_nothing_is_one_process(monkeypatch, environmen
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
     assert Processes.here() == Processes()
+
+
+class Thread(Processes):
+    """Of several in one process, which meet where they gather."""
+
+    met: ClassVar[dict[int, list[Any]]] = {}
+    barrier: ClassVar[threading.Barrier]
+
+    def gather(self, value: Any) -> list[Any]:
+        self.met[self.rank] = value
+        self.barrier.wait()
+        gathered = [self.met[rank] for rank in range(self.size)]
+        self.barrier.wait()
+        return gathered
+
+
+@pytest.mark.parametrize("signalled", [False, True])
+def test_an_evaluation_is_shared(tmp_path: Path, monkeypatch, signalled: bool) -> None:
+    """All processes get the same, and end together."""
+    run = tiny.experiment(tmp_path).train(tmp_path / "run", device="cpu")
+    monkeypatch.setattr(objective, "TOKENS_PER_PASS", 64)
+    data, alone = run.data(), run.evaluate()
+    Thread.barrier = threading.Barrier(3)
+    signals = [Signals() for _ in range(3)]
+    signals[1].received = signal.SIGTERM if signalled else 0
+    results: dict[int, Any] = {}
+
+    def evaluated(rank: int) -> None:
+        model = copy.deepcopy(run.model)
+        try:
+            results[rank] = objective.evaluate(
+                model, data, window=16, precision="fp32", processes=Thread(rank, 3), signals=signals[rank]
+            )
+        except Interrupted as interrupted:
+            results[rank] = interrupted.exit_code
+
+    threads = [threading.Thread(target=evaluated, args=(rank,)) for rank in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert results[0] == results[1] == results[2]
+    if signalled:
+        assert results[0] == 128 + signal.SIGTERM
+    else:
+        assert results[0].loss == pytest.approx(alone.loss, rel=1e-6)
+        assert results[0].bits_per_byte == pytest.approx(alone.bits_per_byte, rel=1e-6)
+        assert (results[0].tokens, results[0].rows, results[0].depths) == (
+            alone.tokens,
+            alone.rows,
+            alone.depths,
+        )

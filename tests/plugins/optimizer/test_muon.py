@@ -66,7 +66,7 @@ def test_matrices_alike_are_iterated_together_with_the_result_of_each_alone(
         for weight in alone:
             MuonUpdate(0.1, 0.9, 0.0).apply([weight], 1.0)
         calls.clear()
-        monkeypatch.setattr(muon_module, "BLOCK", 2 * 16 * 16)
+        monkeypatch.setitem(muon_module.BLOCK, "cpu", 2 * 16 * 16)
         MuonUpdate(0.1, 0.9, 0.0).apply(halves, 1.0)
         assert sorted(calls) == [(2, 16, 16), (16, 16), (16, 64), (16, 64), (24, 24)]
     for a, b, half in zip(together, alone, halves, strict=True):

@@ -1,6 +1,7 @@
 """Properties of both optimizers: the published updates, exact resume, and tables by Adagrad."""
 
 import copy
+import math
 from typing import Any, get_args
 
 import pytest
@@ -218,3 +219,25 @@ def test_the_rate_reported_is_the_schedules() -> None:
     assert rates[:3] == pytest.approx([0.01, 0.02, 0.03])
     assert rates[6] == pytest.approx(0.03)
     assert rates[-1] == pytest.approx(0.03 / 14)
+
+
+@components
+@pytest.mark.parametrize("sparse", [False, True])
+def test_where_found_inf_is_set_an_update_changes_nothing(component, sparse: bool) -> None:
+    """To the bit, with gradients of NaN; and where it is zero it changes nothing of the update."""
+    plain, guarded = net(sparse), net(sparse)
+    plain_optimizer, optimizer = (component.build(weights=model.weights()) for model in (plain, guarded))
+    optimizer.found_inf = torch.zeros(())
+    train(plain, plain_optimizer, range(4))
+    train(guarded, optimizer, range(4))
+    before = copy.deepcopy([guarded.state_dict(), optimizer.state_dict()])
+    optimizer.found_inf.fill_(1.0)
+    for bad in (math.nan, math.inf, 1.0):
+        for parameter in guarded.parameters():
+            parameter.register_hook(lambda gradient, bad=bad: gradient * bad)
+        train(guarded, optimizer, range(4, 5))
+    after = [guarded.state_dict(), optimizer.state_dict()]
+    torch.testing.assert_close(after, before, rtol=0, atol=0)
+    torch.testing.assert_close(
+        after, [plain.state_dict(), plain_optimizer.state_dict()], rtol=0, atol=0, equal_nan=False
+    )
