@@ -21,7 +21,7 @@ HABITS = {
     "dtype": "the precision of matrix products is train.precision",
     "vocab_size": "the tokenizer decides it: data.tokenizer",
     "dropout": "no component has it; train.optimizer can decay weights",
-    "compile": "models run uncompiled; leave it out",
+    "compile": "whether steps are compiled is train.compile",
 }
 
 
