@@ -6,6 +6,7 @@ A *component* is one frozen attrs class; its fields are the keys of its table in
 
 Shapes: B batch, N tokens, M rows present at one scale, R rows computed, D model dimension, V vocabulary.
 Policies decide; the trunk (`resnetbk.model.trunk`) executes. Nothing here runs a layer.
+What a forward pass makes is neither frozen (torch.compile cannot trace that) nor ever changed.
 
 A module of a model may have `anneal(progress)`, which is called before each training step with the share of
 the run that is done, in [0, 1). What it stores of that has to be a pure function of it, or a buffer.
@@ -14,6 +15,7 @@ the run that is done, in [0, 1). What it stores of that has to be a pure functio
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar
 
 import attrs
@@ -30,6 +32,7 @@ State = dict[str, "Tensor"]
 
 Penalties = Mapping[str, "Tensor"]
 """Named scalars, already weighted, that are added to the cross-entropy and logged apart from it."""
+NO_PENALTIES: Penalties = MappingProxyType({})
 
 ParentCosts = dict[str, dict[str, float]]
 """What it cost to train the parent runs of a run (seconds, cpu_seconds, flops, tokens), by the real paths of
@@ -74,7 +77,7 @@ KINDS: dict[str, Kind] = {
 # ---------------------------------------------------------------- rows and scales
 
 
-@attrs.frozen(eq=False)
+@attrs.define(eq=False)
 class Rows:
     """The rows present at one scale.
 
@@ -170,7 +173,7 @@ class Halting(Protocol):
     def finish(self) -> Finished: ...
 
 
-@attrs.frozen(eq=False)
+@attrs.define(eq=False)
 class Exit:
     """Rows as they were after some layer, for policies that have to learn what each depth would predict.
 
@@ -185,7 +188,7 @@ class Exit:
     confidence: Tensor | None = None
 
 
-@attrs.frozen(eq=False)
+@attrs.define(eq=False)
 class Finished:
     """What leaves a stack: rows (B, M, D), penalties, and exits, shallow ones first.
 
@@ -193,7 +196,7 @@ class Finished:
     """
 
     x: Tensor
-    penalties: Penalties = attrs.field(factory=dict)
+    penalties: Penalties = NO_PENALTIES
     exits: tuple[Exit, ...] = ()
 
 
@@ -222,14 +225,14 @@ class ResolutionScheduler(Protocol):
         state."""
 
 
-@attrs.frozen(eq=False)
+@attrs.define(eq=False)
 class Keep:
     """A gate's decision: mask (B, M) bool or None for all rows; weight (B, M) or None scales what a
     computed layer adds to a row (a straight-through estimator puts its gradient there)."""
 
     mask: Tensor | None = None
     weight: Tensor | None = None
-    penalties: Penalties = attrs.field(factory=dict)
+    penalties: Penalties = NO_PENALTIES
 
 
 class SparsityGate(Protocol):
@@ -348,7 +351,7 @@ class Batch:
     targets: Tensor
 
 
-@attrs.frozen(eq=False)
+@attrs.define(eq=False)
 class BatchLoss:
     """The losses of a batch.
 

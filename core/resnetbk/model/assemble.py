@@ -49,18 +49,13 @@ def assemble(model: Model, *, vocabulary: int, seed: int) -> LanguageModel:
         )
         for _ in range(depth)
     ]
-    trunk = Trunk(layers, halting=halting, resolution=resolution, gate=gate)
+    trunk = Trunk(layers, halting=halting, resolution=resolution, gate=gate, recompute=model.recompute)
     parts = [value for value in attrs.asdict(model, recurse=False).values() if isinstance(value, Part)]
     provides = frozenset.intersection(*(part.entry.provides for part in parts))
     return LanguageModel(
-        embedding,
-        trunk,
-        width=width,
-        vocabulary=vocabulary,
-        style=model.norm,
-        tie=model.tie,
+        embedding, trunk, width=width, vocabulary=vocabulary, style=model.norm, tie=model.tie,
         provides=provides,
-    )
+    )  # fmt: skip
 
 
 def build(key: str, part: Part, kind: type[T], /, **given: Any) -> T:

@@ -14,7 +14,7 @@ from resnetbk.model.trunk import Trunk
 from resnetbk.model.weights import weights
 
 
-@attrs.frozen(eq=False)
+@attrs.define(eq=False)
 class Answer:
     """The predictions of an `Exit`: logits (B, N, V), with its weight and confidence."""
 
@@ -23,7 +23,7 @@ class Answer:
     confidence: Tensor | None
 
 
-@attrs.frozen(eq=False)
+@attrs.define(eq=False)
 class Output:
     """logits (B, N, V); penalties by name; what each layer did; the answers to train on, if not logits."""
 

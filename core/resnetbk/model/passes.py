@@ -25,7 +25,7 @@ StreamState = dict[str, Any]
 """What the trunk carries from token to token: `layers`, `gate`, `resolution`, and the last coarse rows."""
 
 
-@attrs.frozen(eq=False)
+@attrs.define(eq=False)
 class LayerStatistics:
     """What one layer did in a pass.
 
@@ -43,7 +43,6 @@ class LayerStatistics:
     rows: float
 
 
-@attrs.define(eq=False)
 class WindowPass:
     """All rows of `tokens`, (B, N), at once; and what it did.
 
@@ -52,12 +51,11 @@ class WindowPass:
     exits      where it might have ended
     """
 
-    resolution: ResolutionScheduler
-    gate: SparsityGate
-    tokens: Tensor
-    penalties: dict[str, Tensor] = attrs.field(init=False, factory=dict)
-    layers: list[LayerStatistics] = attrs.field(init=False, factory=list)
-    exits: tuple[Exit, ...] = attrs.field(init=False, default=())
+    def __init__(self, resolution: ResolutionScheduler, gate: SparsityGate, tokens: Tensor) -> None:
+        self.resolution, self.gate, self.tokens = resolution, gate, tokens
+        self.penalties: dict[str, Tensor] = {}
+        self.layers: list[LayerStatistics] = []
+        self.exits: tuple[Exit, ...] = ()
 
     def charge(self, penalties: Penalties) -> None:
         for name, value in penalties.items():
@@ -83,21 +81,18 @@ class WindowPass:
         return packing.unpad(mixer(packing.pad(x), position, packing.length))
 
 
-def _copy(state: StreamState) -> StreamState:
-    return state | {"layers": list(state["layers"]), "coarse": dict(state["coarse"])}
-
-
-@attrs.define(eq=False)
 class TokenPass(WindowPass):
-    """One token of each sequence, `tokens` (B,), after those that led to `state`, which is left alone."""
+    """One token of each sequence, `tokens` (B,), after those that led to `state`, which is left alone.
 
-    state: StreamState = attrs.field(converter=_copy)
-    active: list[Tensor] = attrs.field(init=False)
-    """For each level so far, the sequences that have a row there."""
+    active  for each level so far, the sequences that have a row there
+    """
 
-    @active.default
-    def _everyone(self) -> list[Tensor]:
-        return [torch.arange(len(self.tokens), device=self.tokens.device)]
+    def __init__(
+        self, resolution: ResolutionScheduler, gate: SparsityGate, tokens: Tensor, state: StreamState
+    ) -> None:
+        super().__init__(resolution, gate, tokens)
+        self.state = state | {"layers": list(state["layers"]), "coarse": dict(state["coarse"])}
+        self.active = [torch.arange(len(tokens), device=tokens.device)]
 
     @property
     def idle(self) -> bool:

@@ -15,7 +15,7 @@ from torch import Tensor
 from resnetbk.kinds import Rows, State
 
 
-@attrs.frozen(eq=False)
+@attrs.define(eq=False)
 class WholePacking:
     """Every row is computed, where it is: the packing that moves nothing.
 

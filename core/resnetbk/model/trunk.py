@@ -18,6 +18,7 @@ from typing import cast
 import attrs
 import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from resnetbk.kinds import HaltingPolicy, Keep, ResolutionScheduler, Rows, SparsityGate, Stack, StreamingMixer
 from resnetbk.model.layer import Block, Layer
@@ -26,25 +27,22 @@ from resnetbk.model.rows import pack, real_rows
 
 
 class Trunk(nn.Module):
-    """The layers, and the three policies that decide which rows they compute."""
+    """The layers, and the three policies that decide which rows they compute. `recompute`: see the spec."""
 
     halting: HaltingPolicy
     resolution: ResolutionScheduler
     gate: SparsityGate
 
     def __init__(
-        self,
-        layers: list[Layer],
-        *,
-        halting: HaltingPolicy,
-        resolution: ResolutionScheduler,
-        gate: SparsityGate,
-    ) -> None:
+        self, layers: list[Layer], *, halting: HaltingPolicy, resolution: ResolutionScheduler,
+        gate: SparsityGate, recompute: bool = False,
+    ) -> None:  # fmt: skip
         super().__init__()
         self.layers = cast(Sequence[Layer], nn.ModuleList(layers))
         self.halting = halting
         self.resolution = resolution
         self.gate = gate
+        self.recompute = recompute
 
     def forward(self, x: Tensor, tokens: Tensor, position: Tensor) -> tuple[Tensor, WindowPass]:
         """(B, N, D), (B, N), (B, N) -> (B, N, D) and the pass, which says what it did."""
@@ -121,7 +119,10 @@ class Trunk(nn.Module):
         if keep.mask is not None and packing.rows == 0:
             return rows.x, 0
         before = packing.take(rows.x)
-        after, penalties = block(before, partial(pass_.mix, number, self.layers[number].mixer, packing, rows))
+        mix = partial(pass_.mix, number, self.layers[number].mixer, packing, rows)
+        again = self.recompute and torch.is_grad_enabled()
+        run = partial(checkpoint, block, use_reentrant=False) if again else block
+        after, penalties = run(before, mix)
         pass_.charge(penalties)
         if keep.weight is not None:  # at a weight of 1, `lerp` leaves `after` as it is, to the bit
             weight = packing.take(keep.weight)[:, None].to(before.dtype)

@@ -22,7 +22,7 @@ HABITS = {
     "dtype": "the precision of matrix products is train.precision",
     "vocab_size": "the tokenizer decides it: data.tokenizer",
     "dropout": "a key of model.mixer, model.channel and model.embedding: { use = ..., dropout = ... }",
-    "compile": "models run uncompiled; leave it out",
+    "compile": "whether steps are compiled is train.compile",
 }
 
 

@@ -59,7 +59,7 @@ class Unfit(Refused):
 
     def __init__(self, expects: str, value: Any) -> None:
         self.expects = expects
-        super().__init__(f"expects {expects}, found {_shown(value)}")
+        super().__init__(f"expects {expects}, found {shown(value)}")
 
 
 def take_all(items: Iterable[tuple[str | int, Any]], take: Callable[[Any], T]) -> list[T]:
@@ -93,7 +93,7 @@ def quoted(text: str) -> str:
     return repr(text) if len(text) <= 60 else f"{text[:59]!r}…"
 
 
-def _shown(value: Any) -> str:
+def shown(value: Any) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, int) and value.bit_length() > 64:

@@ -22,7 +22,7 @@ import cattrs
 from resnetbk.errors import UserError, nearest
 from resnetbk.kinds import KINDS
 from resnetbk.spec.habits import habit
-from resnetbk.spec.problem import MOST, Problem, Refused, Unfit, quoted, reason, take_all
+from resnetbk.spec.problem import MOST, Problem, Refused, Unfit, quoted, reason, shown, take_all
 from resnetbk.spec.spec import Part
 
 if TYPE_CHECKING:
@@ -244,7 +244,7 @@ def _one_of(value: Any, options: Sequence[Any]) -> Any:
     for option in options:
         if type(value) is type(option) and value == option:
             return value
-    allowed = " or ".join(map(repr, options))
+    allowed = " or ".join(map(shown, options))
     if type(value) is not str:
         raise Unfit(allowed, value)
     names = [option for option in options if isinstance(option, str)]

@@ -70,6 +70,7 @@ class Model:
                 "resnet-bk", x + c + mixer(c) with c = channel(x)
     norm        "rms" or "layer"
     tie         whether the head shares the embedding's table
+    recompute   whether the backward pass computes what is inside layers again, which saves its memory
     """
 
     width: int = attrs.field(validator=ge(1))
@@ -83,6 +84,7 @@ class Model:
     wiring: Literal["sequential", "resnet-bk"] = "sequential"
     norm: Literal["rms", "layer"] = "rms"
     tie: bool = False
+    recompute: bool = False
 
 
 @attrs.frozen(kw_only=True)
@@ -96,6 +98,7 @@ class Train:
     gradient   how a step's gradients are computed
     start      the weights to start from
     precision  of matrix products: "fp32", "bf16", or "auto": bf16 where the device has units for it
+    compile    whether steps are compiled as a whole: true, false, or "auto", on CUDA only
     clip       largest global norm of a gradient; 0 turns clipping off
     evaluate   steps between validations; 0 validates at the end only
     save       steps between checkpoints; 0 saves at the end only
@@ -113,6 +116,7 @@ class Train:
     gradient: Part = attrs.field(metadata={"kind": "gradient-strategy"})
     start: Part = attrs.field(metadata={"kind": "initializer"})
     precision: Literal["auto", "fp32", "bf16"] = "auto"
+    compile: Literal["auto", True, False] = "auto"
     clip: float = attrs.field(default=1.0, validator=ge(0))
     evaluate: int = attrs.field(default=0, validator=ge(0))
     save: int = attrs.field(default=0, validator=ge(0))

@@ -30,11 +30,12 @@ from resnetbk.model.assemble import assemble, build
 from resnetbk.model.language_model import Output
 from resnetbk.runs.checkpoint import Checkpoint, load_weights
 from resnetbk.spec.spec import Spec
+from resnetbk.training.compiled import CompiledObjective
 from resnetbk.training.data import Data
 from resnetbk.training.device import at, bf16_speed, find_device, has_bf16_units
 from resnetbk.training.gradients import clip
 from resnetbk.training.memory import check_memory
-from resnetbk.training.objective import Evaluation, evaluate, objective
+from resnetbk.training.objective import Evaluation, evaluate
 from resnetbk.training.processes import Processes
 from resnetbk.training.run_state import RunState
 from resnetbk.training.selector_scores import in_halves, selector_score
@@ -81,6 +82,7 @@ class Learner:
             for line in start.initialize(self.model, self.data.tokenizer, spec.model.depth):
                 logging.getLogger("resnetbk").info("start: %s", line)
             self.model.to(self.device)
+            self._model_objective = CompiledObjective(spec.train.compile, self.model, self.device)
             weights = self.model.weights()
             self.parameters = [weight.parameter for weight in weights]
             self.optimizer = build("train.optimizer", spec.train.optimizer, Optimizer, weights=weights)
@@ -233,7 +235,7 @@ class Learner:
             return np.concatenate(self.processes.gather(scores.tolist())).astype(scores.dtype)
 
     def _forward(self, batch: Batch) -> tuple[BatchLoss, Output]:
-        result, output = objective(self.model, batch, self.spec.train.precision)
+        result, output = self._model_objective(self.model, batch, self.spec.train.precision)
         self._rows += output.rows
         self._seen += batch.inputs.numel()
         return result, output

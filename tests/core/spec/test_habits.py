@@ -31,6 +31,9 @@ train = {{ steps = 1{f", {key} = 1" if table == "train" else ""} }}
 @pytest.mark.parametrize("key", sorted(HABITUAL))
 @pytest.mark.parametrize("table", ["", "data", "model", "train"])
 def test_a_habitual_name_is_told_what_ours_is(table: str, key: str, registry: Registry) -> None:
+    if (table, key) == ("train", "compile"):
+        assert refusal(table, key, registry) == "f:5: train.compile: expects 'auto' or true or false, found 1"
+        return
     line = {"": 6, "data": 3, "model": 4, "train": 5}[table]
     assert (
         refusal(table, key, registry)

@@ -1,0 +1,90 @@
+"""The objective of a training step, compiled: as a whole, or not at all."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+import attrs
+import torch
+from torch import Tensor
+from torch.utils._python_dispatch import _get_current_dispatch_mode
+
+from resnetbk.errors import one_line
+from resnetbk.kinds import BatchLoss
+from resnetbk.model.language_model import LanguageModel, Output
+from resnetbk.training.device import exhausted
+from resnetbk.training.objective import objective
+
+SMALL = 30_000_000
+"""Parameters up to which launching kernels takes longer than what they do, so that CUDA graphs pay."""
+
+VARIANTS = 64
+"""Models, shapes of batches, and whether there are gradients: what one process compiles at most."""
+
+UNTRACEABLE = ("Unsupported", "UserError", "UncapturedHigherOrderOpError", "GuardOnDataDependentSymNode")
+"""What torch raises where a model's shapes, or what it does next, depend on numbers in tensors."""
+
+
+class CompiledObjective:
+    """`objective`, compiled if `asked`; with "auto" on CUDA only, since on CPUs compiling takes a minute.
+
+    Models whose rows vary (halting, gates, learned resolution) cannot be compiled whole and run uncompiled:
+    in pieces they would be compiled again and again. One line in the log says so, and one that a compiler is
+    missing or fails, at whichever call. Results differ by rounding, and by what is drawn at random. Under a
+    dispatch mode, as where FLOPs are counted, all runs uncompiled. Models alike share compiled code.
+    """
+
+    def __init__(self, asked: bool | str, model: LanguageModel, device: torch.device) -> None:
+        self.asked = asked
+        self.active = device.type == "cuda" if asked == "auto" else bool(asked)
+        self._graphs = self.active and device.type == "cuda" and model.parameter_count() <= SMALL
+        self._function: Any = None
+        for parameter in model.parameters() if self._graphs else ():
+            if parameter.requires_grad:  # the next replay overwrites gradients, which strategies may keep
+                parameter.register_hook(Tensor.clone)  # type: ignore[no-untyped-call]
+
+    def __call__(self, *arguments: Any) -> tuple[BatchLoss, Output]:
+        """What `objective` gives. With CUDA graphs its `Output` is valid until the next call."""
+        if not self.active or _get_current_dispatch_mode() is not None:
+            return objective(*arguments)
+        try:
+            return self._compiled(*arguments)
+        except Exception as error:
+            cause: BaseException | None = error
+            while cause is not None:  # torch wraps what it meets
+                if exhausted(cause):
+                    raise
+                cause = cause.__cause__ or cause.__context__
+            traced = type(error).__name__ not in UNTRACEABLE
+            reason = one_line(error).split(" Set TORCH")[0]  # without its advice to developers
+        result = objective(*arguments)  # where the compiler is not to blame, this fails as well
+        self.active = False
+        level = logging.WARNING if traced or self.asked != "auto" else logging.INFO
+        why = "the compiler fails" if traced else "this model cannot be compiled as a whole"
+        logging.getLogger("resnetbk").log(level, "train.compile: uncompiled, since %s: %s", why, reason)
+        return result
+
+    def _compiled(self, *arguments: Any) -> tuple[BatchLoss, Output]:
+        import torch._dynamo.config  # here, since it takes more than a second
+        import torch._functorch.config
+
+        if self._function is None:
+            logging.getLogger("resnetbk").info("train.compile: the first step of each shape compiles")
+            mode = "reduce-overhead" if self._graphs else None
+            # not dynamic: code for a shape must not depend on those before, or a resumed run would differ
+            self._function = torch.compile(objective, fullgraph=True, dynamic=False, mode=mode)
+        with (
+            torch._dynamo.config.patch(recompile_limit=VARIANTS, skip_nnmodule_hook_guards=False),
+            torch._functorch.config.patch(
+                force_non_lazy_backward_lowering=True
+            ),  # it fails here or not at all
+        ):
+            result, output = self._function(*arguments)
+        if self._graphs:  # the next replay overwrites these
+            single = {
+                name: getattr(result, name).clone() for name in ("loss", "cross_entropy", "window_losses")
+            }
+            penalties = {name: value.clone() for name, value in result.penalties.items()}
+            result = attrs.evolve(result, **single, penalties=penalties)
+        return result, output
