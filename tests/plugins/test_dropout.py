@@ -15,6 +15,7 @@ import resnetbk
 from resnetbk.kinds import Windows
 from resnetbk.training.learner import Learner
 from resnetbk_plugins.channel_mixer.mlp import MLP
+from resnetbk_plugins.channel_mixer.swiglu import SwiGLU
 from resnetbk_plugins.embedding.learned_positions import LearnedPositions
 from resnetbk_plugins.embedding.ngram_hash import NgramHash
 from resnetbk_plugins.embedding.table import Table
@@ -31,7 +32,8 @@ MIXERS = {
     "gated-linear": GatedLinear(keys=4),
 }
 EMBEDDINGS = {"table": Table(), "learned-positions": LearnedPositions(), "ngram-hash": NgramHash(rows=64)}
-PARTS = {**MIXERS, **EMBEDDINGS, "mlp": MLP()}
+CHANNEL = {"mlp": MLP(), "swiglu": SwiGLU()}
+PARTS = {**MIXERS, **EMBEDDINGS, **CHANNEL}
 every_part = pytest.mark.parametrize("name", PARTS)
 
 
@@ -45,7 +47,7 @@ def part(name: str, dropout: float) -> tuple[nn.Module, tuple[object, ...]]:
     else:
         module = component.build(width=WIDTH, depth=1)
         x = torch.randn(2, ROWS, WIDTH)
-        inputs = (x[0],) if name == "mlp" else (x, torch.arange(ROWS).repeat(2, 1), None)
+        inputs = (x[0],) if name in CHANNEL else (x, torch.arange(ROWS).repeat(2, 1), None)
         nn.init.normal_(module.output.weight)
     return module, inputs
 

@@ -86,8 +86,11 @@ MIXERS: dict[str, Expected] = {
 }
 
 MLP = 4 * R * D * 4 * D
+GATED_UNITS = 8 * round(2 / 3 * 4 * D / 8)
+GATED = 6 * R * D * GATED_UNITS
 CHANNELS: dict[str, Expected] = {
     "mlp": Expected(MLP + 2 * R * 4 * D, MLP),
+    "swiglu": Expected(GATED + 2 * R * GATED_UNITS, GATED),
     # router over 4 experts and its softmax; each row once through an expert, times its gate
     "moe": Expected(MLP + 2 * R * 4 * D + 2 * R * D * 4 + 5 * R * 4 + 2 * R * D, MLP + 2 * R * D * 4),
 }

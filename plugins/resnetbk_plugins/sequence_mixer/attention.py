@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import attrs
-from attrs.validators import ge, gt, lt
+from attrs.validators import ge, gt, lt, optional
 
 from resnetbk.errors import UserError
 
@@ -19,6 +19,11 @@ class Attention:
     """Multi-head causal attention (Vaswani et al., 2017), with rotary positions (Su et al., 2021).
 
     heads        must divide the model's width; with `rope`, the size of a head must be even
+    kv_heads     heads of keys and values, each for equally many heads of queries: grouped-query attention
+                 (Ainslie et al., 2023); must divide `heads`, and is as many by default
+    window       a row sees this many rows, the last of them itself (Beltagy et al., 2020); all by default.
+                 Work per row and the streaming state no longer grow with the length
+    qk_norm      RMS norm, with a learned scale, of each head's query and key (Dehghani et al., 2023)
     rope         rotate queries and keys by the rows' absolute positions; without it only the causal mask
                  depends on the order
     rope_base    the slowest rotation takes about 2 pi rope_base tokens
@@ -28,11 +33,22 @@ class Attention:
     """
 
     heads: int = attrs.field(default=4, validator=ge(1))
+    kv_heads: int | None = attrs.field(default=None, validator=optional(ge(1)))
+    window: int | None = attrs.field(default=None, validator=optional(ge(1)))
+    qk_norm: bool = False
     rope: bool = True
     rope_base: float = attrs.field(default=10000.0, validator=gt(1.0))
     bias: bool = False
     convolution: int = attrs.field(default=0, validator=ge(0))
     dropout: float = attrs.field(default=0.0, validator=[ge(0.0), lt(1.0)])
+
+    @kv_heads.validator
+    def _divides_heads(self, attribute: attrs.Attribute[int | None], value: int | None) -> None:
+        if value is not None and self.heads % value:
+            allowed = ", ".join(
+                str(number) for number in range(1, self.heads + 1) if self.heads % number == 0
+            )
+            raise ValueError(f"kv_heads must divide heads = {self.heads}, not {value}; allowed: {allowed}")
 
     def check(self, spec: Spec) -> None:
         self._fit(spec.model.width)
@@ -51,5 +67,14 @@ class Attention:
         self._fit(width)
         from resnetbk_plugins.sequence_mixer.attention_module import CausalAttention
 
-        rope_base = self.rope_base if self.rope else None
-        return CausalAttention(width, self.heads, rope_base, self.bias, self.convolution, self.dropout)
+        return CausalAttention(
+            width,
+            self.heads,
+            self.kv_heads or self.heads,
+            window=self.window,
+            qk_norm=self.qk_norm,
+            rope_base=self.rope_base if self.rope else None,
+            bias=self.bias,
+            convolution=self.convolution,
+            dropout=self.dropout,
+        )

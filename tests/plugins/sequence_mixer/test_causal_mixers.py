@@ -26,6 +26,11 @@ COMPONENTS = {
     "gated-linear without convolution": GatedLinear(heads=2, keys=16, chunk=16, convolution=0),
     "attention": Attention(heads=3),
     "attention without rope": Attention(heads=2, rope=False, bias=True),
+    "attention in groups, normed": Attention(heads=6, kv_heads=2, qk_norm=True),
+    "attention in a window": Attention(heads=2, window=7),
+    "attention in a window, with all keys": Attention(
+        heads=6, kv_heads=3, window=16, qk_norm=True, bias=True, convolution=2
+    ),
 }
 every_mixer = pytest.mark.parametrize("name", COMPONENTS)
 
@@ -98,7 +103,7 @@ def test_rows_do_not_see_later_rows_that_are_not_finite(
     assert not after[1, common:].isfinite().any(-1).any()
 
 
-@pytest.mark.parametrize("name", ["attention", "gated-linear"])
+@pytest.mark.parametrize("name", ["attention", "attention in a window", "gated-linear"])
 def test_what_is_always_replaced_elsewhere_changes_no_bit(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     mixer = built(name)
     x, position = rows(2, 70)
