@@ -1,5 +1,5 @@
 """What `test_triton` runs with TRITON_INTERPRET=1: chunks of few rows and blocks of few chains, so that
-sequences of some twenty rows have several, and the last of both are not full."""
+sequences of ten rows have several, and the last of both are not full."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ SCANS = {"one_sided": one_sided, "two_sided": two_sided, "resolvent": resolvent}
 @pytest.fixture(autouse=True)
 def small(monkeypatch):
     monkeypatch.setattr(backend, "_KERNELS", {"cpu": ("triton", ".triton_scans")})
-    monkeypatch.setattr(triton_scans, "ROWS", 8)
+    monkeypatch.setattr(triton_scans, "ROWS", 4)
     monkeypatch.setattr(triton_scans, "BLOCK", 4)
     monkeypatch.setattr(triton_scans, "_TILE", (16, 4))
     backend.forget()
@@ -36,7 +36,7 @@ def drawn(eta: float, dtype: torch.dtype, length: int, batch: int = 1) -> tuple[
     """(potential, eta, u), 4 gradients; chains of the second block forget within the run-up."""
     generator = torch.Generator().manual_seed(0)
     potential, u, *out = torch.randn(6, batch, length, 5, generator=generator, dtype=torch.float64).to(dtype)
-    etas = torch.tensor([eta, 1.5 * eta, 2 * eta, eta, 30.0], dtype=dtype)
+    etas = torch.tensor([eta, 1.5 * eta, 2 * eta, eta, 1e4], dtype=dtype)
     return [potential, etas, u], out
 
 
@@ -59,7 +59,7 @@ def everything(scans, name, inputs, out):
 def test_values_and_gradients_are_those_of_torch_in_float64(monkeypatch, name, eta, dtype):
     if eta == 3.0:  # with a run-up of 11 rows
         monkeypatch.setattr(triton_scans, "ROWS", 16)
-    inputs, out = drawn(eta, dtype, 35 if eta == 3.0 else 19)
+    inputs, out = drawn(eta, dtype, 35 if eta == 3.0 else 10)
     results = everything(triton_scans, name, inputs, out)
     exact = everything(torch_scans, name, [x.double() for x in inputs], [x.double() for x in out])
     for a, b in zip(results, exact, strict=True):
@@ -68,20 +68,20 @@ def test_values_and_gradients_are_those_of_torch_in_float64(monkeypatch, name, e
 
 
 @pytest.mark.parametrize("name", ["one_sided", "resolvent"])
-@pytest.mark.parametrize("eta", [30.0, 0.05])
+@pytest.mark.parametrize("eta", [1e4, 0.05])
 def test_later_rows_and_other_sequences_change_not_one_bit(name, eta):
-    (potential, etas, u), _ = drawn(eta, torch.float32, 19, batch=2)
+    (potential, etas, u), _ = drawn(eta, torch.float32, 10, batch=2)
     scan, rest = SCANS[name], [u] if name == "resolvent" else []
     before = scan(potential, etas, *rest)
     changed = potential.clone()
-    changed[0, 12:] = torch.nan
+    changed[0, 7:] = torch.nan
     changed[1] = 7.0
     for a, b in zip(before, scan(changed, etas, *rest), strict=True):
-        assert torch.equal(a[0, :12], b[0, :12])
-        assert not b[0, 12:].isfinite().any()
-    shorter = scan(potential[:1, :12], etas, *(x[:1, :12] for x in rest))
+        assert torch.equal(a[0, :7], b[0, :7])
+        assert not b[0, 7:].isfinite().any()
+    shorter = scan(potential[:1, :7], etas, *(x[:1, :7] for x in rest))
     for a, b in zip(before, shorter, strict=True):
-        assert torch.equal(a[:1, :12], b)
+        assert torch.equal(a[:1, :7], b)
 
 
 @pytest.mark.parametrize("eta", [1.5, 1e-3, 1e-20])
