@@ -1,8 +1,8 @@
 """The scans of the resolvent of a tridiagonal Hamiltonian, and the convolution, which the mixers share.
 
 `one_sided`, `two_sided`, `resolvent` and `convolution` have the torch operators, their formulas and adjoints;
-`backend` chooses what runs them: `torch_scans` (every device; `forgetting` proves that its chunks are exact
-to rounding), `numba_kernels` or `triton_kernels`.
+`backend` chooses what runs them: `torch_scans` (every device), `numba_scans` (CPUs) or `triton_scans` (CUDA).
+All are parallel over chunks of rows; `forgetting` proves that this is exact to rounding.
 Importing this imports torch, so files of components do not; numba and triton are imported at the first call.
 """
 

@@ -13,9 +13,8 @@ from torch import Tensor
 
 from . import torch_scans
 from .compiling import tell_of_compiling
-from .loops import Loops
 
-_KERNELS = {"cpu": ("numba", ".numba_kernels"), "cuda": ("triton", ".triton_kernels")}
+_KERNELS = {"cpu": ("numba", ".numba_scans"), "cuda": ("triton", ".triton_scans")}
 
 
 _launched: dict[str, int] = {}
@@ -25,8 +24,8 @@ _launched: dict[str, int] = {}
 def scans_for(device: str) -> Any:
     """The backend for a device type (functions as in `torch_scans`), chosen and logged at the first call.
 
-    Loops leave threads behind that a forked process does not have: there they would write nothing, or end it.
-    So in a process forked after a launch it is `torch_scans`, with a warning.
+    Kernels leave threads behind that a forked process does not have: there they would write nothing, or end
+    it. So in a process forked after a launch it is `torch_scans`, with a warning.
     """
     return _chosen(device, os.getpid())
 
@@ -42,20 +41,19 @@ def _chosen(device: str, process: int) -> Any:
             logger.warning("resolvent scans on %s: torch, for %s; %s", device, reason, remedy)
             return torch_scans
         try:
-            kernels = importlib.import_module(module, __package__)
+            scans = importlib.import_module(module, __package__)
             if name == "numba":
-                tell_of_compiling(kernels)
-            loops = Loops(kernels)
+                tell_of_compiling(scans.kernels)
             _launched[device] = process
             # a trial run: without a C compiler or a threading layer only the first call fails
-            loops.one_sided(torch.zeros(1, 1, 1, device=device), torch.ones(1, device=device))
+            scans.one_sided(torch.zeros(1, 1, 1, device=device), torch.ones(1, device=device))
         except ImportError:
             pass
         except Exception as error:
             logger.warning("resolvent scans on %s: %s does not work here: %s", device, name, error)
         else:
             logger.info("resolvent scans on %s: %s", device, name)
-            return loops
+            return scans
     logger.info("resolvent scans on %s: torch", device)
     return torch_scans
 

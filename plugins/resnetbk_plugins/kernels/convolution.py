@@ -5,7 +5,7 @@
 Adjoint: dx_i = sum over k of weight_k out_{i+K-1-k},   dweight_k = sum over i of out_i x_{i-K+1+k}.
 
 Written with torch operators it would pass over memory some twenty times, forward and backward: more than the
-scan that follows it. On a CPU one loop does it in one pass each.
+scan that follows it. The kernels do it in one pass each.
 """
 
 from __future__ import annotations
@@ -17,19 +17,13 @@ import torch
 from torch import Tensor
 from torch.utils.flop_counter import register_flop_formula
 
-from . import torch_scans
 from .backend import scans_for
 from .operator import operator
 
 
-def _kernels(x: Tensor) -> Any:
-    # On CUDA torch's operators are parallel over rows, which the loops are not.
-    return scans_for("cpu") if x.is_cpu else torch_scans
-
-
 @operator("resnetbk::convolution")
 def _forward(x: Tensor, weight: Tensor) -> Tensor:
-    y: Tensor = _kernels(x).convolution(x, weight)
+    y: Tensor = scans_for(x.device.type).convolution(x, weight)
     return y
 
 
@@ -40,7 +34,7 @@ def _(x: Tensor, weight: Tensor) -> Tensor:
 
 @operator("resnetbk::convolution_adjoint")
 def _adjoint(x: Tensor, weight: Tensor, out: Tensor) -> tuple[Tensor, Tensor]:
-    x_grad, weight_grad = _kernels(x).convolution_adjoint(x, weight, out)
+    x_grad, weight_grad = scans_for(x.device.type).convolution_adjoint(x, weight, out)
     return x_grad, weight_grad
 
 

@@ -1,10 +1,12 @@
 # mypy: allow-untyped-defs
-"""The scans as numba loops (CPU) over (B, N, C) arrays; `loops` calls them, the operators have the formulas.
+"""The scans as numba loops (CPU) over (B, N, C) arrays; `numba_scans` calls them, the operators have the
+formulas.
 
-One task is one sequence and one block of at most WIDTH chains: the inner loops run over contiguous memory and
-vectorise (with few arrays per loop: with more the compiler cannot prove that they do not overlap), and a
-single sequence of many chains uses several cores. No fast-math: every row of every chain has the same bits
-for all shapes, thread counts and neighbours. `s` holds the state of a task between rows, a quantity per line.
+One task is one sequence, one chunk of `rows` rows and one block of at most WIDTH chains: the inner loops run
+over contiguous memory and vectorise (with few arrays per loop: with more the compiler cannot prove that they
+do not overlap). A task starts `early` rows before its chunk, from state 0, and keeps nothing of these. No
+fast-math: every row of every chain has the same bits for all thread counts and neighbours. `s` holds the
+state of a task between rows, a quantity per line.
 
 Compiled at the first call per dtype, one to three seconds per kernel, then stored in numba's cache.
 """
@@ -31,16 +33,20 @@ ROWS = 64  # of a sequence, per task of a convolution
 _STEPS_PER_THREAD = 16_384
 
 
-def launch(kernel: Callable[..., None], *tensors: Tensor) -> None:
-    """Run on as many threads as torch uses, fewer for few tasks or little work."""
+def launch(kernel: Callable[..., None], *tensors: Tensor, cut: tuple[int, ...] = ()) -> None:
+    """Run on as many threads as torch uses, fewer for few tasks or little work.
+
+    `cut` is (rows, early) of a scan.
+    """
     batch, length, chains = tensors[0].shape
-    steps, tasks = batch * length * chains, batch * -(-chains // WIDTH)
+    steps = batch * length * chains
     if steps == 0:
         return
+    tasks = batch * -(-length // (cut[0] if cut else ROWS)) * -(-chains // WIDTH)
     before = numba.get_num_threads()
     numba.set_num_threads(max(1, min(torch.get_num_threads(), before, tasks, steps // _STEPS_PER_THREAD)))
     try:
-        kernel(*(x.detach().contiguous().numpy() for x in tensors))
+        kernel(*(x.detach().contiguous().numpy() for x in tensors), *cut)
     finally:
         numba.set_num_threads(before)
 
@@ -54,18 +60,32 @@ def _compiled(kernel: Callable[..., None]) -> Callable[..., None]:
     return compiled
 
 
+@numba.njit(error_model="numpy")
+def _task(number, shape, rows):
+    """(sequence, chunk, its first row, the row after its last, first chain, the chain after the last)."""
+    _, length, chains = shape
+    blocks, chunks = (chains + WIDTH - 1) // WIDTH, (length + rows - 1) // rows
+    b, k, lo = number // (blocks * chunks), number // blocks % chunks, number % blocks * WIDTH
+    return b, k, k * rows, min(k * rows + rows, length), lo, min(lo + WIDTH, chains)
+
+
+@numba.njit(error_model="numpy")
+def _tasks(shape, rows):
+    return shape[0] * ((shape[1] + rows - 1) // rows) * ((shape[2] + WIDTH - 1) // WIDTH)
+
+
 @_compiled
-def one_sided(v, eta, g_re, g_im):
-    batch, length, chains = v.shape
-    blocks = (chains + WIDTH - 1) // WIDTH
+def one_sided(v, eta, g_re, g_im, rows, early):
     one = v.dtype.type(1)
-    for task in prange(batch * blocks):
-        b, lo = task // blocks, task % blocks * WIDTH
-        hi = min(lo + WIDTH, chains)
+    for task in prange(_tasks(v.shape, rows)):
+        b, _, first, stop, lo, hi = _task(task, v.shape, rows)
         width = eta[lo:hi]
-        last_re, last_im = np.zeros(hi - lo, v.dtype), np.zeros(hi - lo, v.dtype)
-        for i in range(length):
+        s = np.zeros((4, hi - lo), v.dtype)
+        last_re, last_im = s[0], s[1]
+        for i in range(max(first - early, 0), stop):
             v_i, re, im = v[b, i, lo:hi], g_re[b, i, lo:hi], g_im[b, i, lo:hi]
+            if i < first:
+                re, im = s[2 * (i % 2)], s[2 * (i % 2) + 1]
             for c in range(hi - lo):
                 x, y = v_i[c] - last_re[c], width[c] + last_im[c]
                 inverse = one / (x * x + y * y)
@@ -75,16 +95,14 @@ def one_sided(v, eta, g_re, g_im):
 
 
 @_compiled
-def one_sided_adjoint(g_re, g_im, out_re, out_im, v_grad, eta_grad):
-    batch, length, chains = g_re.shape
-    blocks = (chains + WIDTH - 1) // WIDTH
+def one_sided_adjoint(g_re, g_im, out_re, out_im, v_grad, eta_grad, rows, early):
+    length = g_re.shape[1]
     two = g_re.dtype.type(2)
-    for task in prange(batch * blocks):
-        b, lo = task // blocks, task % blocks * WIDTH
-        hi = min(lo + WIDTH, chains)
+    for task in prange(_tasks(g_re.shape, rows)):
+        b, k, first, stop, lo, hi = _task(task, g_re.shape, rows)
         s = np.zeros((3, WIDTH), g_re.dtype)
-        total = eta_grad[b, lo:hi]
-        for i in range(length - 1, -1, -1):
+        total = eta_grad[b, k, lo:hi]
+        for i in range(min(stop + early, length) - 1, first - 1, -1):
             re, im = g_re[b, i, lo:hi], g_im[b, i, lo:hi]
             from_re, from_im = out_re[b, i, lo:hi], out_im[b, i, lo:hi]
             for c in range(hi - lo):
@@ -92,6 +110,8 @@ def one_sided_adjoint(g_re, g_im, out_re, out_im, v_grad, eta_grad):
                 p, q = re[c] * re[c] - im[c] * im[c], -two * re[c] * im[c]
                 s[0, c] = p * x - q * y
                 s[1, c] = p * y + q * x
+            if i >= stop:
+                continue
             v_i = v_grad[b, i, lo:hi]
             for c in range(hi - lo):
                 v_i[c] = -s[0, c]
@@ -103,36 +123,43 @@ def one_sided_adjoint(g_re, g_im, out_re, out_im, v_grad, eta_grad):
 
 
 @_compiled
-def two_sided(v, eta, d_re, d_im, l_re, l_im, r_re, r_im):
-    batch, length, chains = v.shape
-    blocks = (chains + WIDTH - 1) // WIDTH
+def two_sided(v, eta, d_re, d_im, l_re, l_im, r_re, r_im, rows, early):
+    length = v.shape[1]
     one = v.dtype.type(1)
-    for task in prange(batch * blocks):
-        b, lo = task // blocks, task % blocks * WIDTH
-        hi = min(lo + WIDTH, chains)
-        s = np.zeros((5, WIDTH), v.dtype)
+    for task in prange(_tasks(v.shape, rows)):
+        b, _, first, stop, lo, hi = _task(task, v.shape, rows)
+        s = np.zeros((9, WIDTH), v.dtype)
         s[4, : hi - lo] = eta[lo:hi]
-        for i in range(length - 1, -1, -1):
+        for i in range(min(stop + early, length) - 1, first - 1, -1):
             v_i, re, im = v[b, i, lo:hi], r_re[b, i, lo:hi], r_im[b, i, lo:hi]
+            if i >= stop:
+                re, im = s[5, : hi - lo], s[6, : hi - lo]
+            elif i == stop - 1:
+                s[7:] = s[:2]  # the ratio of the row after the chunk
             for c in range(hi - lo):
                 x, y = v_i[c] - s[0, c], s[4, c] + s[1, c]
                 inverse = one / (x * x + y * y)
                 re[c] = s[0, c] = x * inverse
                 im[c] = s[1, c] = y * inverse
         s[:2] = 0
-        for i in range(length):
+        for i in range(max(first - early, 0), stop):
             v_i, re, im = v[b, i, lo:hi], l_re[b, i, lo:hi], l_im[b, i, lo:hi]
+            if i < first:
+                re, im = s[5, : hi - lo], s[6, : hi - lo]
             for c in range(hi - lo):
                 x, y = v_i[c] - s[0, c], s[4, c] + s[1, c]
                 s[2, c], s[3, c] = x, y
                 inverse = one / (x * x + y * y)
                 re[c] = s[0, c] = x * inverse
                 im[c] = s[1, c] = y * inverse
-            if i + 1 < length:
+            if i < first:
+                continue
+            re, im = s[7, : hi - lo], s[8, : hi - lo]
+            if i < stop - 1:
                 re, im = r_re[b, i + 1, lo:hi], r_im[b, i + 1, lo:hi]
-                for c in range(hi - lo):
-                    s[2, c] -= re[c]
-                    s[3, c] += im[c]
+            for c in range(hi - lo):
+                s[2, c] -= re[c]
+                s[3, c] += im[c]
             re, im = d_re[b, i, lo:hi], d_im[b, i, lo:hi]
             for c in range(hi - lo):
                 x, y = s[2, c], s[3, c]
@@ -142,16 +169,16 @@ def two_sided(v, eta, d_re, d_im, l_re, l_im, r_re, r_im):
 
 
 @_compiled
-def two_sided_adjoint(d_re, d_im, l_re, l_im, r_re, r_im, out_re, out_im, v_grad, eta_grad, kept_re, kept_im):
-    batch, length, chains = d_re.shape
-    blocks = (chains + WIDTH - 1) // WIDTH
+def two_sided_adjoint(
+    d_re, d_im, l_re, l_im, r_re, r_im, out_re, out_im, v_grad, kept_re, kept_im, eta_grad, rows, early
+):
+    length = d_re.shape[1]
     two = d_re.dtype.type(2)
-    for task in prange(batch * blocks):
-        b, lo = task // blocks, task % blocks * WIDTH
-        hi = min(lo + WIDTH, chains)
+    for task in prange(_tasks(d_re.shape, rows)):
+        b, k, first, stop, lo, hi = _task(task, d_re.shape, rows)
         s = np.zeros((4, WIDTH), d_re.dtype)
-        total = eta_grad[b, lo:hi]
-        for i in range(length - 1, -1, -1):
+        total = eta_grad[b, k, lo:hi]
+        for i in range(min(stop + early, length) - 1, first - 1, -1):
             re, im = r_re[b, i, lo:hi], r_im[b, i, lo:hi]
             from_re, from_im = out_re[b, i, lo:hi], out_im[b, i, lo:hi]
             for c in range(hi - lo):
@@ -160,21 +187,23 @@ def two_sided_adjoint(d_re, d_im, l_re, l_im, r_re, r_im, out_re, out_im, v_grad
                 p, q = re[c] * re[c] - im[c] * im[c], -two * re[c] * im[c]
                 s[0, c] = p * x - q * y
                 s[1, c] = p * y + q * x
-            kept_re[b, i, lo:hi] = s[2, : hi - lo]  # contributions of row i and the rows after it
-            kept_im[b, i, lo:hi] = s[3, : hi - lo]
+            if i < stop:  # contributions of row i and the rows after it
+                kept_re[b, i, lo:hi] = s[2, : hi - lo]
+                kept_im[b, i, lo:hi] = s[3, : hi - lo]
         s[:] = 0
-        for i in range(length):
-            re, im = d_re[b, i, lo:hi], d_im[b, i, lo:hi]
-            from_re, from_im = kept_re[b, i, lo:hi], kept_im[b, i, lo:hi]
-            for c in range(hi - lo):
-                x, y = from_re[c] + s[0, c], from_im[c] + s[1, c]
-                p, q = re[c] * re[c] - im[c] * im[c], -two * re[c] * im[c]
-                s[2, c] = p * x - q * y
-                s[3, c] = p * y + q * x
-            v_i = v_grad[b, i, lo:hi]
-            for c in range(hi - lo):
-                v_i[c] = -s[2, c]
-                total[c] += s[3, c]
+        for i in range(max(first - early, 0), stop):
+            if i >= first:
+                re, im = d_re[b, i, lo:hi], d_im[b, i, lo:hi]
+                from_re, from_im = kept_re[b, i, lo:hi], kept_im[b, i, lo:hi]
+                for c in range(hi - lo):
+                    x, y = from_re[c] + s[0, c], from_im[c] + s[1, c]
+                    p, q = re[c] * re[c] - im[c] * im[c], -two * re[c] * im[c]
+                    s[2, c] = p * x - q * y
+                    s[3, c] = p * y + q * x
+                v_i = v_grad[b, i, lo:hi]
+                for c in range(hi - lo):
+                    v_i[c] = -s[2, c]
+                    total[c] += s[3, c]
             re, im = l_re[b, i, lo:hi], l_im[b, i, lo:hi]
             from_re, from_im = out_re[b, i, lo:hi], out_im[b, i, lo:hi]
             for c in range(hi - lo):
@@ -185,23 +214,24 @@ def two_sided_adjoint(d_re, d_im, l_re, l_im, r_re, r_im, out_re, out_im, v_grad
 
 
 @_compiled
-def resolvent(v, eta, u, y_re, y_im, g_re, g_im):
-    batch, length, chains = v.shape
-    blocks = (chains + WIDTH - 1) // WIDTH
+def resolvent(v, eta, u, y_re, y_im, g_re, g_im, rows, early):
     one = v.dtype.type(1)
-    for task in prange(batch * blocks):
-        b, lo = task // blocks, task % blocks * WIDTH
-        hi = min(lo + WIDTH, chains)
-        s = np.zeros((5, WIDTH), v.dtype)
+    for task in prange(_tasks(v.shape, rows)):
+        b, _, first, stop, lo, hi = _task(task, v.shape, rows)
+        s = np.zeros((7, WIDTH), v.dtype)
         s[4, : hi - lo] = eta[lo:hi]
-        for i in range(length):
+        for i in range(max(first - early, 0), stop):
             v_i, re, im = v[b, i, lo:hi], g_re[b, i, lo:hi], g_im[b, i, lo:hi]
+            if i < first:
+                re, im = s[5, : hi - lo], s[6, : hi - lo]
             for c in range(hi - lo):
                 x, y = v_i[c] - s[0, c], s[4, c] + s[1, c]
                 inverse = one / (x * x + y * y)
                 re[c] = s[0, c] = x * inverse
                 im[c] = s[1, c] = y * inverse
             u_i, re, im = u[b, i, lo:hi], y_re[b, i, lo:hi], y_im[b, i, lo:hi]
+            if i < first:
+                re, im = s[5, : hi - lo], s[6, : hi - lo]
             for c in range(hi - lo):
                 x, y = u_i[c] + s[2, c], s[3, c]
                 re[c] = s[2, c] = s[0, c] * x - s[1, c] * y
@@ -209,16 +239,16 @@ def resolvent(v, eta, u, y_re, y_im, g_re, g_im):
 
 
 @_compiled
-def resolvent_adjoint(y_re, y_im, g_re, g_im, yo_re, yo_im, go_re, go_im, v_grad, eta_grad, u_grad):
-    batch, length, chains = y_re.shape
-    blocks = (chains + WIDTH - 1) // WIDTH
+def resolvent_adjoint(
+    y_re, y_im, g_re, g_im, yo_re, yo_im, go_re, go_im, v_grad, u_grad, eta_grad, rows, early
+):
+    length = y_re.shape[1]
     two = y_re.dtype.type(2)
-    for task in prange(batch * blocks):
-        b, lo = task // blocks, task % blocks * WIDTH
-        hi = min(lo + WIDTH, chains)
+    for task in prange(_tasks(y_re.shape, rows)):
+        b, k, first, stop, lo, hi = _task(task, y_re.shape, rows)
         s = np.zeros((4, WIDTH), y_re.dtype)
-        total = eta_grad[b, lo:hi]
-        for i in range(length - 1, -1, -1):
+        total = eta_grad[b, k, lo:hi]
+        for i in range(min(stop + early, length) - 1, first - 1, -1):
             re, im = g_re[b, i, lo:hi], g_im[b, i, lo:hi]
             from_re, from_im = go_re[b, i, lo:hi], go_im[b, i, lo:hi]
             for c in range(hi - lo):
@@ -235,6 +265,8 @@ def resolvent_adjoint(y_re, y_im, g_re, g_im, yo_re, yo_im, go_re, go_im, v_grad
             for c in range(hi - lo):
                 s[2, c] += re[c] * s[0, c] + im[c] * s[1, c]
                 s[3, c] += re[c] * s[1, c] - im[c] * s[0, c]
+            if i >= stop:
+                continue
             v_i, u_i = v_grad[b, i, lo:hi], u_grad[b, i, lo:hi]
             for c in range(hi - lo):
                 v_i[c] = -s[2, c]

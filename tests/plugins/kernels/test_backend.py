@@ -11,7 +11,6 @@ import pytest
 import torch
 
 from resnetbk_plugins.kernels import backend, one_sided, torch_scans
-from resnetbk_plugins.kernels.loops import Loops
 from resnetbk_plugins.sequence_mixer.bk_causal import BKCausal
 from resnetbk_plugins.sequence_mixer.bk_diagonal import BKDiagonal
 from resnetbk_plugins.sequence_mixer.bk_resolvent import BKResolvent
@@ -53,7 +52,8 @@ def test_numba_serves_the_cpu_and_says_so_once(fresh, caplog):
 
 def test_without_numba_torch_serves(fresh, caplog):
     fresh.setitem(sys.modules, "numba", None)
-    fresh.delitem(sys.modules, "resnetbk_plugins.kernels.numba_kernels", raising=False)
+    for module in ("numba_kernels", "numba_scans"):
+        fresh.delitem(sys.modules, f"resnetbk_plugins.kernels.{module}", raising=False)
     caplog.set_level(logging.INFO, logger="resnetbk")
     assert backend.scans_for("cpu") is torch_scans
     assert chosen(caplog) == ["resolvent scans on cpu: torch"]
@@ -63,7 +63,7 @@ def test_a_kernel_that_does_not_run_is_named_and_replaced(fresh, caplog):
     pytest.importorskip("numba")
     from resnetbk_plugins.kernels import numba_kernels
 
-    def broken(*_):
+    def broken(*_, **__):
         raise RuntimeError("no compiler")
 
     fresh.setattr(numba_kernels, "launch", broken)
@@ -82,8 +82,8 @@ def loops(request):
     pytest.importorskip(request.param)
     if request.param == "triton" and not torch.cuda.is_available():
         pytest.skip("no CUDA device")
-    module = importlib.import_module(f"resnetbk_plugins.kernels.{request.param}_kernels")
-    return Loops(module), "cuda" if request.param == "triton" else "cpu"
+    module = importlib.import_module(f"resnetbk_plugins.kernels.{request.param}_scans")
+    return module, "cuda" if request.param == "triton" else "cpu"
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -117,7 +117,12 @@ def test_kernels_agree_with_torch_on_what_is_finite(name, dtype, eta, bad, row, 
     inputs += [u] if name == "resolvent" else []
     pairs = zip(everything(fast, name, inputs, out), everything(torch_scans, name, inputs, out), strict=True)
     for number, (a, b) in enumerate(pairs):
-        assert torch.equal(a.isfinite(), b.isfinite()), number
+        if (
+            device == "cuda"
+        ):  # whose chunks forget what is not finite: finite is at least what torch has finite
+            assert bool((a.isfinite() | ~b.isfinite()).all()), number
+        else:
+            assert torch.equal(a.isfinite(), b.isfinite()), number
 
 
 @pytest.mark.parametrize("mixer", [BKCausal(), BKResolvent(), BKDiagonal()], ids=lambda m: type(m).__name__)
@@ -144,9 +149,9 @@ def test_kernels_agree_with_torch_under_bfloat16_autocast(mixer, loops, fresh):
 @pytest.mark.parametrize("name", NAMES)
 def test_numba_has_the_same_bits_for_any_company_and_thread_count(name):
     pytest.importorskip("numba")
-    from resnetbk_plugins.kernels import numba_kernels
+    from resnetbk_plugins.kernels import numba_scans as scans
 
-    scans, threads = Loops(numba_kernels), torch.get_num_threads()
+    threads = torch.get_num_threads()
     generator = torch.Generator().manual_seed(1)
     potential, u, *out = (torch.randn(2, 400, 96, generator=generator) for _ in range(6))
     eta = 0.2 + torch.rand(96, generator=generator)
@@ -164,13 +169,49 @@ def test_numba_has_the_same_bits_for_any_company_and_thread_count(name):
         assert torch.equal(a[1:, :, 5:42], b)
 
 
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("eta", [1.0, 0.05])
+def test_numba_in_chunks_is_exact_and_the_same_for_any_length_and_thread_count(name, eta, fresh):
+    """Chunks of at least 256 rows, of which the last is not full; later rows may be NaN."""
+    pytest.importorskip("numba")
+    from resnetbk_plugins.kernels import numba_kernels, numba_scans
+
+    cuts, launch, threads = [], numba_kernels.launch, torch.get_num_threads()
+    fresh.setattr(numba_scans, "_ROWS", 256)
+    fresh.setattr(numba_kernels, "launch", lambda *args, cut: cuts.append(cut) or launch(*args, cut=cut))
+    length = (1200 if eta == 1.0 else 9001) * (1 + (name == "resolvent"))
+    generator = torch.Generator().manual_seed(1)
+    potential, u, *out = torch.randn(6, 2, length, 3, generator=generator)
+    etas = torch.tensor([eta, 2 * eta, 1.0])
+    rest, out = ([u], out) if name == "resolvent" else ([], out[:2])
+    chunked = everything(numba_scans, name, (potential, etas, *rest), out)
+    assert all(0 < early <= rows / 8 and rows < length for rows, early in cuts)
+    wide = [[x.double() for x in part] for part in ((potential, etas, *rest), out)]
+    exact = everything(torch_scans, name, *wide)
+    for a, b in zip(chunked, exact, strict=True):
+        assert (a - b).abs().max() <= 2e-6 / eta * b.abs().max()
+    torch.set_num_threads(1)
+    try:
+        for a, b in zip(chunked, everything(numba_scans, name, (potential, etas, *rest), out), strict=True):
+            assert torch.equal(a, b)
+    finally:
+        torch.set_num_threads(threads)
+    if name == "two_sided":
+        return
+    before, rows = chunked[:4] if rest else chunked[:2], length - 300
+    potential[:, rows:] = torch.nan
+    for inputs in [(potential, etas, *rest), (potential[:, :rows], etas, *(x[:, :rows] for x in rest))]:
+        for a, b in zip(before, getattr(numba_scans, name)(*inputs), strict=True):
+            assert torch.equal(a[:, :rows], b[:, :rows])
+
+
 def test_numba_streams_the_same_bits():
     pytest.importorskip("numba")
-    from resnetbk_plugins.kernels import numba_kernels
+    from resnetbk_plugins.kernels import numba_scans
 
     potential, eta = torch.randn(2, 50, 19), 0.1 + torch.rand(19)
     state = (torch.zeros(2, 19), torch.zeros(2, 19))
-    g_real, g_imag = Loops(numba_kernels).one_sided(potential, eta)
+    g_real, g_imag = numba_scans.one_sided(potential, eta)
     for i in range(50):
         state = torch_scans.ratio_step(potential[:, i], eta, *state)
         assert torch.equal(state[0], g_real[:, i])
