@@ -19,8 +19,7 @@ from first_losses import Enough
 
 HERE = Path(__file__).parent
 LOSSES = HERE / "losses.json"
-QUICKSTART = HERE.parents[1] / "specs" / "quickstart.toml"
-SPECS = {path.stem: path for path in [QUICKSTART, *sorted((HERE / "specs").glob("*.toml"))]}
+SPECS = {path.stem: path for path in sorted((HERE / "specs").glob("*.toml"))}
 
 
 def text() -> str:

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from resnetbk_plugins.embedding.learned_positions import LearnedPositions
+from resnetbk_plugins.embedding.ngram_counts import NgramCounts
 from resnetbk_plugins.embedding.ngram_hash import NgramHash
 from resnetbk_plugins.embedding.table import Table
 
@@ -17,6 +18,7 @@ COMPONENTS = {
     "table": Table(),
     "learned-positions": LearnedPositions(length=40),
     "ngram-hash": NgramHash(order=3, rows=50),
+    "ngram-counts": NgramCounts(order=3, capacity=99),
 }
 every_embedding = pytest.mark.parametrize("name", COMPONENTS)
 
@@ -26,7 +28,7 @@ def built(name: str, seed: int = 0) -> nn.Module:
     embedding = COMPONENTS[name].build(vocabulary=VOCABULARY, width=WIDTH)
     for parameter in embedding.parameters():
         nn.init.normal_(parameter)
-    return embedding
+    return embedding.eval()  # training would read what passes are given
 
 
 def sequence(batch: int, count: int) -> tuple[Tensor, Tensor]:
