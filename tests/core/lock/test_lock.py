@@ -104,6 +104,7 @@ def test_every_default_is_written_out(registry: Registry) -> None:
         "wiring": "sequential",
         "norm": "rms",
         "tie": False,
+        "recompute": False,
     }
     assert "seconds" not in resolved(spec)["train"]
     assert all(type(key) is str for key in leaves(resolved(spec)))
