@@ -15,8 +15,8 @@ from resnetbk.kinds import KINDS, Kind
 from resnetbk.registry.contract import CAPABILITIES
 from resnetbk.registry.entry import Entry
 from resnetbk.registry.lookup import Registry
-from resnetbk.testing.suite import checks
 from resnetbk_authoring.keys import Key, keys
+from resnetbk_authoring.testing.suite import checks
 
 PLUGIN = "resnetbk"
 INTERFACES: dict[str, tuple[Any, ...]] = {

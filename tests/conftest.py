@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from resnetbk.testing.fixtures import fake_plugin
+from resnetbk_authoring.testing.fixtures import fake_plugin
 
 __all__ = ["fake_plugin"]
 

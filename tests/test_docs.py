@@ -16,7 +16,7 @@ from resnetbk.cli import VERBS, cli
 from resnetbk.errors import UserError
 from resnetbk.registry.lookup import Registry
 from resnetbk.spec import Data, Model, Spec, Train, read, read_text
-from resnetbk.testing.fixtures import FakePlugin
+from resnetbk_authoring.testing.fixtures import FakePlugin
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()

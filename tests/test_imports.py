@@ -22,7 +22,7 @@ CORE, PLUGINS, AUTHORING, INSTRUMENT = ROOTS = [
 ]
 
 # what may import what: a folder imports from those further right alone
-ORDER = ("cli", "testing", "training", "runs", "metering", "model", "lock", "spec", "registry")
+ORDER = ("cli", "training", "runs", "metering", "model", "lock", "spec", "registry")
 
 
 def imported_by(*command: str) -> set[str]:
@@ -66,11 +66,11 @@ def test_core_names_no_first_party_component_and_imports_downwards(path):
         names += [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
         for name in names:
             parts = name.split(".")
-            if parts[0] != "resnetbk" or len(parts) < 2 or parts[1] not in (*ORDER, "testing"):
+            if parts[0] != "resnetbk" or len(parts) < 2 or parts[1] not in ORDER:
                 continue
             if folder in ORDER:
                 assert parts[1] in ORDER[ORDER.index(folder) :], f"{folder} imports {name}"
-            elif folder.removesuffix(".py") not in ("__init__", "__main__", "testing"):
+            elif folder.removesuffix(".py") not in ("__init__", "__main__"):
                 raise AssertionError(f"{path.name} imports {name}")
 
 

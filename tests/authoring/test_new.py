@@ -12,8 +12,8 @@ import pytest
 
 from resnetbk.kinds import KINDS
 from resnetbk.registry.lookup import Registry
-from resnetbk.testing.suite import applicable, subject_of
 from resnetbk_authoring.template.package import write
+from resnetbk_authoring.testing.suite import applicable, subject_of
 
 
 @pytest.fixture

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from resnetbk.testing import all_components
+from resnetbk_authoring.testing import all_components
 
 
 @all_components("resnetbk-instrument")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from settings import LEFT_OUT, SETTINGS
 
-from resnetbk.testing import all_components
+from resnetbk_authoring.testing import all_components
 
 
 @all_components("resnetbk", settings=SETTINGS, skipped=LEFT_OUT)

@@ -11,8 +11,8 @@ from resnetbk.kinds import KINDS
 from resnetbk.metering.flops import FlopCounter
 from resnetbk.registry.entry import Entry
 from resnetbk.registry.lookup import Registry
-from resnetbk.testing.subject import Subject
 from resnetbk.training.learner import Learner
+from resnetbk_authoring.testing.subject import Subject
 
 REGISTRY = Registry.discover()
 

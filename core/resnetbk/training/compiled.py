@@ -76,15 +76,13 @@ class CompiledObjective:
             self._function = torch.compile(objective, fullgraph=True, dynamic=False, mode=mode)
         with (
             torch._dynamo.config.patch(recompile_limit=VARIANTS, skip_nnmodule_hook_guards=False),
-            torch._functorch.config.patch(
-                force_non_lazy_backward_lowering=True
-            ),  # it fails here or not at all
+            # then it fails here or not at all
+            torch._functorch.config.patch(force_non_lazy_backward_lowering=True),
         ):
             result, output = self._function(*arguments)
         if self._graphs:  # the next replay overwrites these
-            single = {
-                name: getattr(result, name).clone() for name in ("loss", "cross_entropy", "window_losses")
-            }
+            names = ("loss", "cross_entropy", "window_losses")
+            single = {name: getattr(result, name).clone() for name in names}
             penalties = {name: value.clone() for name, value in result.penalties.items()}
             result = attrs.evolve(result, **single, penalties=penalties)
         return result, output

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 import timeit
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import cache
 
 import torch
+from torch import Tensor
 
 from resnetbk.errors import UserError
 
@@ -63,6 +65,26 @@ def bf16_speed(device: torch.device) -> float:
         return min(timeit.repeat(lambda: float((rows @ weight.mT)[0, 0]), number=1, repeat=4))
 
     return seconds(torch.float32) / seconds(torch.bfloat16)
+
+
+def tell_if_slow(device: torch.device, asked: str) -> None:
+    """One warning where bf16 is asked for, and slower than fp32."""
+    if asked == "bf16" and not has_bf16_units(device) and (speed := bf16_speed(device)) < 1:
+        message = 'train.precision: bf16 runs at %.2g times the speed of fp32 here; "auto" takes fp32'
+        logging.getLogger("resnetbk").warning(message, speed)
+
+
+def generators(device: torch.device) -> dict[str, Tensor]:
+    """The states of torch's random number generators, by type of device."""
+    states = {"cpu": torch.get_rng_state()}
+    return states | ({"cuda": torch.cuda.get_rng_state(device)} if device.type == "cuda" else {})
+
+
+def set_generators(states: Mapping[str, Tensor], device: torch.device) -> None:
+    """Goes on from `generators`, as far as they are of this type of device."""
+    torch.set_rng_state(states["cpu"])
+    if device.type == "cuda" and "cuda" in states:
+        torch.cuda.set_rng_state(states["cuda"], device)
 
 
 def exhausted(error: BaseException) -> bool:

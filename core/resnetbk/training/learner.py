@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Mapping
 from itertools import takewhile
 from pathlib import Path
 from typing import Any
@@ -32,7 +31,7 @@ from resnetbk.runs.checkpoint import Checkpoint, load_weights
 from resnetbk.spec.spec import Spec
 from resnetbk.training.compiled import CompiledObjective
 from resnetbk.training.data import Data
-from resnetbk.training.device import at, bf16_speed, find_device, has_bf16_units
+from resnetbk.training.device import at, find_device, generators, set_generators, tell_if_slow
 from resnetbk.training.gradients import clip
 from resnetbk.training.memory import check_memory
 from resnetbk.training.objective import Evaluation, evaluate
@@ -62,10 +61,8 @@ class Learner:
         self.processes = processes or Processes()
         self.processes.check(spec)
         self.device = find_device(device)
-        slow = spec.train.precision == "bf16" and not has_bf16_units(self.device)
-        if slow and self.processes.first and (speed := bf16_speed(self.device)) < 1:
-            message = 'train.precision: bf16 runs at %.2g times the speed of fp32 here; "auto" takes fp32'
-            logging.getLogger("resnetbk").warning(message, speed)
+        if self.processes.first:
+            tell_if_slow(self.device, spec.train.precision)
         self.meter = Meter(self.device if self.device.type == "cuda" else None)
         with part("corpus"):
             text = build("data.corpus", spec.data.corpus, Text)
@@ -140,7 +137,7 @@ class Learner:
             numbers=torch.stack([result.cross_entropy.detach(), norm, *result.penalties.values()]),
             penalties=tuple(result.penalties),
             rows=tuple((np.array(computed) / max(seen, 1)).tolist()),
-            generators=self._generators(),
+            generators=generators(self.device),
             tokens=self.tokens + windows.length * len(windows.starts),
         )
         self.unread.append(step)
@@ -168,7 +165,7 @@ class Learner:
         bad = steps[len(good)]
         windows, self.step = bad.windows, bad.context.step
         self.tokens = bad.tokens - windows.length * len(windows.starts)
-        self._set_generators(bad.generators)
+        set_generators(bad.generators, self.device)
         self._found_inf.zero_()
         return reports, bad
 
@@ -271,21 +268,12 @@ class Learner:
             "meter": self.meter.state(),
             "elsewhere": {name: total - getattr(self.meter, name) for name, total in self.spent().items()},
             "source": dict(self.parents_cost),
-            "rng": self._generators(),
+            "rng": generators(self.device),
             "selector": self.selector.state(),
             "strategy": self.strategy.state(),
             "tokenizer": self.data.tokenizer.state(),
             "corpus_sha256": self.data.text.sha256,
         }
-
-    def _generators(self) -> dict[str, torch.Tensor]:
-        states = {"cpu": torch.get_rng_state()}
-        return states | ({"cuda": torch.cuda.get_rng_state()} if self.device.type == "cuda" else {})
-
-    def _set_generators(self, states: Mapping[str, torch.Tensor]) -> None:
-        torch.set_rng_state(states["cpu"])
-        if self.device.type == "cuda" and "cuda" in states:
-            torch.cuda.set_rng_state(states["cuda"], self.device)
 
     def restore(self, saved: Checkpoint, state: RunState, path: Path) -> None:
         """Goes on from a checkpoint: bitwise what the uninterrupted run would do. `path` is for messages."""
@@ -298,7 +286,7 @@ class Learner:
         self.optimizer.load_state_dict(saved.optimizer)
         self.selector.restore(dict(state.selector))
         self.strategy.restore(dict(state.strategy))
-        self._set_generators(state.rng)
+        set_generators(state.rng, self.device)
         self.step, self.tokens = state.step, state.tokens
         self.meter.restore(state.meter)
         self.parents_cost = Counter(state.source)

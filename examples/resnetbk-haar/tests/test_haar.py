@@ -3,7 +3,7 @@
 import torch
 from resnetbk_haar.haar import Haar
 
-from resnetbk.testing import all_components
+from resnetbk_authoring.testing import all_components
 
 
 @all_components("resnetbk-haar")

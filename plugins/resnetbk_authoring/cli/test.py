@@ -11,9 +11,9 @@ from resnetbk.errors import UserError
 from resnetbk.registry.lookup import Registry
 
 if TYPE_CHECKING:
-    from resnetbk.testing.subject import Subject
-    from resnetbk.testing.suite import Check
-    from resnetbk.testing.verb_checks import VerbSubject
+    from resnetbk_authoring.testing.subject import Subject
+    from resnetbk_authoring.testing.suite import Check
+    from resnetbk_authoring.testing.verb_checks import VerbSubject
 
 
 @click.command("test")
@@ -26,15 +26,16 @@ if TYPE_CHECKING:
 def command(registry: Registry, name: str, sets: tuple[str, ...], as_json: bool) -> None:
     """Runs the conformance checks of the component or verb NAME: of its kind, and of all that it provides.
 
-    Exit code 2 when a check fails. A plugin's own tests run the same: see `resnetbk.testing.all_components`.
+    Exit code 2 when a check fails. A plugin's own tests run the same: see
+    `resnetbk_authoring.testing.all_components`.
     """
     from rich.console import Console
     from rich.markup import escape
 
     from resnetbk.cli.tables import table
     from resnetbk.spec.document import from_set
-    from resnetbk.testing.suite import applicable, checks, subject_of
     from resnetbk_authoring.cli.show import named
+    from resnetbk_authoring.testing.suite import applicable, checks, subject_of
 
     console = Console(highlight=False)
     settings: dict[str, object] = {}

@@ -12,7 +12,7 @@ import tiny
 from resnetbk.errors import StorageError, UserError
 from resnetbk.files import replace_file
 from resnetbk.registry.lookup import Registry
-from resnetbk.testing.subject import Subject
+from resnetbk_authoring.testing.subject import Subject
 
 
 def refused(outcome, *words: str, code: int = 2) -> None:

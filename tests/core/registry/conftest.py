@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from resnetbk.testing.fixtures import fake_plugin
+from resnetbk_authoring.testing.fixtures import fake_plugin
 
 __all__ = ["fake_plugin"]
 

@@ -31,7 +31,7 @@ MODULES = {
 
 def test_a_plugin_is_found_loaded_and_forgotten(tmp_path):
     """Runs the fixture by hand, to see what is left when it ends."""
-    from resnetbk.testing import fixtures
+    from resnetbk_authoring.testing import fixtures
 
     before = [*sys.path]
     with pytest.MonkeyPatch.context() as patch:

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from resnetbk.kinds import with_role
-from resnetbk.testing.parts import RunningMean
+from resnetbk_authoring.testing.parts import RunningMean
 
 
 def component(module, doc="A mixer with a fault."):

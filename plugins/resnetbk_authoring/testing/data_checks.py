@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from resnetbk.kinds import SelectionContext, Text, Windows
-from resnetbk.testing.subject import Subject, reloaded, require, same
+from resnetbk_authoring.testing.subject import Subject, reloaded, require, same
 
 WINDOW, BATCH, STEPS = 16, 4, 40
 SENTENCE = "The quick brown fox jumps over the lazy dog, größer als 雪 and 🦊.\n".encode()

@@ -27,7 +27,7 @@ def fake_plugin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Fak
 
     Import it in `conftest.py` or in the test's own file::
 
-        from resnetbk.testing.fixtures import fake_plugin
+        from resnetbk_authoring.testing.fixtures import fake_plugin
 
         def test_my_gate(fake_plugin):
             fake_plugin(

@@ -21,7 +21,7 @@ from resnetbk.runs import state
 from resnetbk.spec.problem import Refused
 from resnetbk.spec.reader import Reader
 from resnetbk.spec.spec import Data, Model, Part, Spec, Train
-from resnetbk.testing.parts import STAND_INS
+from resnetbk_authoring.testing.parts import STAND_INS
 
 WIDTH, DEPTH, VOCABULARY = 16, 4, 256
 """Of the models that components are tested in."""

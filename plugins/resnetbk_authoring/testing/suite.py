@@ -13,15 +13,15 @@ from resnetbk.errors import UserError, nearest
 from resnetbk.kinds import KINDS
 from resnetbk.registry.entry import VERB, Entry
 from resnetbk.registry.lookup import Registry
-from resnetbk.testing import component_checks as component
-from resnetbk.testing import data_checks as data
-from resnetbk.testing import model_checks as model
-from resnetbk.testing import policy_checks as policy
-from resnetbk.testing import training_checks as training
-from resnetbk.testing import verb_checks as verb
-from resnetbk.testing.ragged_checks import ragged
-from resnetbk.testing.subject import Subject
-from resnetbk.testing.verb_checks import VerbSubject
+from resnetbk_authoring.testing import component_checks as component
+from resnetbk_authoring.testing import data_checks as data
+from resnetbk_authoring.testing import model_checks as model
+from resnetbk_authoring.testing import policy_checks as policy
+from resnetbk_authoring.testing import training_checks as training
+from resnetbk_authoring.testing import verb_checks as verb
+from resnetbk_authoring.testing.ragged_checks import ragged
+from resnetbk_authoring.testing.subject import Subject
+from resnetbk_authoring.testing.verb_checks import VerbSubject
 
 
 @attrs.frozen
@@ -142,7 +142,7 @@ def all_components(
     """Parametrises a pytest function `(component, check)` with every check of all components and verbs of a
     plugin::
 
-        from resnetbk.testing import all_components
+        from resnetbk_authoring.testing import all_components
 
         @all_components("my-package", expected_failures={"causal": "looks ahead by design"})
         def test_conformance(component, check):

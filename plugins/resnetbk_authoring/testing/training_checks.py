@@ -13,8 +13,8 @@ from torch.nn import functional as F
 from resnetbk.hooks import HOOKS
 from resnetbk.kinds import Batch, BatchLoss, with_role
 from resnetbk.model.weights import weights
-from resnetbk.testing.subject import DEPTH, Subject, reloaded, require, same, seeded, text
 from resnetbk.training.observers import manager
+from resnetbk_authoring.testing.subject import DEPTH, Subject, reloaded, require, same, seeded, text
 
 STEPS = 12
 

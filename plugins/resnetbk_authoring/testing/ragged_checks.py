@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from resnetbk.kinds import Rows
 from resnetbk.model.rows import real_rows
-from resnetbk.testing.subject import DEPTH, WIDTH, Subject, same, seeded, text
+from resnetbk_authoring.testing.subject import DEPTH, WIDTH, Subject, same, seeded, text
 
 REAL, PRESENT = (9, 40, 23), 40
 """How many rows of each sequence are no padding, and how many are present: enough for decisions to differ."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from resnetbk.kinds import Rows
-from resnetbk.testing.subject import DEPTH, WIDTH, Subject, require, same, seeded
+from resnetbk_authoring.testing.subject import DEPTH, WIDTH, Subject, require, same, seeded
 
 
 def weights_sum_to_one(subject: Subject) -> None:

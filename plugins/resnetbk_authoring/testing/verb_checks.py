@@ -10,7 +10,7 @@ import attrs
 import click
 
 from resnetbk.registry.entry import Entry
-from resnetbk.testing.subject import require
+from resnetbk_authoring.testing.subject import require
 
 
 @attrs.frozen(eq=False)

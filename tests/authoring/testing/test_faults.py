@@ -9,9 +9,9 @@ import pytest
 from resnetbk.errors import UserError
 from resnetbk.kinds import KINDS
 from resnetbk.registry.lookup import Registry
-from resnetbk.testing import all_components
-from resnetbk.testing.subject import Subject
-from resnetbk.testing.suite import Check, applicable, checks
+from resnetbk_authoring.testing import all_components
+from resnetbk_authoring.testing.subject import Subject
+from resnetbk_authoring.testing.suite import Check, applicable, checks
 
 MANIFEST = Path(__file__).parents[2] / "support" / "faulty" / "registry.toml"
 REGISTRY = Registry.discover([MANIFEST])

@@ -16,8 +16,8 @@ from resnetbk.kinds import Batch
 from resnetbk.model.language_model import LanguageModel
 from resnetbk.model.passes import LayerStatistics
 from resnetbk.model.weights import declared_roles
-from resnetbk.testing.subject import VOCABULARY, WIDTH, Subject, require, same, seeded, text
 from resnetbk.training.objective import objective
+from resnetbk_authoring.testing.subject import VOCABULARY, WIDTH, Subject, require, same, seeded, text
 
 LENGTHS = (1, 2, 3, 7, 16, 1100)
 """The last one is beyond the tables of positions that are usual."""

@@ -7,7 +7,7 @@ import inspect
 import attrs
 
 from resnetbk.lock.lock import plain
-from resnetbk.testing.subject import Subject, require
+from resnetbk_authoring.testing.subject import Subject, require
 
 
 def documented(subject: Subject) -> None:
