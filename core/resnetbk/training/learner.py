@@ -134,7 +134,7 @@ class Learner:
             context=context,
             windows=windows,
             window_losses=result.window_losses.detach(),
-            numbers=torch.stack([result.cross_entropy.detach(), norm, *result.penalties.values()]),
+            numbers=torch.stack([result.cross_entropy, norm, *result.penalties.values()]).detach(),
             penalties=tuple(result.penalties),
             rows=tuple((np.array(computed) / max(seen, 1)).tolist()),
             generators=generators(self.device),
