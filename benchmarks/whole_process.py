@@ -29,8 +29,9 @@ SPEC = Path(__file__).parents[1] / "specs" / "speedrun-cpu.toml"
 CLONE = "git clone https://github.com/karpathy/nanoGPT"
 # fmt: off
 RECIPE = {
-    "device": "cpu", "compile": False, "eval_iters": 20, "log_interval": 1, "block_size": 64, "batch_size": 12,
-    "n_layer": 4, "n_head": 4, "n_embd": 128, "max_iters": 2000, "lr_decay_iters": 2000, "dropout": 0.0,
+    "device": "cpu", "compile": False, "eval_iters": 20, "log_interval": 1, "block_size": 64,
+    "batch_size": 12, "n_layer": 4, "n_head": 4, "n_embd": 128, "max_iters": 2000,
+    "lr_decay_iters": 2000, "dropout": 0.0,
 }
 # fmt: on
 """The README's, "I only have a macbook" (or a cheap computer)."""
