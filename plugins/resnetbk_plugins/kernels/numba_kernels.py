@@ -51,7 +51,7 @@ def launch(kernel: Callable[..., None], *tensors: Tensor, cut: tuple[int, ...] =
         numba.set_num_threads(before)
 
 
-def _compiled(kernel: Callable[..., None]) -> Callable[..., None]:
+def compiled(kernel: Callable[..., None]) -> Callable[..., None]:
     options: dict[str, Any] = {"parallel": True, "error_model": "numpy"}
     try:
         compiled: Callable[..., None] = numba.njit(cache=True, **options)(kernel)
@@ -74,7 +74,7 @@ def _tasks(shape, rows):
     return shape[0] * ((shape[1] + rows - 1) // rows) * ((shape[2] + WIDTH - 1) // WIDTH)
 
 
-@_compiled
+@compiled
 def one_sided(v, eta, g_re, g_im, rows, early):
     one = v.dtype.type(1)
     for task in prange(_tasks(v.shape, rows)):
@@ -94,7 +94,7 @@ def one_sided(v, eta, g_re, g_im, rows, early):
             last_re, last_im = re, im
 
 
-@_compiled
+@compiled
 def one_sided_adjoint(g_re, g_im, out_re, out_im, v_grad, eta_grad, rows, early):
     length = g_re.shape[1]
     two = g_re.dtype.type(2)
@@ -122,7 +122,7 @@ def one_sided_adjoint(g_re, g_im, out_re, out_im, v_grad, eta_grad, rows, early)
                     s[2, c] = 0
 
 
-@_compiled
+@compiled
 def two_sided(v, eta, d_re, d_im, l_re, l_im, r_re, r_im, rows, early):
     length = v.shape[1]
     one = v.dtype.type(1)
@@ -168,7 +168,7 @@ def two_sided(v, eta, d_re, d_im, l_re, l_im, r_re, r_im, rows, early):
                 im[c] = y * inverse
 
 
-@_compiled
+@compiled
 def two_sided_adjoint(
     d_re, d_im, l_re, l_im, r_re, r_im, out_re, out_im, v_grad, kept_re, kept_im, eta_grad, rows, early
 ):
@@ -213,7 +213,7 @@ def two_sided_adjoint(
                 s[1, c] = p * y + q * x
 
 
-@_compiled
+@compiled
 def resolvent(v, eta, u, y_re, y_im, g_re, g_im, rows, early):
     one = v.dtype.type(1)
     for task in prange(_tasks(v.shape, rows)):
@@ -238,7 +238,7 @@ def resolvent(v, eta, u, y_re, y_im, g_re, g_im, rows, early):
                 im[c] = s[3, c] = s[0, c] * y + s[1, c] * x
 
 
-@_compiled
+@compiled
 def resolvent_adjoint(
     y_re, y_im, g_re, g_im, yo_re, yo_im, go_re, go_im, v_grad, u_grad, eta_grad, rows, early
 ):
@@ -272,38 +272,3 @@ def resolvent_adjoint(
                 v_i[c] = -s[2, c]
                 u_i[c] = s[0, c]
                 total[c] += s[3, c]
-
-
-@_compiled
-def convolution(x, weight, y):
-    batch, length, channels = x.shape
-    size, blocks = len(weight), (length + ROWS - 1) // ROWS
-    for task in prange(batch * blocks):
-        b, lo = task // blocks, task % blocks * ROWS
-        for i in range(lo, min(lo + ROWS, length)):
-            y_i = y[b, i]
-            y_i[:] = 0
-            for k in range(max(0, size - 1 - i), size):
-                x_k, weight_k = x[b, i - size + 1 + k], weight[k]
-                for c in range(channels):
-                    y_i[c] += x_k[c] * weight_k[c]
-
-
-@_compiled
-def convolution_adjoint(x, weight, out, x_grad, weight_grad):
-    batch, length, channels = x.shape
-    size, blocks = len(weight), (length + ROWS - 1) // ROWS
-    for task in prange(batch * blocks):
-        b, lo = task // blocks, task % blocks * ROWS
-        for i in range(lo, min(lo + ROWS, length)):
-            grad = x_grad[b, i]
-            grad[:] = 0
-            for k in range(max(0, size + i - length), size):
-                out_k, weight_k = out[b, i + size - 1 - k], weight[k]
-                for c in range(channels):
-                    grad[c] += out_k[c] * weight_k[c]
-            out_i = out[b, i]
-            for k in range(max(0, size - 1 - i), size):
-                x_k, total = x[b, i - size + 1 + k], weight_grad[task, k]
-                for c in range(channels):
-                    total[c] += out_i[c] * x_k[c]

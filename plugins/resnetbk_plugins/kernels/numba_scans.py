@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from . import numba_convolution
 from . import numba_kernels as kernels
 from .forgetting import linear_run_up, ratio_run_up
 
@@ -85,7 +86,7 @@ def resolvent_adjoint(eta: Tensor, *saved: Tensor) -> tuple[Tensor, ...]:
 
 def convolution(x: Tensor, weight: Tensor) -> Tensor:
     y = torch.empty(x.shape, dtype=x.dtype)
-    kernels.launch(kernels.convolution, x, weight, y)
+    kernels.launch(numba_convolution.convolution, x, weight, y)
     return y
 
 
@@ -93,5 +94,5 @@ def convolution_adjoint(x: Tensor, weight: Tensor, out: Tensor) -> tuple[Any, ..
     x_grad = torch.empty(x.shape, dtype=x.dtype)
     blocks = -(-x.shape[1] // kernels.ROWS)
     weight_grad = torch.zeros(x.shape[0] * blocks, *weight.shape, dtype=x.dtype)
-    kernels.launch(kernels.convolution_adjoint, x, weight, out, x_grad, weight_grad)
+    kernels.launch(numba_convolution.convolution_adjoint, x, weight, out, x_grad, weight_grad)
     return x_grad, weight_grad.sum(0)
