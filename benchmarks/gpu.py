@@ -1,7 +1,7 @@
 """Our training on one GPU beside its references, in one run: python benchmarks/gpu.py
 
 --nanogpt DIR   a checkout of nanoGPT (git clone https://github.com/karpathy/nanoGPT): its model is then a
-                reference beside the plain one below
+                reference beside a plain one (reference_models.py)
 --data FILE     tiny Shakespeare, for specs/speedrun-gpu.toml; left out without it
 
 Needs triton and an H100 or H200 and takes under 8 minutes; what does not fit into them is left out and said.
@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import gc
-import importlib.util
 import json
 import subprocess
 import sys
@@ -25,8 +24,8 @@ from typing import Any
 
 import torch
 from paired import median, paired
-from torch import Tensor, nn
-from torch.nn import functional as F
+from reference_models import Plain, nanogpt, reference_step
+from torch import Tensor
 
 from resnetbk.registry.lookup import Registry
 from resnetbk.spec.read import read_text
@@ -144,59 +143,17 @@ def waited(run: Callable[[], object]) -> None:
 # ---------------------------------------------------------------- training steps
 
 
-class Plain(nn.Module):
-    """A GPT of torch alone: one projection for q, k, v, SDPA, GELU, learned positions."""
-
-    def __init__(self, width: int, depth: int, heads: int, window: int, vocabulary: int = 256) -> None:
-        super().__init__()
-        self.heads = heads
-        self.table, self.positions = nn.Embedding(vocabulary, width), nn.Embedding(window, width)
-        self.norms = nn.ModuleList(nn.LayerNorm(width, bias=False) for _ in range(2 * depth + 1))
-        shapes = ((width, 3 * width), (width, width), (width, 4 * width), (4 * width, width))
-        self.maps = nn.ModuleList(nn.Linear(*shape, bias=False) for _ in range(depth) for shape in shapes)
-
-    def forward(self, tokens: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-        x = self.table(tokens) + self.positions.weight[: tokens.shape[1]]
-        for layer in range(len(self.maps) // 4):
-            qkv, mixed, up, down = self.maps[4 * layer : 4 * layer + 4]
-            parts = qkv(self.norms[2 * layer](x)).chunk(3, -1)
-            q, k, v = (part.unflatten(-1, (self.heads, -1)).transpose(1, 2) for part in parts)
-            y = F.scaled_dot_product_attention(q, k, v, is_causal=True)
-            x = x + mixed(y.transpose(1, 2).flatten(2))
-            x = x + down(F.gelu(up(self.norms[2 * layer + 1](x))))
-        logits = F.linear(self.norms[-1](x), self.table.weight)
-        return logits, F.cross_entropy(logits.float().flatten(0, 1), targets.flatten())
-
-
-def reference_step(model: nn.Module, batch: int, window: int) -> Callable[[], object]:
-    """A training step of a compiled model that gives (logits, loss), on random tokens."""
-    optimizer = torch.optim.AdamW(model.cuda().parameters(), lr=1e-4, fused=True)
-    compiled = torch.compile(model)
-    tokens = torch.randint(256, (batch, window + 1), device="cuda")
+def our_step(mixer: str, batch: int, window: int, **more: Any) -> Callable[[], object]:
+    """A step as `train` makes it: its losses stay on the device until `train.log_every` of them are read."""
+    text = SPEC.format(**{**BASE, **more}, mixer=mixer, batch=batch, window=window)
+    learner = Learner(read_text(text, Registry.discover()), device="cuda")
 
     def step() -> None:
-        with torch.autocast("cuda", torch.bfloat16):
-            _, loss = compiled(tokens[:, :-1], tokens[:, 1:])
-        loss.backward()
-        optimizer.step()
-        optimizer.zero_grad(set_to_none=True)
+        learner.learn()
+        if len(learner.unread) >= learner.every:
+            learner.read()
 
     return step
-
-
-def our_step(mixer: str, batch: int, window: int, **more: Any) -> Callable[[], object]:
-    text = SPEC.format(**{**BASE, **more}, mixer=mixer, batch=batch, window=window)
-    return Learner(read_text(text, Registry.discover()), device="cuda").learn
-
-
-def nanogpt(folder: Path, **config: Any) -> nn.Module:
-    named = importlib.util.spec_from_file_location("nanogpt_model", folder / "model.py")
-    assert named is not None
-    assert named.loader is not None
-    module = importlib.util.module_from_spec(named)
-    sys.modules[named.name] = module
-    named.loader.exec_module(module)
-    return module.GPT(module.GPTConfig(vocab_size=256, bias=False, **config))
 
 
 def steps(candidates: dict[str, Build]) -> dict[str, tuple[float, float]]:

@@ -3,9 +3,7 @@
 
 from __future__ import annotations
 
-from numba import prange
-
-from .numba_kernels import ROWS, compiled
+from .numba_kernels import ROWS, compiled, prange
 
 
 @compiled

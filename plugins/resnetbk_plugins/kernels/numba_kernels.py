@@ -24,7 +24,7 @@ os.environ.setdefault("NUMBA_NUM_THREADS", str(torch.get_num_threads()))
 
 import numba
 import numpy as np
-from numba import prange
+from numba import prange as prange  # for other loops too: numba must not be imported before the line above
 from torch import Tensor
 
 WIDTH = 64  # with narrower blocks, cores would share cache lines of a row
