@@ -117,9 +117,15 @@ class Evaluation:
 
 @torch.inference_mode()
 def evaluate(
-    model: LanguageModel, data: Data, *, window: int, precision: str, meter: Meter | None = None,
-    processes: Processes = ALONE, signals: Signals | None = None,
-) -> Evaluation:  # fmt: skip
+    model: LanguageModel,
+    data: Data,
+    *,
+    window: int,
+    precision: str,
+    meter: Meter | None = None,
+    processes: Processes = ALONE,
+    signals: Signals | None = None,
+) -> Evaluation:
     """The loss on the whole held-out part, of which `processes` take shares; the same number every time at
     one thread count and number of processes. Raises Interrupted, in all of them, for a signal to one."""
     started = time.perf_counter()

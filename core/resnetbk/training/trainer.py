@@ -43,9 +43,16 @@ class Trainer:
     """
 
     def __init__(
-        self, spec: Spec, registry: Registry, folder: RunFolder, *, device: str = "",
-        processes: Processes | None = None, strict_flops: bool = False, watchers: Sequence[object] = (),
-    ) -> None:  # fmt: skip
+        self,
+        spec: Spec,
+        registry: Registry,
+        folder: RunFolder,
+        *,
+        device: str = "",
+        processes: Processes | None = None,
+        strict_flops: bool = False,
+        watchers: Sequence[object] = (),
+    ) -> None:
         """Reads the corpus and builds everything; trains nothing yet."""
         self.spec = spec
         self.folder = folder
