@@ -14,13 +14,15 @@ Compiled at the first call per dtype, one to three seconds per kernel, then stor
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable
 from typing import Any
 
 import torch
 
 # threads beyond torch's would only spin on cores that other processes use: 15 times slower
-os.environ.setdefault("NUMBA_NUM_THREADS", str(torch.get_num_threads()))
+if "numba" not in sys.modules:  # which has read it by then, and takes no other number
+    os.environ.setdefault("NUMBA_NUM_THREADS", str(torch.get_num_threads()))
 
 import numba
 import numpy as np
