@@ -5,7 +5,7 @@
 --data FILE     tiny Shakespeare, for specs/speedrun-gpu.toml; left out without it
 
 Needs triton and an H100 or H200 and takes under 8 minutes; what does not fit into them is left out and said.
-Kernels are first held against float64. Steps are whole ones: data, forward, backward, AdamW.
+Kernels are first compared with float64. Steps are whole ones: data, forward, backward, AdamW.
 """
 
 from __future__ import annotations

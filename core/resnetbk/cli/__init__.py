@@ -12,7 +12,8 @@ from typing import Any
 
 import click
 
-from resnetbk.errors import ResnetbkError, UserError, nearest
+from resnetbk.errors import ResnetbkError, UserError, nearest, one_line
+from resnetbk.exhausted import exhausted
 from resnetbk.registry.entry import VERB
 from resnetbk.registry.lookup import OURS, PATHS, PLUGINS, Registry, listed
 from resnetbk.terminal import ignore_absurd_size
@@ -186,6 +187,8 @@ def _run(arguments: list[str] | None) -> int:
         # The reader of our output left: rich exits then, and click exits after it has replaced the stream.
         if isinstance(error.__context__, BrokenPipeError) or sys.stdout is not stdout:
             return _silence()
+        if exhausted(error):
+            return _say(f"memory does not suffice here ({one_line(error)})", 2)
         traceback.print_exc()
         return _say("this is a bug in resnetbk or in a plugin: please report it with the lines above", 1)
 

@@ -42,6 +42,7 @@ def _print(entries: Sequence[Entry], defaults: Collection[Entry], kind: str | No
     from rich.console import Console
     from rich.text import Text
 
+    from resnetbk.cli import VERBS
     from resnetbk.cli.tables import table
 
     several = len({entry.plugin for entry in entries}) > 1
@@ -60,6 +61,8 @@ def _print(entries: Sequence[Entry], defaults: Collection[Entry], kind: str | No
         before = entry.kind
     console = Console()
     console.print(rows)
+    if kind in (None, VERB):
+        console.print(f"\ncore's own verbs: {', '.join(sorted(VERBS))}")
     if entries:
         console.print("\n[green]*[/] what a spec gets when it leaves the key out")
     else:

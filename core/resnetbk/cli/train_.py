@@ -64,6 +64,8 @@ def command(
         print_json({**attrs.asdict(run.report), "whole_process": _record(run)})
         return
     data, report, hooks = run.data(), run.report, command_hooks(registry)
+    with part("report"):  # before anything is printed: whoever reads may leave
+        lines = list(filter(None, hooks.resnetbk_trained(run=run, data=data)))
     click.echo()
     print_results(run.folder.path.name, report.loss, data, read_spec.data.corpus.name, hooks)
     click.echo(
@@ -72,9 +74,8 @@ def command(
     )
     if cost := report.parents_cost:
         click.echo(f"It builds on runs that took {cost['seconds']:.0f} s and {cost['tokens']:,.0f} tokens")
-    with part("report"):
-        for line in filter(None, hooks.resnetbk_trained(run=run, data=data)):
-            click.echo(f"\n{line}")
+    for line in lines:
+        click.echo(f"\n{line}")
     first, line_break, _ = bytes(data.text.valid[:200]).decode(errors="ignore").partition("\n")
     click.echo("\nIt goes on from the first line of the held-out text:\n")
     click.echo(click.style(harmless(first) + line_break, dim=True), nl=False)

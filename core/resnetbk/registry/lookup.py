@@ -170,7 +170,11 @@ class Registry:
         """Raises UserError unless there is a working plugin of this name."""
         plugins = [plugin for plugin in self.plugins if plugin.name == name]
         if not plugins:
-            raise UserError(f"no plugin {name!r}{nearest(name, (plugin.name for plugin in self.plugins))}")
+            allowed = nearest(name, (plugin.name for plugin in self.plugins))
+            path = "; a path is a key of a component: { use = NAME, path = FILE }" * name.startswith(
+                ("/", ".", "~")
+            )
+            raise UserError(f"no plugin {name!r}{allowed}{path}")
         if all(plugin.error for plugin in plugins):
             raise UserError(f"{plugins[0]}: {plugins[0].error}")
 

@@ -11,9 +11,9 @@ from torch import Tensor
 from torch.utils._python_dispatch import _get_current_dispatch_mode
 
 from resnetbk.errors import one_line
+from resnetbk.exhausted import exhausted
 from resnetbk.kinds import BatchLoss
 from resnetbk.model.language_model import LanguageModel, Output
-from resnetbk.training.device import exhausted
 from resnetbk.training.objective import objective
 
 SMALL = 30_000_000
@@ -51,11 +51,8 @@ class CompiledObjective:
         try:
             return self._compiled(*arguments)
         except Exception as error:
-            cause: BaseException | None = error
-            while cause is not None:  # torch wraps what it meets
-                if exhausted(cause):
-                    raise
-                cause = cause.__cause__ or cause.__context__
+            if exhausted(error):
+                raise
             traced = type(error).__name__ not in UNTRACEABLE
             reason = one_line(error).split(" Set TORCH")[0]  # without its advice to developers
         result = objective(*arguments)  # where the compiler is not to blame, this fails as well

@@ -1,4 +1,4 @@
-"""Where a training runs, in which precision, and whether there is memory for it."""
+"""Where a training runs, in which precision, and where its random numbers are."""
 
 from __future__ import annotations
 
@@ -13,10 +13,6 @@ import torch
 from torch import Tensor
 
 from resnetbk.errors import UserError
-
-EXHAUSTED = ("out of memory", "not enough memory", "can't allocate memory", "ALLOC_FAILED")
-"""What CUDA's and the CPU's allocators and cuBLAS say, in errors that have no type of their own."""
-
 
 _HERE: ContextVar[torch.device | None] = ContextVar("device", default=None)
 
@@ -85,9 +81,3 @@ def set_generators(states: Mapping[str, Tensor], device: torch.device) -> None:
     torch.set_rng_state(states["cpu"])
     if device.type == "cuda" and "cuda" in states:
         torch.cuda.set_rng_state(states["cuda"], device)
-
-
-def exhausted(error: BaseException) -> bool:
-    """Whether an error says that memory ran out."""
-    typed = isinstance(error, torch.OutOfMemoryError | MemoryError)
-    return typed or any(words in str(error) for words in EXHAUSTED)

@@ -11,12 +11,12 @@ import torch
 from torch import nn
 
 from resnetbk.errors import UserError
+from resnetbk.exhausted import exhausted
 from resnetbk.kinds import ChannelMixer, Embedding, SequenceMixer
 from resnetbk.model.assemble import build
 from resnetbk.runs.checkpoint_manifest import MODEL, OPTIMIZER
 from resnetbk.runs.state import join
 from resnetbk.spec.spec import Model, Spec
-from resnetbk.training.device import exhausted
 
 BYTES = 12
 """For each parameter: itself, its gradient, and the least that an optimizer keeps of it, in fp32."""

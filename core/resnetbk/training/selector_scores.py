@@ -10,8 +10,8 @@ import numpy as np
 from torch import Tensor
 
 from resnetbk.errors import UserError, nearest
+from resnetbk.exhausted import exhausted
 from resnetbk.kinds import BatchLoss, Windows
-from resnetbk.training.device import exhausted
 
 if TYPE_CHECKING:
     from resnetbk.kinds import Array

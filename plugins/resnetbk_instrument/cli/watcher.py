@@ -37,7 +37,7 @@ class Watcher:
         start = f"{progress.stage:12} {progress.variant}  {progress.steps:,} steps"
         if trial is None:
             if progress.stage == WARMING:
-                self.say(f"warming up {progress.variant}: its first steps compile")
+                self.say(f"warming up {progress.variant}: its first steps")
             at = "" if progress.left is None else time.strftime("%H:%M", _local(progress.left))
             self.begin(f"{start} (end: {at})" if at else start)
         else:

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from resnetbk.errors import UserError
+from resnetbk.exhausted import exhausted
 from resnetbk.kinds import Batch, BatchLoss
-from resnetbk.training.device import exhausted
 
 Work = TypeVar("Work")
 

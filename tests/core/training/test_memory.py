@@ -37,9 +37,8 @@ def test_what_is_too_large_says_what_would_fit(tmp_path: Path, monkeypatch: pyte
 @pytest.mark.parametrize("key", ["width = 1000000", "depth = 1000000000", "batch = 1000000000000"])
 def test_bombs_are_refused_at_once(tmp_path: Path, key: str) -> None:
     name = key.partition(" ")[0]
-    trial = tiny.experiment(tmp_path, **{name: key})
     with pytest.raises(UserError):
-        trial.train(tmp_path / "run")
+        tiny.experiment(tmp_path, **{name: key}).train(tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
 

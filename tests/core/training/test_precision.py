@@ -90,7 +90,7 @@ def test_a_lock_holds_to_the_precision(tmp_path, monkeypatch):
 )
 def test_bf16_asked_for_where_it_is_slow_is_one_warning(tmp_path, monkeypatch, caplog, there, speed, told):
     units(monkeypatch, there)
-    monkeypatch.setattr("resnetbk.training.learner.bf16_speed", lambda device: speed)
+    monkeypatch.setattr("resnetbk.training.device.bf16_speed", lambda device: speed)
     with caplog.at_level(logging.WARNING, "resnetbk"):
         tiny.experiment(tmp_path, precision='precision = "bf16"', steps="steps = 1").train(tmp_path / "run")
     assert len(caplog.messages) == told

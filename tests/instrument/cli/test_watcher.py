@@ -59,7 +59,7 @@ def test_warming_up_is_said_at_once_and_no_end_is_foretold_while_nobody_knows_it
     watcher.watch(Progress(stage="round 1/5", variant="a", steps=40, left=60.0))
     train(watcher, clock, 1, EVERY)
     warming, step = sys.stderr.getvalue().splitlines()
-    assert warming == "warming up a: its first steps compile"
+    assert warming == "warming up a: its first steps"
     assert "(end: " in step
 
 

@@ -116,7 +116,7 @@ def test_on_a_terminal_the_bar_shows_the_figures_and_evaluations_stand_above(clo
     hook.resnetbk_step(report=step(301))
     hook.resnetbk_finished(run=RUN)
     shown = terminal.getvalue()
-    assert shown.index("my [bold] run") < shown.index("first step: compiling") < shown.index("297/600")
+    assert shown.index("my [bold] run") < shown.index("first step: warming up") < shown.index("297/600")
     assert "300/600  loss 2.3457  2.0k tokens/s  0:00:30 left" in shown
     assert "301/600  loss 2.3457  held-out 2.692 bits/byte" in shown
     assert shown.index("held-out loss 1.8664") < shown.index("301/600")
