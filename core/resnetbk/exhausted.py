@@ -13,10 +13,7 @@ def exhausted(error: BaseException) -> bool:
     """Whether an error, or one that it came from, says that memory ran out."""
     cause: BaseException | None = error
     while cause is not None:
-        typed = type(cause).__name__ in (
-            "MemoryError",
-            "OutOfMemoryError",
-        )  # that of torch, not imported here
+        typed = type(cause).__name__ in ("MemoryError", "OutOfMemoryError")  # the latter is torch's
         if typed or any(words in str(cause) for words in WORDS):
             return True
         cause = cause.__cause__ or cause.__context__

@@ -1,6 +1,7 @@
 """Memory that ran out is one line, whoever says it and however it is wrapped."""
 
 import pytest
+import tiny
 import torch
 
 from resnetbk.exhausted import exhausted
@@ -36,10 +37,8 @@ def test_too_little_memory_for_torch_itself_is_one_line(call, monkeypatch, tmp_p
     def refuse(*_: object, **__: object) -> None:
         raise ImportError("libtorch_cpu.so: failed to map segment from shared object")
 
-    monkeypatch.setattr("resnetbk.spec.read.read", refuse)
-    (tmp_path / "a.toml").write_text("")
-    code, _, told = call("train", tmp_path / "a.toml")
+    monkeypatch.setattr("resnetbk.training.experiment.Experiment.train", refuse)
+    code, _, told = call("train", tiny.write_spec(tmp_path))
     assert code == 2
-    assert told == (
-        "memory does not suffice here (ImportError: libtorch_cpu.so: failed to map segment from shared object)\n"
-    )
+    cause = "ImportError: libtorch_cpu.so: failed to map segment from shared object"
+    assert told == f"memory does not suffice here ({cause})\n"

@@ -171,9 +171,8 @@ class Registry:
         plugins = [plugin for plugin in self.plugins if plugin.name == name]
         if not plugins:
             allowed = nearest(name, (plugin.name for plugin in self.plugins))
-            path = "; a path is a key of a component: { use = NAME, path = FILE }" * name.startswith(
-                ("/", ".", "~")
-            )
+            is_path = name.startswith(("/", ".", "~"))
+            path = "; a path is a key of a component: { use = NAME, path = FILE }" * is_path
             raise UserError(f"no plugin {name!r}{allowed}{path}")
         if all(plugin.error for plugin in plugins):
             raise UserError(f"{plugins[0]}: {plugins[0].error}")
