@@ -54,10 +54,19 @@ def identity(path: Path | str) -> tuple[int, int]:
     return status.st_dev, status.st_ino
 
 
-def same(one: Path, other: Path) -> bool:
-    """Whether two files are one, or hold the same bytes."""
-    with accessing(one, "read"):
-        return filecmp.cmp(one, other, shallow=False)
+def copies(files: Sequence[Path], others: Sequence[Path]) -> list[Path]:
+    """Those of `files` that hold the same bytes as one of `others`; only files of one size are compared."""
+    by_size: dict[int, list[Path]] = {}
+    for other in others:
+        by_size.setdefault(other.stat().st_size, []).append(other)
+    by_size.pop(0, None)  # nothing can be learned from those
+    same = []
+    for file in files:
+        with accessing(file, "read"):
+            alike = by_size.get(file.stat().st_size, ())
+            if any(filecmp.cmp(file, other, shallow=False) for other in alike):
+                same.append(file)
+    return same
 
 
 def expand(path: str, patterns: Sequence[str] = ()) -> list[str]:

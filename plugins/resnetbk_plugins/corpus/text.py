@@ -13,8 +13,8 @@ from attrs.validators import and_, gt, lt
 
 from resnetbk.errors import UserError
 from resnetbk.kinds import Text
-from resnetbk_plugins.corpus.finding import find, same
-from resnetbk_plugins.corpus.reading import and_more, read
+from resnetbk_plugins.corpus.finding import copies, find, identity
+from resnetbk_plugins.corpus.reading import and_more, read, warn
 
 HELD_OUT = 0.1
 SHARE = and_(gt(0.0), lt(1.0))
@@ -76,12 +76,15 @@ class TextFiles:
         """Raises UserError for missing files and unusable texts, StorageError for unreadable files."""
         patterns = listed(self.patterns)
         files, valid = (find("text", listed(names), patterns) for names in (self.path, self.valid))
-        both = [str(file) for file in valid if any(same(file, other) for other in files)]
+        learned = {identity(file) for file in files}
+        both = [str(file) for file in valid if identity(file) in learned]
         if both:
             raise UserError(
-                f"text: valid names {and_more(both)}, which path names too, itself or a copy of it, and so "
-                "would be learned from; let path name only the other files"
+                f"text: valid names {and_more(both)}, which path names too and so would be learned from; let "
+                "path name only the other files"
             )
+        if again := [str(file) for file in copies(valid, files)]:
+            warn(f"text: held out are copies of files that are learned from: {and_more(again)}")
         return split("text", files, self.held_out, self.sha256, valid)
 
 
