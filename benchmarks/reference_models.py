@@ -38,7 +38,8 @@ class Plain(nn.Module):
 
 
 def reference_step(model: nn.Module, batch: int, window: int) -> Callable[[], object]:
-    """A training step of a compiled model that gives (logits, loss), on random tokens."""
+    """A training step of a compiled model that gives (logits, loss), on random tokens; gradients are clipped,
+    as ours are and nanoGPT's."""
     optimizer = torch.optim.AdamW(model.cuda().parameters(), lr=1e-4, fused=True)
     compiled = torch.compile(model)
     inputs, targets = torch.randint(256, (2, batch, window), device="cuda")
@@ -47,6 +48,7 @@ def reference_step(model: nn.Module, batch: int, window: int) -> Callable[[], ob
         with torch.autocast("cuda", torch.bfloat16):
             _, loss = compiled(inputs, targets)
         loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
 

@@ -15,7 +15,6 @@ the run that is done, in [0, 1). What it stores of that has to be a pure functio
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar
 
 import attrs
@@ -32,7 +31,7 @@ State = dict[str, "Tensor"]
 
 Penalties = Mapping[str, "Tensor"]
 """Named scalars, already weighted, that are added to the cross-entropy and logged apart from it."""
-NO_PENALTIES: Penalties = MappingProxyType({})
+NO_PENALTIES: Penalties = {}  # nobody writes to it; a MappingProxyType is not compiled by torch 2.10
 
 ParentCosts = dict[str, dict[str, float]]
 """What it cost to train the parent runs of a run (seconds, cpu_seconds, flops, tokens), by the real paths of

@@ -14,6 +14,7 @@ from resnetbk.errors import one_line
 from resnetbk.exhausted import exhausted
 from resnetbk.kinds import BatchLoss
 from resnetbk.model.language_model import LanguageModel, Output
+from resnetbk.spec.spec import Train
 from resnetbk.training.objective import objective
 
 SMALL = 30_000_000
@@ -22,12 +23,21 @@ SMALL = 30_000_000
 VARIANTS = 64
 """Models, shapes of batches, and whether there are gradients: what one process compiles at most."""
 
+LONG = 1000, 120.0
+"""Steps and seconds of training from which on "auto" compiles: that takes half a minute, or a whole one."""
+
 UNTRACEABLE = ("Unsupported", "UserError", "UncapturedHigherOrderOpError", "GuardOnDataDependentSymNode")
 """What torch raises where a model's shapes, or what it does next, depend on numbers in tensors."""
 
 
+def is_long(train: Train) -> bool:
+    """Whether all that may end a training leaves it as long as LONG."""
+    limits = (train.steps, LONG[0]), (train.seconds, LONG[1])
+    return all(limit is None or limit >= least for limit, least in limits)
+
+
 class CompiledObjective:
-    """`objective`, compiled if `asked`; with "auto" on CUDA only, since on CPUs compiling takes a minute.
+    """`objective`, compiled if `asked`; with "auto" on CUDA only, and in runs that are long.
 
     Models whose rows vary (halting, gates, learned resolution) cannot be compiled whole and run uncompiled:
     in pieces they would be compiled again and again. One line in the log says so, and one that a compiler is
@@ -35,9 +45,11 @@ class CompiledObjective:
     dispatch mode, as where FLOPs are counted, all runs uncompiled. Models alike share compiled code.
     """
 
-    def __init__(self, asked: bool | str, model: LanguageModel, device: torch.device) -> None:
+    def __init__(
+        self, asked: bool | str, model: LanguageModel, device: torch.device, *, long: bool = True
+    ) -> None:
         self.asked = asked
-        self.active = device.type == "cuda" if asked == "auto" else bool(asked)
+        self.active = long and device.type == "cuda" if asked == "auto" else bool(asked)
         self._graphs = self.active and device.type == "cuda" and model.parameter_count() <= SMALL
         self._function: Any = None
         for parameter in model.parameters() if self._graphs else ():

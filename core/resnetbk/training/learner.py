@@ -29,7 +29,7 @@ from resnetbk.model.assemble import assemble, build
 from resnetbk.model.language_model import Output
 from resnetbk.runs.checkpoint import Checkpoint, load_weights
 from resnetbk.spec.spec import Spec
-from resnetbk.training.compiled import CompiledObjective
+from resnetbk.training.compiled import CompiledObjective, is_long
 from resnetbk.training.data import Data
 from resnetbk.training.device import at, find_device, generators, set_generators, tell_if_slow
 from resnetbk.training.gradients import clip
@@ -79,7 +79,9 @@ class Learner:
             for line in start.initialize(self.model, self.data.tokenizer, spec.model.depth):
                 logging.getLogger("resnetbk").info("start: %s", line)
             self.model.to(self.device)
-            self._model_objective = CompiledObjective(spec.train.compile, self.model, self.device)
+            self._model_objective = CompiledObjective(
+                spec.train.compile, self.model, self.device, long=is_long(spec.train)
+            )
             weights = self.model.weights()
             self.parameters = [weight.parameter for weight in weights]
             self.optimizer = build("train.optimizer", spec.train.optimizer, Optimizer, weights=weights)

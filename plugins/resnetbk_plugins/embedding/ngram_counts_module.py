@@ -62,7 +62,7 @@ class NgramCountsEmbedding(nn.Module):
     def _embed(self, context: Tensor) -> Tensor:
         """(B, order - 2 + N) -> (B, N, D)."""
         with torch.no_grad():
-            p, lower = self._index().predict(context.cpu(), self.before)
+            p, lower = self._index().predict(context, self.before)
             expected = torch.cat(((p * self.vocabulary).log() / 4, lower), dim=-1)
         rows: Tensor = self.table(context[:, self.before :]) + self.expected(expected.to(self.weight))
         return rows
@@ -71,7 +71,7 @@ class NgramCountsEmbedding(nn.Module):
         count = int(self.indexed if self.training else self.used)
         known = self._indices.get(self.training)
         if known is None or known[0] != count:
-            known = count, NgramIndex(self.read[:count].cpu().numpy(), self.vocabulary, self.order)
+            known = count, NgramIndex(self.read[:count], self.vocabulary, self.order)
             self._indices[self.training] = known
         return known[1]
 

@@ -11,14 +11,9 @@ Below order 1 stands the uniform distribution, and an unseen h leaves p(w | h').
 
 from __future__ import annotations
 
-from typing import Any
-
 import attrs
-import numpy as np
 import torch
 from torch import Tensor
-
-Array = np.ndarray[Any, Any]
 
 
 @attrs.frozen(eq=False)
@@ -39,49 +34,55 @@ class _Order:
 
 
 class NgramIndex:
-    """The n-grams up to `order` of `text` (T,): tokens below `vocabulary`, and `vocabulary` itself between
-    sequences, which is context but is never predicted."""
+    """The n-grams up to `order` of `text` (T,), on its device: integer tokens below `vocabulary`, and
+    `vocabulary` itself between sequences, which is context but is never predicted."""
 
-    def __init__(self, text: Array, vocabulary: int, order: int) -> None:
+    def __init__(self, text: Tensor, vocabulary: int, order: int) -> None:
         self.vocabulary, self.base = vocabulary, vocabulary + 1
-        text = text.astype(np.int64)
-        keys: list[Array] = []
-        ids = [np.zeros(len(text) + 1, np.int64)]  # ids[n][i] is that of the n-gram which begins at i
+        text = text.long()
+        keys: list[Tensor] = []
+        ids = [text.new_zeros(len(text) + 1)]  # ids[n][i] is that of the n-gram which begins at i
         for n in range(order):
             known = max(len(text) - n, 0)
-            unique, inverse = np.unique(ids[n][:known] * self.base + text[n:], return_inverse=True)
+            unique, inverse = (ids[n][:known] * self.base + text[n:]).unique(return_inverse=True)
             keys.append(unique)
             ids.append(inverse)
         self.orders = []
         for n in range(order):
             occurring = ids[n + 1]
             if n + 1 < order:  # each n-gram that is one longer, at its tail
-                tail = np.zeros(len(keys[n + 1]), np.int64)
+                tail = text.new_zeros(len(keys[n + 1]))
                 tail[ids[n + 2]] = occurring[1:]
                 occurring = tail
-            counts = np.bincount(occurring, minlength=len(keys[n]))
+            counts = occurring.bincount(minlength=len(keys[n]))
             counts[keys[n] % self.base == vocabulary] = 0
             self.orders.append(self._order(keys[n], counts, len(keys[n - 1]) if n else 1))
 
-    def _order(self, keys: Array, counts: Array, contexts: int) -> _Order:
+    def _order(self, keys: Tensor, counts: Tensor, contexts: int) -> _Order:
         context = keys // self.base
-        discounts = _discounts(counts)[np.minimum(counts, 3)]
-        total = np.bincount(context, weights=counts, minlength=contexts)
-        spread = np.bincount(context, weights=discounts, minlength=contexts)
-        seen = np.maximum(total, 1.0)
+
+        def by_context(numbers: Tensor) -> Tensor:  # sums of integers, in any order the same
+            return numbers.new_zeros(contexts).index_add_(0, context, numbers)
+
+        discounts = _discounts(counts)
+        total, spread = by_context(counts), torch.zeros(contexts, dtype=torch.float64, device=keys.device)
+        for count, discount in enumerate(discounts):
+            spread += discount * by_context((counts.clamp(max=3) == count).long())
+        seen = total.clamp(min=1)
+        taken = keys.new_tensor(discounts, dtype=torch.float64)[counts.clamp(max=3)]
         return _Order(
-            torch.from_numpy(keys),
-            torch.from_numpy(np.searchsorted(context, np.arange(contexts + 1))),
-            torch.from_numpy(((counts - discounts) / seen[context]).astype(np.float32)),
-            torch.from_numpy(np.where(total > 0, spread / seen, 1.0).astype(np.float32)),
+            keys,
+            torch.searchsorted(context, torch.arange(contexts + 1, device=keys.device)),
+            ((counts - taken) / seen[context]).float(),
+            torch.where(total > 0, spread / seen, 1.0).float(),
         )
 
     def predict(self, tokens: Tensor, before: int) -> tuple[Tensor, Tensor]:
         """(B, before + N) -> p (B, N, V) of the token after each of the last N, and (B, N, order), the weight
         that each order left to the next lower one."""
         batch, count = tokens.shape[0], tokens.shape[1] - before
-        p = torch.full((batch * count, self.vocabulary), 1.0 / self.vocabulary)
-        lower = torch.ones(batch * count, len(self.orders))
+        p = torch.full((batch * count, self.vocabulary), 1.0 / self.vocabulary, device=tokens.device)
+        lower = torch.ones(batch * count, len(self.orders), device=tokens.device)
         ids = torch.zeros_like(tokens)  # of the n-gram that ends at each token, -1 if it was never seen
         for n, order in enumerate(self.orders):
             if n:
@@ -92,7 +93,8 @@ class NgramIndex:
             lower[row, n] = order.lower[here[row]]
             p *= lower[:, n, None]
             first, size = order.first[here[row]], order.first.diff()[here[row]]
-            entry = torch.arange(int(size.sum())) + (first - size.cumsum(0) + size).repeat_interleave(size)
+            shift = (first - size.cumsum(0) + size).repeat_interleave(size)
+            entry = torch.arange(len(shift), device=tokens.device) + shift
             token = order.keys[entry] % self.base
             at = row.repeat_interleave(size) * self.vocabulary + token.clamp_max(self.vocabulary - 1)
             p.view(-1).index_add_(0, at, order.share[entry])  # that of a separator is 0
@@ -107,13 +109,13 @@ class NgramIndex:
         return torch.where((earlier >= 0) & (keys[at] == wanted), at, -1)
 
 
-def _discounts(counts: Array) -> Array:
-    """(4,) what to take from counts of 0, 1, 2, and 3 or more: D_k = k - (k + 1) Y n_{k+1} / n_k with
+def _discounts(counts: Tensor) -> list[float]:
+    """What to take from counts of 0, 1, 2, and 3 or more: D_k = k - (k + 1) Y n_{k+1} / n_k with
     Y = n_1 / (n_1 + 2 n_2), n_k the n-grams counted k times; 0.75 where those are too few to tell."""
-    n = np.bincount(np.minimum(counts, 5), minlength=6).astype(np.float64)
-    result = np.array([0.0, 0.75, 0.75, 0.75])
+    n = counts.clamp(max=5).bincount(minlength=6).tolist()
+    result = [0.0, 0.75, 0.75, 0.75]
     for k in (1, 2, 3):
         if n[1] and n[2] and n[k] and n[k + 1]:
             ratio = n[1] / (n[1] + 2 * n[2])
-            result[k] = np.clip(k - (k + 1) * ratio * n[k + 1] / n[k], 0.1, k)
+            result[k] = min(max(k - (k + 1) * ratio * n[k + 1] / n[k], 0.1), k)
     return result

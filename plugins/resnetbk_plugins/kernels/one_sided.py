@@ -56,6 +56,8 @@ def _keep(ctx: Any, inputs: tuple[Tensor, Tensor], output: tuple[Tensor, Tensor]
 
 
 def _backward(ctx: Any, out_real: Tensor, out_imag: Tensor) -> tuple[Tensor, Tensor]:
+    # slices of one tensor, most often: compiled code then writes them where they are wanted
+    out_real, out_imag = out_real.contiguous(), out_imag.contiguous()
     potential_grad, eta_grad = _adjoint(*ctx.saved_tensors, out_real, out_imag)
     return potential_grad, eta_grad
 

@@ -71,6 +71,8 @@ def _keep(ctx: Any, inputs: tuple[Tensor, Tensor, Tensor], output: Four) -> None
 
 
 def _backward(ctx: Any, *out: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    # slices of one tensor, most often: compiled code then writes them where they are wanted
+    out = tuple(gradient.contiguous() for gradient in out)
     potential_grad, eta_grad, u_grad = _adjoint(*ctx.saved_tensors, *out)
     return potential_grad, eta_grad, u_grad
 

@@ -1,8 +1,8 @@
 # mypy: allow-untyped-defs, allow-incomplete-defs, allow-untyped-decorators
 """The short causal convolution as triton kernels: a program is one sequence, ROWS rows, a block of channels.
 
-Sums run from the oldest row on, as in the other backends. The gradient of the weights is one partial sum per
-program, (B, chunks, K, D).
+It goes row by row and holds all SIZE weights of a channel; what rows share comes from the cache. TAPS is the
+power of two from SIZE on. The gradient of the weights is one partial sum per program, (B, chunks, K, D).
 """
 
 from __future__ import annotations
@@ -14,35 +14,39 @@ from .triton_steps import chunk
 
 
 @triton.jit
-def convolution(x, weight, y, length, channels, SIZE: tl.constexpr, ROWS: tl.constexpr, BLOCK: tl.constexpr):
-    b, _, first, _, c, live = chunk(length, channels, ROWS, BLOCK)
-    i = first + tl.arange(0, ROWS)[:, None]
-    at = (b * length + i) * channels + c[None, :]
-    inside = (i < length) & live[None, :]
-    total = tl.zeros([ROWS, BLOCK], y.dtype.element_ty)
-    for n in tl.static_range(SIZE):
-        back = SIZE - 1 - n
-        x_n = tl.load(x + at - back * channels, inside & (i >= back), 0.0)
-        total += x_n * tl.load(weight + n * channels + c, live, 0.0)[None, :]
-    tl.store(y + at, total, inside)
+def convolution(
+    x, weight, y, length, channels,
+    SIZE: tl.constexpr, TAPS: tl.constexpr, ROWS: tl.constexpr, BLOCK: tl.constexpr,
+):  # fmt: skip
+    b, _, first, stop, c, live = chunk(length, channels, ROWS, BLOCK)
+    n = tl.arange(0, TAPS)[:, None]
+    back = SIZE - 1 - n
+    taps = (n < SIZE) & live[None, :]
+    weights = tl.load(weight + n * channels + c[None, :], taps, 0.0)
+    at = (b * length + first) * channels + c
+    for i in range(first, stop):
+        behind = tl.load(x + at[None, :] - back * channels, taps & (i >= back), 0.0)
+        tl.store(y + at, tl.sum(behind * weights, 0), live)
+        at += channels
 
 
 @triton.jit
 def convolution_adjoint(
     x, weight, out, x_grad, weight_grad, length, channels,
-    SIZE: tl.constexpr, ROWS: tl.constexpr, BLOCK: tl.constexpr,
+    SIZE: tl.constexpr, TAPS: tl.constexpr, ROWS: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
-    b, k, first, _, c, live = chunk(length, channels, ROWS, BLOCK)
-    i = first + tl.arange(0, ROWS)[:, None]
-    at = (b * length + i) * channels + c[None, :]
-    inside = (i < length) & live[None, :]
-    own = tl.load(out + at, inside, 0.0)
-    total = tl.zeros([ROWS, BLOCK], own.dtype)
-    partial = weight_grad + (b * tl.cdiv(length, ROWS) + k) * SIZE * channels + c
-    for n in tl.static_range(SIZE):
-        back = SIZE - 1 - n
-        out_n = tl.load(out + at + back * channels, inside & (i + back < length), 0.0)
-        total += out_n * tl.load(weight + n * channels + c, live, 0.0)[None, :]
-        x_n = tl.load(x + at - back * channels, inside & (i >= back), 0.0)
-        tl.store(partial + n * channels, tl.sum(own * x_n, 0), live)
-    tl.store(x_grad + at, total, inside)
+    b, k, first, stop, c, live = chunk(length, channels, ROWS, BLOCK)
+    n = tl.arange(0, TAPS)[:, None]
+    back = SIZE - 1 - n
+    taps = (n < SIZE) & live[None, :]
+    here = n * channels + c[None, :]
+    weights = tl.load(weight + here, taps, 0.0)
+    at = (b * length + first) * channels + c
+    total = weights * 0
+    for i in range(first, stop):
+        ahead = tl.load(out + at[None, :] + back * channels, taps & (i + back < length), 0.0)
+        behind = tl.load(x + at[None, :] - back * channels, taps & (i >= back), 0.0)
+        total += tl.load(out + at, live, 0.0)[None, :] * behind
+        tl.store(x_grad + at, tl.sum(ahead * weights, 0), live)
+        at += channels
+    tl.store(weight_grad + (b * tl.cdiv(length, ROWS) + k) * SIZE * channels + here, total, taps)

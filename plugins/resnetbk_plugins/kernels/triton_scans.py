@@ -22,32 +22,33 @@ Four = tuple[Tensor, Tensor, Tensor, Tensor]
 
 ROWS = 64  # of a chunk: few enough to fill the device, more than the run-up of usual eta
 BLOCK = 128  # chains per program, at most: one warp, four chains per lane
-_TILE = 16, 64  # rows and channels per program of a convolution
 
 
 def _launch(kernel: Any, shape: torch.Size, tensors: tuple[Tensor | None, ...], **flags: Any) -> None:
     """One program for each sequence, chunk of rows and block of chains, none if there are no numbers."""
     batch, length, chains = shape
-    flags = {"ROWS": ROWS, "BLOCK": min(BLOCK, max(32, triton.next_power_of_2(chains))), **flags}
-    grid = (batch * triton.cdiv(length, flags["ROWS"]), triton.cdiv(chains, flags["BLOCK"]))
+    block = min(BLOCK, max(32, triton.next_power_of_2(chains)))
+    grid = (batch * triton.cdiv(length, ROWS), triton.cdiv(chains, block))
+    flags |= {"ROWS": ROWS, "BLOCK": block, "num_warps": 1, "enable_fp_fusion": True}
     if shape.numel():
         with torch.cuda.device_of(tensors[0]):
-            kernel[grid](*tensors, length, chains, **flags, enable_fp_fusion=True)
+            kernel[grid](*tensors, length, chains, **flags)
 
 
-def _chunks(shape: torch.Size, rows: int, quantities: int, like: Tensor) -> Tensor:
+def _chunks(like: Tensor, quantities: int) -> Tensor:
     """An empty buffer with some quantities per chunk of rows and chain."""
-    return like.new_empty(shape[0], triton.cdiv(shape[1], rows), quantities, shape[2])
+    batch, length, chains = like.shape
+    return like.new_empty(batch, triton.cdiv(length, ROWS), quantities, chains)
 
 
 def _ratios(v: Tensor, eta: Tensor, left: Pair | None = None, *, up: bool = False) -> tuple[Tensor, ...]:
     """The ratios, real and imaginary part; with those from the left, also the two-sided diagonal."""
     parts = [torch.empty_like(v) for _ in range(4 if left else 2)]
-    products = _chunks(v.shape, ROWS, 8, v)
+    products = _chunks(v, 8)
     if products.shape[1] > 1:
-        _launch(ratio_products, v.shape, (v, eta, products), UP=up, num_warps=1)
+        _launch(ratio_products, v.shape, (v, eta, products), UP=up)
     outputs = (*parts[:2], *(left or (None, None)), *(parts[2:] or (None, None)))
-    _launch(ratio_scan, v.shape, (v, eta, products, *outputs), UP=up, num_warps=1)
+    _launch(ratio_scan, v.shape, (v, eta, products, *outputs), UP=up)
     return tuple(parts)
 
 
@@ -64,16 +65,16 @@ def _linear(
     """One linear scan; the flags are those of both kernels, GRADIENT is for the second."""
     gradient = flags.pop("GRADIENT", False)
     inputs = (*g, *x, *own)
-    products = _chunks(g[0].shape, ROWS, 4, g[0])
+    products = _chunks(g[0], 4)
     if products.shape[1] > 1:
-        _launch(linear_products, g[0].shape, (eta, products, *inputs), **flags, num_warps=1)
+        _launch(linear_products, g[0].shape, (eta, products, *inputs), **flags)
     tensors = (eta, products, *inputs, *two_sided, *outputs)
-    _launch(linear_scan, g[0].shape, tensors, **flags, GRADIENT=gradient, num_warps=1)
+    _launch(linear_scan, g[0].shape, tensors, **flags, GRADIENT=gradient)
 
 
 def _gradients(eta: Tensor, g: Pair, out: Pair, **others: Any) -> Pair:
     """Those of the potential and of eta, by a scan upwards."""
-    potential_grad, sums = torch.empty_like(g[0]), _chunks(g[0].shape, ROWS, 1, g[0])
+    potential_grad, sums = torch.empty_like(g[0]), _chunks(g[0], 1)
     _linear(eta, g, out, (potential_grad, sums), **others, POWER=2, CONJUGATE=True, UP=True, GRADIENT=True)
     return potential_grad, sums.sum((0, 1, 2), dtype=torch.float64).to(eta.dtype)
 
@@ -127,15 +128,17 @@ def resolvent_adjoint(eta: Tensor, *saved: Tensor) -> tuple[Tensor, Tensor, Tens
 def convolution(x: Tensor, weight: Tensor) -> Tensor:
     x, weight = _contiguous(x, weight)
     y = torch.empty_like(x)
-    rows, channels = _TILE
-    _launch(convolution_kernel, x.shape, (x, weight, y), SIZE=len(weight), ROWS=rows, BLOCK=channels)
+    _launch(convolution_kernel, x.shape, (x, weight, y), **_taps(weight))
     return y
 
 
 def convolution_adjoint(x: Tensor, weight: Tensor, out: Tensor) -> Pair:
     x, weight, out = _contiguous(x, weight, out)
-    x_grad, sums = torch.empty_like(x), _chunks(x.shape, _TILE[0], len(weight), x)
-    tensors = (x, weight, out, x_grad, sums)
-    rows, channels = _TILE
-    _launch(convolution_adjoint_kernel, x.shape, tensors, SIZE=len(weight), ROWS=rows, BLOCK=channels)
+    x_grad, sums = torch.empty_like(x), _chunks(x, len(weight))
+    _launch(convolution_adjoint_kernel, x.shape, (x, weight, out, x_grad, sums), **_taps(weight))
     return x_grad, sums.sum((0, 1), dtype=torch.float64).to(x.dtype)
+
+
+def _taps(weight: Tensor) -> dict[str, int]:
+    size = len(weight)
+    return {"SIZE": size, "TAPS": triton.next_power_of_2(size)}

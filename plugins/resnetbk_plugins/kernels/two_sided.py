@@ -72,7 +72,8 @@ def _keep(ctx: Any, inputs: tuple[Tensor, Tensor], output: Six) -> None:
 def _backward(ctx: Any, out_real: Tensor | None, out_imag: Tensor | None, *_: None) -> tuple[Tensor, Tensor]:
     saved = ctx.saved_tensors
     out_real, out_imag = (torch.zeros_like(saved[1]) if x is None else x for x in (out_real, out_imag))
-    potential_grad, eta_grad = _adjoint(*saved, out_real, out_imag)
+    # slices of one tensor, most often: compiled code then writes them where they are wanted
+    potential_grad, eta_grad = _adjoint(*saved, out_real.contiguous(), out_imag.contiguous())
     return potential_grad, eta_grad
 
 

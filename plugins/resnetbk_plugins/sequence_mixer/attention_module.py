@@ -17,7 +17,7 @@ class CausalAttention(nn.Module):
     """softmax(q k^T / sqrt(d)) v over the rows so far, or the last `window` of them, d = width / heads.
 
     `rope_base` None leaves queries and keys unrotated. Padding comes last, so the causal mask hides it.
-    From the first row with a key or value that is not finite on all are NaN; those before are untouched.
+    From the first row that is not finite on all are NaN; those before are untouched.
     H heads of queries, K of keys and values.
     """
 
@@ -56,10 +56,13 @@ class CausalAttention(nn.Module):
 
     def forward(self, x: Tensor, position: Tensor, length: Tensor | None) -> Tensor:
         """(B, M, D) at (B, M) -> (B, M, D)."""
+        return mixed_causally(partial(self._mixed, position=position), x)
+
+    def _mixed(self, x: Tensor, position: Tensor) -> Tensor:
         if self.convolution is not None:
             x = self.convolution(x)
         q, k, v = (t.transpose(1, 2) for t in self._projected(x, position))
-        mixed = mixed_causally(partial(self._attend, q), self._shared(k), self._shared(v))
+        mixed = self._attend(q, self._shared(k), self._shared(v))
         row: Tensor = self.dropout(self.output(mixed.transpose(1, 2).flatten(2)))
         return row
 
@@ -69,13 +72,13 @@ class CausalAttention(nn.Module):
         bias = None if self.query.bias is None else torch.cat([part.bias for part in parts])
         rows = F.linear(x, torch.cat([part.weight for part in parts]), bias).unflatten(-1, (-1, self.size))
         qk, v = rows.split((self.heads + self.kv_heads, self.kv_heads), dim=-2)
-        wide = qk.to(torch.promote_types(qk.dtype, torch.float32))
+        dtype, wider = qk.dtype, torch.promote_types(qk.dtype, torch.float32)
         if self.query_scale is not None and self.key_scale is not None:
             scales = (self.query_scale.expand(self.heads, -1), self.key_scale.expand(self.kv_heads, -1))
-            wide = F.rms_norm(wide, (self.size,)) * torch.cat(scales)
+            qk = F.rms_norm(qk.to(wider), (self.size,)) * torch.cat(scales)
         if self.rope_base is not None:
-            wide = _rotated(wide, position, self.rope_base)
-        q, k = wide.to(qk.dtype).split((self.heads, self.kv_heads), dim=-2)
+            qk = _rotated(qk.to(wider), position, self.rope_base)
+        q, k = qk.to(dtype).split((self.heads, self.kv_heads), dim=-2)
         return q, k, v
 
     def _attend(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:

@@ -16,7 +16,7 @@ from resnetbk_plugins.sequence_mixer.short_convolution import ShortConvolution
 class DecayingStates(nn.Module):
     """S_i = a_i S_{i-1} + s_i k_i v_i^T, y_i = q_i^T S_i per head, s_i = softplus(step(x_i)) and
     a_i = exp(-s_i rate); the output row is output(norm(y) * silu(gate)). H heads, K keys, V values.
-    From the first row with a key or value that is not finite on all are NaN; those before are untouched."""
+    From the first row that is not finite on all are NaN; those before are untouched."""
 
     def __init__(
         self, width: int, heads: int, keys: int, chunk: int, convolution: int, dropout: float = 0.0
@@ -48,10 +48,13 @@ class DecayingStates(nn.Module):
         batch, rows, _ = x.shape
         if batch == 0 or rows == 0:
             return x  # nothing to mix
+        return mixed_causally(self._mixed, x)
+
+    def _mixed(self, x: Tensor) -> Tensor:
         mixed = x if self.convolution is None else self.convolution(x)
-        q, k, v, log_decay = self._parts(mixed)
+        parts = self._parts(mixed)
         with torch.autocast(x.device.type, enabled=False):
-            y = mixed_causally(lambda k, v: self._chunks(q, k, v, log_decay), k, v)
+            y = self._chunks(*parts)
         return self._features(x, y)
 
     def _parts(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:

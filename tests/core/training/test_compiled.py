@@ -190,8 +190,10 @@ def test_an_error_of_the_model_itself_is_told_as_its_own(graphs, caplog):
     assert "uncompiled" not in caplog.text
 
 
-def test_auto_compiles_on_cuda_alone():
+def test_auto_compiles_on_cuda_alone_and_in_long_runs():
     built = model()
+    assert not CompiledObjective("auto", built, torch.device("cuda"), long=False).active
+    assert CompiledObjective(True, built, CPU, long=False).active
     assert not CompiledObjective("auto", built, CPU).active
     assert not CompiledObjective(False, built, torch.device("cuda")).active
     compiled = CompiledObjective("auto", built, torch.device("cuda"))

@@ -239,7 +239,7 @@ def test_no_step_waits_for_the_device(tmp_path: Path, monkeypatch, optimizer: st
     monkeypatch.setattr(meter, "sampled", lambda call: False)  # counting has a mode of its own
     monkeypatch.setattr(meter, "WATCH", 0)
     for module in (attention_module, gated_linear_module):  # which waits on a CPU alone
-        monkeypatch.setattr(module, "mixed_causally", lambda mix, key, value: mix(key, value), raising=False)
+        monkeypatch.setattr(module, "mixed_causally", lambda mix, x: mix(x), raising=False)
     trainer = trainer_of(
         tmp_path, "run", "log_every = 5\nclip = 0.01",
         optimizer=f'optimizer = {{ use = "{optimizer}", weight_decay = 0.1 }}', mixer=f"mixer = {mixer}",

@@ -41,7 +41,7 @@ def rows(embedding: NgramCountsEmbedding, tokens: Tensor) -> Tensor:
 def test_an_index_predicts_what_the_ngram_baseline_does(order: int) -> None:
     train, valid = text(3000), text(400, seed=1)
     expected = probabilities(train, valid, V, (order,))[order]
-    p, lower = NgramIndex(train, V, order).predict(torch.from_numpy(valid)[None, :-1], 0)
+    p, lower = NgramIndex(torch.from_numpy(train), V, order).predict(torch.from_numpy(valid)[None, :-1], 0)
     torch.testing.assert_close(p.sum(-1), torch.ones(1, len(valid) - 1))
     actual = p[0].gather(1, torch.from_numpy(valid)[1:, None])[:, 0].numpy()
     np.testing.assert_allclose(actual[order:], expected[order:], rtol=1e-5)
@@ -50,7 +50,7 @@ def test_an_index_predicts_what_the_ngram_baseline_does(order: int) -> None:
 
 
 def test_a_separator_is_context_but_is_never_predicted() -> None:
-    index = NgramIndex(np.array([0, 1, V, 2, 1, V, 2, 1, V]), V, 3)
+    index = NgramIndex(torch.tensor([0, 1, V, 2, 1, V, 2, 1, V]), V, 3)
     p, _ = index.predict(torch.tensor([[V, 2, 0]]), 0)
     torch.testing.assert_close(p.sum(-1), torch.ones(1, 3))
     assert p[0, 0].argmax() == 2  # what stands after a separator
@@ -58,7 +58,7 @@ def test_a_separator_is_context_but_is_never_predicted() -> None:
 
 
 def test_nothing_read_predicts_nothing() -> None:
-    p, lower = NgramIndex(np.array([], np.int64), V, 4).predict(torch.tensor([[3, 1]]), 0)
+    p, lower = NgramIndex(torch.empty(0, dtype=torch.int64), V, 4).predict(torch.tensor([[3, 1]]), 0)
     assert (p == 1 / V).all()
     assert (lower == 1).all()
 
@@ -93,7 +93,7 @@ def test_evaluation_knows_all_that_was_read_and_changes_nothing_in_training() ->
         one.train()
     assert int(one.indexed) < int(one.used)
     p, _ = one.eval()._index().predict(windows[:1], 0)
-    everything = NgramIndex(one.read[: int(one.used)].numpy(), V, 4)
+    everything = NgramIndex(one.read[: int(one.used)], V, 4)
     torch.testing.assert_close(p, everything.predict(windows[:1], 0)[0], rtol=0, atol=0)
 
 
