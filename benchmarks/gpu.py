@@ -11,8 +11,8 @@ Kernels are first compared with float64. Steps are whole ones: data, forward, ba
 from __future__ import annotations
 
 import argparse
-import gc
 import json
+import multiprocessing
 import subprocess
 import sys
 import tempfile
@@ -32,12 +32,13 @@ from resnetbk.spec.read import read_text
 from resnetbk.training.learner import Learner
 from resnetbk_plugins.kernels import backend, one_sided, resolvent, two_sided
 
-SECONDS = 470.0
+SECONDS = 330.0
+"""After which no more is begun, so that all ends within 8 minutes."""
 BEGAN = time.perf_counter()
 ETAS = (2.0, 0.5, 0.05, 1e-3)
 SHAPES = [(8, 4096, 1024), (2, 16384, 1024), (1, 65536, 1024)]
-CALLS = 5
-WARM_UP = 35
+CALLS = 10
+WARM_UP = 89
 """Steps before steps are timed: few of those after them are counted, which run uncompiled."""
 TOKENS = 32768
 LENGTHS = {1024: 0.8, 4096: 1.05, 16384: 2.0, 32768: 3.4}
@@ -154,72 +155,98 @@ def our_step(mixer: str, batch: int, window: int, **more: Any) -> Callable[[], o
     def step() -> None:
         learner.learn()
         if len(learner.unread) >= learner.every:
-            learner.read()
+            learner.read(keep=1)
 
     return step
 
 
 def steps(candidates: dict[str, Build]) -> dict[str, tuple[float, float]]:
-    """Seconds of a step and bytes at its peak. Each is built alone for its peak, then all run interleaved."""
-    built, peaks = {}, {}
+    """Seconds of a step and bytes at its peak. Each has a process of its own, so that all compile at the same
+    time; then they run one after the other, interleaved."""
+    spawn = multiprocessing.get_context("spawn")
+    pipes, processes = {}, []
     for name, build in candidates.items():
-        before = torch.cuda.memory_allocated()
-        built[name] = build()
-        for _ in range(WARM_UP):
-            built[name]()
-        torch.cuda.reset_peak_memory_stats()
-        built[name]()
-        torch.cuda.synchronize()
-        peaks[name] = torch.cuda.max_memory_allocated() - before
-    seconds = timed(built)
-    built.clear(), gc.collect(), torch.cuda.empty_cache()
-    return {name: (median(seconds[name]), peaks[name]) for name in candidates}
+        pipes[name], theirs = spawn.Pipe()
+        processes.append(spawn.Process(target=serve, args=(theirs, build), daemon=True))
+        processes[-1].start()
+        theirs.close()
+    peaks = {name: pipe.recv() for name, pipe in pipes.items()}
+    seconds = paired({name: partial(asked, pipe) for name, pipe in pipes.items()}, 5)
+    for process in processes:
+        process.kill()
+        process.join()
+    return {name: (median(seconds[name]) / CALLS, peaks[name]) for name in candidates}
+
+
+def serve(pipe: Any, build: Build) -> None:
+    torch.set_float32_matmul_precision("high")
+    step = build()
+    for _ in range(WARM_UP):
+        step()
+    torch.cuda.reset_peak_memory_stats()
+    step()
+    torch.cuda.synchronize()
+    pipe.send(torch.cuda.max_memory_allocated())
+    while pipe.recv():
+        waited(step)
+        pipe.send(True)
+
+
+def asked(pipe: Any) -> None:
+    pipe.send(True)
+    pipe.recv()
 
 
 def references(folder: Path | None, window: int, batch: int, **config: Any) -> dict[str, Build]:
     """The plain model and, where it is at hand, nanoGPT's, of the same size."""
-    plain = partial(Plain, config["n_embd"], config["n_layer"], config["n_head"], window)
-    build: dict[str, Build] = {"plain": lambda: reference_step(plain(), batch, window)}
+    build: dict[str, Build] = {"plain": partial(reference, None, window, batch, config)}
+    return build | ({"nanoGPT": partial(reference, folder, window, batch, config)} if folder else {})
+
+
+def reference(folder: Path | None, window: int, batch: int, config: dict[str, Any]) -> Callable[[], object]:
     if folder:
-        other = partial(nanogpt, folder, block_size=window, **config)
-        build["nanoGPT"] = lambda: reference_step(other(), batch, window)
-    return build
+        return reference_step(nanogpt(folder, block_size=window, **config), batch, window)
+    return reference_step(Plain(config["n_embd"], config["n_layer"], config["n_head"], window), batch, window)
 
 
-def time_models(folder: Path | None) -> None:
-    """12 layers of 768, 32,768 tokens a step."""
-    attention = ATTENTION.format(heads=12, dropout=0.0)
+def time_steps(folder: Path | None) -> None:
+    """nanoGPT's recipe for tiny Shakespeare on a GPU (6 layers of 384, 64 windows of 256, dropout 0.2), and
+    12 layers of 768 on 32,768 tokens a step."""
+    mixer, sizes = ATTENTION.format(heads=6, dropout=0.2), {"width": 384, "depth": 6, "dropout": 0.2}
+    recipe: dict[str, Build] = {"ours": partial(our_step, mixer, 64, 256, **sizes)}
+    recipe |= references(folder, 256, 64, n_layer=6, n_head=6, n_embd=384, dropout=0.2)
+    plain = references(folder, 1024, TOKENS // 1024, n_layer=12, n_head=12, n_embd=768, dropout=0.0)
+    short = at_length(1024) | {f"1024, {name}": build for name, build in plain.items()}
+    measured = steps(short | recipe)
+    for name in recipe:
+        seconds, _ = measured.pop(name)
+        note(f"Shakespeare recipe, {name}: ms a step", f"{1e3 * seconds:.1f}", "9 or less" * (name == "ours"))
+    seconds, peak = measured["1024, attention"]
+    for name in plain:
+        theirs, their_peak = measured[f"1024, {name}"]
+        note(f"N = 1024: attention beside {name}", f"{theirs / seconds:.2f}x", "1.0 or more")
+        note(f"N = 1024: its peak memory beside {name}", f"{peak / their_peak:.2f}x", "1.1 or less")
+    if time.perf_counter() - BEGAN < SECONDS:
+        longer: dict[str, Build] = {}
+        for window in list(LENGTHS)[1:]:
+            longer |= at_length(window)
+        measured |= steps(longer)
+    for name, (seconds, peak) in measured.items():
+        note(f"N = {name}: tokens/s; peak memory", f"{TOKENS / seconds / 1e3:.0f} k; {peak / 2**30:.1f} GiB")
     for window, wanted in LENGTHS.items():
-        if time.perf_counter() - BEGAN > SECONDS:
-            note(f"12 layers of 768, N = {window}", "left out", "8 minutes were over")
-            return
-        batch = TOKENS // window
-        candidates: dict[str, Build] = {
-            "attention": partial(our_step, attention, batch, window),
-            "bk-causal": partial(our_step, BK, batch, window),
-        }
-        if window == 1024:
-            candidates |= references(folder, window, batch, n_layer=12, n_head=12, n_embd=768, dropout=0.0)
-        measured = steps(candidates)
-        for name, (seconds, peak) in measured.items():
-            speed = f"{TOKENS / seconds / 1e3:.0f} k; {peak / 2**30:.1f} GiB"
-            note(f"N = {window}, {name}: tokens/s; peak memory", speed)
-        ours, own_peak = measured["attention"]
-        for name in sorted({"plain", "nanoGPT"} & set(measured)):
-            note(f"N = {window}: attention beside {name}", f"{measured[name][0] / ours:.2f}x", "1.0 or more")
-            peak = own_peak / measured[name][1]
-            note(f"N = {window}: its peak memory beside {name}", f"{peak:.2f}x", "1.1 or less")
-        beside = ours / measured["bk-causal"][0]
+        if f"{window}, attention" not in measured:
+            note(f"N = {window}", "left out", "8 minutes would be over")
+            continue
+        beside = measured[f"{window}, attention"][0] / measured[f"{window}, bk-causal"][0]
         note(f"N = {window}: bk-causal beside attention", f"{beside:.2f}x", f"{wanted} or more")
 
 
-def time_recipe(folder: Path | None) -> None:
-    """nanoGPT's recipe for tiny Shakespeare on a GPU: 6 layers of 384, 64 windows of 256, dropout 0.2."""
-    mixer, sizes = ATTENTION.format(heads=6, dropout=0.2), {"width": 384, "depth": 6, "dropout": 0.2}
-    candidates: dict[str, Build] = {"ours": partial(our_step, mixer, 64, 256, **sizes)}
-    candidates |= references(folder, 256, 64, n_layer=6, n_head=6, n_embd=384, dropout=0.2)
-    for name, (seconds, _) in steps(candidates).items():
-        note(f"Shakespeare recipe, {name}: ms a step", f"{1e3 * seconds:.1f}", "9 or less" * (name == "ours"))
+def at_length(window: int) -> dict[str, Build]:
+    attention = ATTENTION.format(heads=12, dropout=0.0)
+    return {
+        f"{window}, attention": partial(our_step, attention, TOKENS // window, window),
+        f"{window}, bk-causal": partial(our_step, BK, TOKENS // window, window),
+    }
 
 
 def speedrun(data: Path) -> None:
@@ -243,17 +270,16 @@ def main() -> None:
     )
     parser.add_argument("--nanogpt", type=Path)
     parser.add_argument("--data", type=Path)
-    asked = parser.parse_args()
+    options = parser.parse_args()
     if not torch.cuda.is_available():
         sys.exit("there is no CUDA device here, and nothing else that this script could measure")
     print(torch.cuda.get_device_name(), "torch", torch.__version__)
     torch.set_float32_matmul_precision("high")
     check_kernels()
     time_kernels()
-    time_recipe(asked.nanogpt)
-    if asked.data:
-        speedrun(asked.data)
-    time_models(asked.nanogpt)
+    if options.data:
+        speedrun(options.data)
+    time_steps(options.nanogpt)
     print(f"\nsummary, after {time.perf_counter() - BEGAN:.0f} s\n")
     for what, measured, wanted in results:
         print(f"{what:64} {measured:>18}   {wanted}")

@@ -28,7 +28,8 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any
@@ -95,7 +96,9 @@ class Meter:
         self._due: dict[str, int] = {}  # calls of an activity to count although they are no samples
         self._open: list[_Work] = []
         self._wall = self._cpu = 0.0
-        self._marks: list[tuple[Any, Cost | list[float] | None]] = []  # CUDA's, and what gets the time before
+        self._marks: deque[tuple[Any, Cost | list[float] | None]] = (
+            deque()
+        )  # CUDA's, what gets the time before
         self._last: Any = None  # the last of them that was read
         self._counted = 0  # of the counter's FLOPs, how many are charged to a phase
         self._peak = 0
@@ -161,18 +164,21 @@ class Meter:
             self._marks.append((None, moment))
         return moment
 
-    def settle(self) -> None:
-        """Waits for what was launched on CUDA and reads its time. On a CPU all is known at once."""
-        for mark, charged in self._marks:
+    def settle(self, until: Sequence[float] | None = None) -> None:
+        """Waits for what was launched on CUDA, `until` a moment or all, and reads its time. On a CPU all is
+        known at once."""
+        while self._marks:
+            mark, charged = self._marks.popleft()
             if isinstance(charged, list):
                 charged.append(self.seconds)
+                if charged is until:
+                    return
                 continue
             with part("steps"):
                 mark.synchronize()
             if charged is not None:
                 charged.seconds += self._last.elapsed_time(mark) / 1000.0
             self._last = mark
-        self._marks.clear()
 
     def _charge(self, work: _Work) -> None:
         cost, unit = self.costs[work.phase], work.tokens or 1

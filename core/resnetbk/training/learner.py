@@ -132,11 +132,13 @@ class Learner:
         with meter.phase("optimizer", "clip", weights=self._with_gradient()):
             norm = clip(self.parameters, self.spec.train.clip).to(self.device)
         seen, *computed = np.sum(self.processes.gather([self._seen, *self._rows]), 0)
+        numbers = torch.stack([result.cross_entropy, norm, *result.penalties.values()]).detach()
+        later = self.every > 1
         step = Step(
             context=context,
             windows=windows,
-            window_losses=result.window_losses.detach(),
-            numbers=torch.stack([result.cross_entropy, norm, *result.penalties.values()]).detach(),
+            window_losses=result.window_losses.detach().float().to("cpu", non_blocking=later),
+            numbers=numbers.to("cpu", non_blocking=later),
             penalties=tuple(result.penalties),
             rows=tuple((np.array(computed) / max(seen, 1)).tolist()),
             generators=generators(self.device),
@@ -144,7 +146,7 @@ class Learner:
         )
         self.unread.append(step)
         if self.every > 1:
-            self._decide(step, buffers)
+            self._decide(numbers, buffers)
         elif step.wrong:
             return
         with meter.phase("optimizer", "update", weights=self._with_gradient()):
@@ -153,18 +155,20 @@ class Learner:
             self._observe(step)
         self._finish(step)
 
-    def read(self) -> tuple[list[StepReport], Step | None]:
+    def read(self, keep: int = 0) -> tuple[list[StepReport], Step | None]:
         """Waits for the device: the reports of the unread steps, up to one that was not finite, and that one.
-        Then it is the next one again, unless `skip` passes over it."""
-        steps, self.unread = self.unread, []
+        Then it is the next one again, unless `skip` passes over it. The last `keep` steps stay unread, and
+        keep the device busy."""
+        count = len(self.unread) - keep
+        steps, self.unread = self.unread[:count], self.unread[count:]
+        self.meter.settle(steps[-1].seconds if keep and steps else None)
         good = list(takewhile(lambda step: not step.wrong, steps))
-        self.meter.settle()
         for step in good if self.every > 1 else []:
             self._observe(step)
         reports = [step.report(self.spec.train.steps, self._progress) for step in good]
         if len(good) == len(steps):
             return reports, None
-        bad = steps[len(good)]
+        bad, self.unread = steps[len(good)], []
         windows, self.step = bad.windows, bad.context.step
         self.tokens = bad.tokens - windows.length * len(windows.starts)
         set_generators(bad.generators, self.device)
@@ -180,16 +184,16 @@ class Learner:
         self.meter.settle()
         return bad.report(self.spec.train.steps, self._progress)
 
-    def _decide(self, step: Step, buffers: list[tuple[torch.Tensor, torch.Tensor]]) -> None:
+    def _decide(self, numbers: torch.Tensor, buffers: list[tuple[torch.Tensor, torch.Tensor]]) -> None:
         """On the device: whether updates are made from now on, and what buffers are: with those before."""
         for buffer, before in buffers:
             buffer.copy_(torch.where(self._found_inf > 0, before, buffer))
-        finite = torch.isfinite(step.numbers[:2]).all()
+        finite = torch.isfinite(numbers[:2]).all()
         self._found_inf.copy_(torch.where(finite, self._found_inf, 1.0))
 
     def _observe(self, step: Step) -> None:
         with self.meter.phase("scoring", "lesson"):
-            self.selector.observe(step.context, step.windows, step.window_losses.float().cpu().numpy())
+            self.selector.observe(step.context, step.windows, step.window_losses.numpy())
 
     def _finish(self, step: Step) -> None:
         self.step, self.tokens = step.context.step + 1, step.tokens

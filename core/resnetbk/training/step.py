@@ -36,7 +36,7 @@ class Step:
 
     @cached_property
     def values(self) -> list[float]:
-        """`numbers`; waits for the device."""
+        """`numbers`, which are known once its seconds are settled."""
         return list(map(float, self.numbers.tolist()))
 
     @property

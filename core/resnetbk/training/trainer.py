@@ -127,10 +127,11 @@ class Trainer:
         """A step; and, where it is time to read it, the reports of all that are unread."""
         train, learner = self.spec.train, self.learner
         learner.learn()
-        due = learner.step % learner.every == 0 or self.bad_steps or self._signals.received or self._spent()
-        if not (due or self._due(train.evaluate) or self._due(train.save)):
+        ends = learner.every == 1 or self.bad_steps or self._signals.received or self._spent()
+        ends = ends or self._due(train.evaluate) or self._due(train.save)
+        if not ends and len(learner.unread) < learner.every:
             return
-        reports, bad = learner.read()
+        reports, bad = learner.read(keep=0 if ends else 1)
         for report in reports:
             self.bad_steps = 0
             self._report_step(report)

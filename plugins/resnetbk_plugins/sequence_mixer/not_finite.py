@@ -21,4 +21,6 @@ def mixed_causally(mix: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
     if x.is_cpu and not torch.compiler.is_compiling() and bool(x.sum().isfinite()):
         return mix(x)
     bad = ~x.isfinite().all(-1, True)
-    return mix(x.masked_fill(bad, 0.0)).masked_fill(bad.cumsum(1) > 0, math.nan)
+    row = torch.arange(x.shape[1], device=x.device)[:, None]
+    first = torch.where(bad, row, x.shape[1]).amin(1, True)  # a minimum is parallel, as cumsum is not always
+    return mix(x.masked_fill(bad, 0.0)).masked_fill(row >= first, math.nan)

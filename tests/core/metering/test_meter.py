@@ -231,6 +231,8 @@ def test_on_cuda_the_device_keeps_the_time_and_is_waited_for_only_to_settle(cloc
         moments.append((made.moment(), here.moment()))
     assert Event.waited == made.seconds == 0
     assert [moment for moment, _ in moments] == [[], []]
+    made.settle(moments[0][0])
+    assert ([moment for moment, _ in moments], made.seconds) == ([[13], []], 13)
     made.settle()
     assert [moment for moment, _ in moments] == [moment for _, moment in moments] == [[13], [26]]
     assert made.seconds == here.seconds == 26
