@@ -17,7 +17,7 @@ import json
 import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -62,8 +62,9 @@ class Checkpoint:
 
 
 @part("saving")
-def save(folder: Path, step: int, checkpoint: Checkpoint) -> Path:
+def save(folder: Path, step: int, checkpoint: Checkpoint, *, unchanged: bool = False) -> Path:
     """Writes `checkpoint` to folder/step-000600, replacing what stands there, and points LATEST at it.
+    `unchanged`: the tensors are those that stand there, whose files are then not written again.
 
     Raises StorageError, and leaves all that was there as it was, when the disk is full or not ours.
     """
@@ -72,7 +73,7 @@ def save(folder: Path, step: int, checkpoint: Checkpoint) -> Path:
     with _writing(folder, final):
         try:
             temporary.mkdir()
-            _write(temporary, step, checkpoint)
+            _write(temporary, step, checkpoint, final if unchanged else None)
             _move_in(temporary, final)
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
@@ -122,15 +123,26 @@ def _tidy(folder: Path) -> None:
             _discard(_old(path))
 
 
-def _write(folder: Path, step: int, checkpoint: Checkpoint) -> None:
+def _write(folder: Path, step: int, checkpoint: Checkpoint, same: Path | None) -> None:
+    files: dict[str, Any] = {}
+    if same is not None:
+        with suppress(StorageError, OSError):  # then they are written: not every disk gives a file two names
+            for file in (manifest.MODEL, manifest.OPTIMIZER):
+                listed = manifest.listed(same)[file]
+                os.link(same / file, folder / file)
+                files[file] = listed
     model, weights = state.split(checkpoint.model)
     rest, others = state.split({"optimizer": checkpoint.optimizer, "state": checkpoint.state})
     document = {"state": rest["state"], "optimizer": rest["optimizer"], "model": model}
     (folder / manifest.STATE).write_text(json.dumps(document, allow_nan=False) + "\n", encoding="utf-8")
     for file, tensors in ((manifest.MODEL, weights), (manifest.OPTIMIZER, others)):
-        save_file(tensors, folder / file, metadata={"format": "pt"})
-        shutil.copymode(folder / manifest.STATE, folder / file)  # safetensors gives the owner alone access
-    files = {file: manifest.digest(folder / file, sync=True) for file in manifest.FILES}
+        if file not in files:
+            save_file(tensors, folder / file, metadata={"format": "pt"})
+            shutil.copymode(
+                folder / manifest.STATE, folder / file
+            )  # safetensors gives the owner alone access
+    for file in set(manifest.FILES) - set(files):
+        files[file] = manifest.digest(folder / file, sync=True)
     run = manifest.identity(folder.parent.parent)
     (folder / manifest.MANIFEST).write_bytes(manifest.sealed(manifest.SCHEMA, run, step, files))
     manifest.digest(folder / manifest.MANIFEST, sync=True)

@@ -30,12 +30,6 @@ UNTRACEABLE = ("Unsupported", "UserError", "UncapturedHigherOrderOpError", "Guar
 """What torch raises where a model's shapes, or what it does next, depend on numbers in tensors."""
 
 
-def is_long(train: Train) -> bool:
-    """Whether all that may end a training leaves it as long as LONG."""
-    limits = (train.steps, LONG[0]), (train.seconds, LONG[1])
-    return all(limit is None or limit >= least for limit, least in limits)
-
-
 class CompiledObjective:
     """`objective`, compiled if `asked`; with "auto" on CUDA only, and in runs that are long.
 
@@ -45,16 +39,21 @@ class CompiledObjective:
     dispatch mode, as where FLOPs are counted, all runs uncompiled. Models alike share compiled code.
     """
 
-    def __init__(
-        self, asked: bool | str, model: LanguageModel, device: torch.device, *, long: bool = True
-    ) -> None:
+    def __init__(self, asked: bool | str, model: LanguageModel, device: torch.device) -> None:
         self.asked = asked
-        self.active = long and device.type == "cuda" if asked == "auto" else bool(asked)
+        self.active = device.type == "cuda" if asked == "auto" else bool(asked)
         self._graphs = self.active and device.type == "cuda" and model.parameter_count() <= SMALL
         self._function: Any = None
         for parameter in model.parameters() if self._graphs else ():
             if parameter.requires_grad:  # the next replay overwrites gradients, which strategies may keep
                 parameter.register_hook(Tensor.clone)  # type: ignore[no-untyped-call]
+
+    @classmethod
+    def of(cls, train: Train, model: LanguageModel, device: torch.device) -> CompiledObjective:
+        """Whatever may end a training, it must leave it as long as LONG, or "auto" does not compile."""
+        limits = (train.steps, LONG[0]), (train.seconds, LONG[1])
+        long = all(limit is None or limit >= least for limit, least in limits)
+        return cls(train.compile if long or train.compile != "auto" else False, model, device)
 
     def __call__(self, *arguments: Any) -> tuple[BatchLoss, Output]:
         """What `objective` gives. With CUDA graphs its `Output` is valid until the next call."""

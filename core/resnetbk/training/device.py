@@ -81,3 +81,13 @@ def set_generators(states: Mapping[str, Tensor], device: torch.device) -> None:
     torch.set_rng_state(states["cpu"])
     if device.type == "cuda" and "cuda" in states:
         torch.cuda.set_rng_state(states["cuda"], device)
+
+
+@contextmanager
+def same_draws(device: torch.device) -> Iterator[None]:
+    """What is drawn at random after it is what would have been drawn without it."""
+    states = generators(device)
+    try:
+        yield
+    finally:
+        set_generators(states, device)

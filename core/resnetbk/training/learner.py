@@ -29,9 +29,9 @@ from resnetbk.model.assemble import assemble, build
 from resnetbk.model.language_model import Output
 from resnetbk.runs.checkpoint import Checkpoint, load_weights
 from resnetbk.spec.spec import Spec
-from resnetbk.training.compiled import CompiledObjective, is_long
+from resnetbk.training.compiled import CompiledObjective
 from resnetbk.training.data import Data
-from resnetbk.training.device import at, find_device, generators, set_generators, tell_if_slow
+from resnetbk.training.device import at, find_device, generators, same_draws, set_generators, tell_if_slow
 from resnetbk.training.gradients import clip
 from resnetbk.training.memory import check_memory
 from resnetbk.training.objective import Evaluation, evaluate
@@ -79,9 +79,7 @@ class Learner:
             for line in start.initialize(self.model, self.data.tokenizer, spec.model.depth):
                 logging.getLogger("resnetbk").info("start: %s", line)
             self.model.to(self.device)
-            self._model_objective = CompiledObjective(
-                spec.train.compile, self.model, self.device, long=is_long(spec.train)
-            )
+            self._model_objective = CompiledObjective.of(spec.train, self.model, self.device)
             weights = self.model.weights()
             self.parameters = [weight.parameter for weight in weights]
             self.optimizer = build("train.optimizer", spec.train.optimizer, Optimizer, weights=weights)
@@ -133,12 +131,11 @@ class Learner:
             norm = clip(self.parameters, self.spec.train.clip).to(self.device)
         seen, *computed = np.sum(self.processes.gather([self._seen, *self._rows]), 0)
         numbers = torch.stack([result.cross_entropy, norm, *result.penalties.values()]).detach()
-        later = self.every > 1
         step = Step(
             context=context,
             windows=windows,
-            window_losses=result.window_losses.detach().float().to("cpu", non_blocking=later),
-            numbers=numbers.to("cpu", non_blocking=later),
+            window_losses=result.window_losses.detach().float().to("cpu", non_blocking=self.every > 1),
+            numbers=numbers.to("cpu", non_blocking=self.every > 1),
             penalties=tuple(result.penalties),
             rows=tuple((np.array(computed) / max(seen, 1)).tolist()),
             generators=generators(self.device),
@@ -156,9 +153,8 @@ class Learner:
         self._finish(step)
 
     def read(self, keep: int = 0) -> tuple[list[StepReport], Step | None]:
-        """Waits for the device: the reports of the unread steps, up to one that was not finite, and that one.
-        Then it is the next one again, unless `skip` passes over it. The last `keep` steps stay unread, and
-        keep the device busy."""
+        """Waits for the device: reports of the unread steps but the last `keep`, which keep it busy, up to
+        one not finite; and that one, which is the next one again, unless `skip` passes over it."""
         count = len(self.unread) - keep
         steps, self.unread = self.unread[:count], self.unread[count:]
         self.meter.settle(steps[-1].seconds if keep and steps else None)
@@ -166,7 +162,7 @@ class Learner:
         for step in good if self.every > 1 else []:
             self._observe(step)
         reports = [step.report(self.spec.train.steps, self._progress) for step in good]
-        if len(good) == len(steps):
+        if good == steps:
             return reports, None
         bad, self.unread = steps[len(good)], []
         windows, self.step = bad.windows, bad.context.step
@@ -247,13 +243,15 @@ class Learner:
         return sum(parameter.grad is not None for parameter in self.parameters)
 
     def measure(self, signals: Signals | None = None) -> Evaluation:
-        """The held-out loss, metered, by all processes together. Raises Interrupted for a signal."""
+        """The held-out loss, metered, by all processes together; training goes on as if it had not been
+        measured. Raises Interrupted for a signal."""
         self.processes.align(self.model)
         window, precision = self.spec.data.window, self.spec.train.precision
-        return evaluate(
-            self.model, self.data, window=window, precision=precision, meter=self.meter,
-            processes=self.processes, signals=signals,
-        )  # fmt: skip
+        with same_draws(self.device):
+            return evaluate(
+                self.model, self.data, window=window, precision=precision, meter=self.meter,
+                processes=self.processes, signals=signals,
+            )  # fmt: skip
 
     def progress(self) -> float:
         """The share of the budget that is spent, in [0, 1]; of seconds, as far as they are settled."""

@@ -69,6 +69,7 @@ class Trainer:
         self.stopped = ""
         self.uncounted = ""
         self._steps_here = 0
+        self._saved = -1
         self._signals = Signals()
 
     # ------------------------------------------------------------ the run
@@ -113,7 +114,7 @@ class Trainer:
                     self.save()
                     raise
                 if best or self.stopped:
-                    self.save(best)
+                    self.save(best, evaluated=True)
                 if self.stopped:
                     return evaluation
             received = max(self.processes.gather(self._signals.received))
@@ -199,8 +200,9 @@ class Trainer:
 
     # ------------------------------------------------------------ saving and resuming
 
-    def save(self, best: bool = False) -> Path:
+    def save(self, best: bool = False, *, evaluated: bool = False) -> Path:
         """Writes a checkpoint, and drops those beyond the last `train.keep` and the best; the first process.
+        `evaluated`: nothing but an evaluation happened since the last step, and that changes no tensor.
 
         Raises NumericError, and leaves what is saved alone, when a weight is not finite.
         """
@@ -226,7 +228,9 @@ class Trainer:
         whole = Checkpoint(
             learner.model.state_dict(), learner.optimizer.state_dict(), attrs.asdict(state, recurse=False)
         )
-        path = checkpoint.save(self.folder.checkpoints, learner.step, whole)
+        unchanged = evaluated and self._saved == learner.step
+        path = checkpoint.save(self.folder.checkpoints, learner.step, whole, unchanged=unchanged)
+        self._saved = learner.step
         checkpoint.prune(self.folder.path, self.spec.train.keep, self.best_at)
         return path
 

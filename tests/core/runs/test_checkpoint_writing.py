@@ -8,6 +8,7 @@ import resource
 import shutil
 from pathlib import Path
 
+import attrs
 import pytest
 from checkpoints import assert_nothing_half_written, example, fields
 
@@ -20,6 +21,28 @@ def test_a_step_saved_again_is_replaced(run: Path) -> None:
     assert fields(load(path)) == fields(example(1))
     assert latest(run) == path
     assert_nothing_half_written(run)
+
+
+@pytest.mark.parametrize("names", ["two names", "one name"])
+def test_unchanged_tensors_are_not_written_again(
+    run: Path, monkeypatch: pytest.MonkeyPatch, names: str
+) -> None:
+    if names == "one name":
+        monkeypatch.setattr(os, "link", full_disk)  # as on disks where a file has one
+    before = example(600)
+    files = [run / "checkpoints" / "step-000600" / f"{name}.safetensors" for name in ("model", "optimizer")]
+    written = [file.stat().st_ino for file in files]
+    after = attrs.evolve(before, state={**before.state, "best": 1.5})
+    path = save(run / "checkpoints", 600, after, unchanged=True)
+    assert ([file.stat().st_ino for file in files] == written) is (names == "two names")
+    assert fields(load(path)) == fields(after) != fields(before)
+    assert_nothing_half_written(run)
+
+
+def test_tensors_to_be_kept_are_written_where_they_are_damaged(run: Path) -> None:
+    (run / "checkpoints" / "step-000600" / "manifest.json").write_text("{}")
+    path = save(run / "checkpoints", 600, example(600), unchanged=True)
+    assert fields(load(path)) == fields(example(600))
 
 
 def test_an_aside_checkpoint_counts_until_its_replacement_is_there(run: Path) -> None:

@@ -6,6 +6,7 @@ import logging
 import subprocess
 import sys
 
+import attrs
 import pytest
 import synthetic as s
 import tiny
@@ -190,15 +191,25 @@ def test_an_error_of_the_model_itself_is_told_as_its_own(graphs, caplog):
     assert "uncompiled" not in caplog.text
 
 
-def test_auto_compiles_on_cuda_alone_and_in_long_runs():
+def test_auto_compiles_on_cuda_alone():
     built = model()
-    assert not CompiledObjective("auto", built, torch.device("cuda"), long=False).active
-    assert CompiledObjective(True, built, CPU, long=False).active
     assert not CompiledObjective("auto", built, CPU).active
     assert not CompiledObjective(False, built, torch.device("cuda")).active
     compiled = CompiledObjective("auto", built, torch.device("cuda"))
     assert compiled.active
     assert all(parameter._backward_hooks for parameter in built.parameters())  # what CUDA graphs overwrite
+
+
+@pytest.mark.parametrize(
+    ("steps", "seconds", "long"),
+    [(999, None, False), (1000, None, True), (None, 119, False), (None, 120, True), (1000, 119, False)],
+)
+def test_auto_compiles_in_long_runs_alone(tmp_path, steps, seconds, long):
+    train = attrs.evolve(tiny.experiment(tmp_path).spec.train, steps=steps, seconds=seconds)
+    cuda, built = torch.device("cuda"), model()
+    assert CompiledObjective.of(train, built, cuda).active is long
+    assert not CompiledObjective.of(train, built, CPU).active
+    assert CompiledObjective.of(attrs.evolve(train, compile=True), built, CPU).active
 
 
 def test_whoever_does_not_compile_does_not_import_the_compiler():

@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 import tiny
+import torch
+from safetensors.torch import save_file
 
 from resnetbk.cli import _run
 from resnetbk.errors import NumericError, UserError
@@ -20,6 +22,7 @@ from resnetbk.runs import checkpoint
 from resnetbk.runs.run_folder import RunFolder
 from resnetbk.spec.read import read
 from resnetbk.training.experiment import Experiment
+from resnetbk.training.learner import Learner
 from resnetbk.training.signals import Signals
 from resnetbk.training.trainer import Trainer
 
@@ -92,6 +95,29 @@ def test_what_was_trained_is_saved_before_it_is_measured(tmp_path, monkeypatch):
     with pytest.raises(ZeroDivisionError):
         trainer.run(Signals())
     assert checkpoint.load(checkpoint.latest(trainer.folder.path)).state["step"] == 8
+
+
+def test_what_was_saved_before_it_was_measured_is_not_written_twice(tmp_path, monkeypatch):
+    written = []
+
+    def count(tensors, path, **more):
+        written.append(f"{path.parent.name} {path.stem}")
+        save_file(tensors, path, **more)
+
+    monkeypatch.setattr(checkpoint, "save_file", count)
+    run = tiny.experiment(tmp_path, more="evaluate = 5\nsave = 5").train(tmp_path / "run")
+    steps = [f".tmp-step-00000{step} {part}" for step in (0, 5, 8) for part in ("model", "optimizer")]
+    assert written == steps
+    last = checkpoint.load(checkpoint.latest(run.folder.path)).state
+    assert (last["best"], last["evaluation_due"]) == (run.report.loss, False)
+
+
+def test_measuring_changes_nothing_of_what_is_drawn_at_random(tmp_path, monkeypatch):
+    learner = Learner(tiny.experiment(tmp_path).spec)
+    monkeypatch.setattr("resnetbk.training.learner.evaluate", lambda *_, **__: torch.rand(3))
+    before = torch.get_rng_state()
+    assert len(learner.measure()) == 3
+    assert torch.equal(torch.get_rng_state(), before)
 
 
 def test_weights_that_are_not_finite_are_never_saved(tmp_path):
