@@ -112,30 +112,22 @@ def results_and_gradients(scan: Callable[..., Any], tensors: list[Tensor], eta: 
 
 
 def time_kernels() -> None:
+    from triton.testing import do_bench  # here, since it wants a CUDA device
+
     for shape in SHAPES:
-        v = torch.randn(shape, device="cuda", requires_grad=True)
-        eta = torch.linspace(0.5, 1.7, shape[2], device="cuda", requires_grad=True)
-        g = one_sided(v, eta)
-        out = tuple(torch.randn_like(v) for _ in g)
-        seconds = timed(
-            {
-                "forward": partial(one_sided, v.detach(), eta.detach()),
-                "backward": partial(torch.autograd.grad, g, (v, eta), out, retain_graph=True),
-                "copy": partial(torch.empty_like(v.detach()).copy_, out[0]),
-            }
-        )
-        one_way = median(seconds["copy"]) / 2  # a tensor read, or one written
-        for name, (tensors, wanted) in {"forward": (3, 200), "backward": (5, 120)}.items():
-            spent = median(seconds[name])
-            speed, copies = v.numel() / 1e9 / spent, spent / (tensors * one_way)
+        v = torch.randn(shape, device="cuda")
+        eta = torch.linspace(0.5, 1.7, shape[2], device="cuda").requires_grad_()
+        out = torch.randn_like(v), torch.randn_like(v)
+        g = one_sided(v.requires_grad_(), eta)
+        backward = partial(torch.autograd.grad, g, (v, eta), out, retain_graph=True)
+        milliseconds = partial(do_bench, warmup=20, rep=100, return_mode="median")
+        one_way = milliseconds(partial(torch.empty_like(v).copy_, out[0])) / 2  # a tensor read, or one written
+        forward = partial(one_sided, v.detach(), eta.detach())
+        for name, run, tensors, wanted in (("forward", forward, 3, 200), ("backward", backward, 5, 120)):
+            spent = milliseconds(run)
+            speed, copies = v.numel() / 1e6 / spent, spent / (tensors * one_way)
             what = f"one_sided {name} {shape}, G chain-steps/s; of a copy's time"
             note(what, f"{speed:.0f}; {copies:.2f}x", f"{wanted} or more")
-
-
-def timed(candidates: dict[str, Callable[[], object]], rounds: int = 5) -> dict[str, list[float]]:
-    """Seconds of one call, from rounds of CALLS that are waited for together."""
-    measured = paired({name: partial(waited, run) for name, run in candidates.items()}, rounds)
-    return {name: [seconds / CALLS for seconds in each] for name, each in measured.items()}
 
 
 def waited(run: Callable[[], object]) -> None:
