@@ -121,7 +121,7 @@ def time_kernels() -> None:
         g = one_sided(v.requires_grad_(), eta)
         backward = partial(torch.autograd.grad, g, (v, eta), out, retain_graph=True)
         milliseconds = partial(do_bench, warmup=20, rep=100, return_mode="median")
-        one_way = milliseconds(partial(torch.empty_like(v).copy_, out[0])) / 2  # a tensor read, or one written
+        one_way = milliseconds(partial(torch.empty_like(v).copy_, out[0])) / 2  # one tensor read, or written
         forward = partial(one_sided, v.detach(), eta.detach())
         for name, run, tensors, wanted in (("forward", forward, 3, 200), ("backward", backward, 5, 120)):
             spent = milliseconds(run)
@@ -164,8 +164,8 @@ def steps(candidates: dict[str, Build]) -> dict[str, tuple[float, float]]:
         theirs.close()
     peaks = {name: pipe.recv() for name, pipe in pipes.items()}
     seconds = paired({name: partial(asked, pipe) for name, pipe in pipes.items()}, 5)
-    for process in processes:
-        process.kill()
+    for pipe, process in zip(pipes.values(), processes, strict=True):
+        pipe.send(False)
         process.join()
     return {name: (median(seconds[name]) / CALLS, peaks[name]) for name in candidates}
 

@@ -30,8 +30,16 @@ UNTRACEABLE = ("Unsupported", "UserError", "UncapturedHigherOrderOpError", "Guar
 """What torch raises where a model's shapes, or what it does next, depend on numbers in tensors."""
 
 
+def to_compile(train: Train, device: torch.device) -> bool | str:
+    """`train.compile`; where that is "auto", False but on CUDA, in a training that whatever may end it leaves
+    as long as LONG."""
+    limits = (train.steps, LONG[0]), (train.seconds, LONG[1])
+    long = all(limit is None or limit >= least for limit, least in limits)
+    return train.compile if train.compile != "auto" or (long and device.type == "cuda") else False
+
+
 class CompiledObjective:
-    """`objective`, compiled if `asked`; with "auto" on CUDA only, and in runs that are long.
+    """`objective`, compiled if `asked`; "auto" differs in what is a warning and what is only said.
 
     Models whose rows vary (halting, gates, learned resolution) cannot be compiled whole and run uncompiled:
     in pieces they would be compiled again and again. One line in the log says so, and one that a compiler is
@@ -41,19 +49,12 @@ class CompiledObjective:
 
     def __init__(self, asked: bool | str, model: LanguageModel, device: torch.device) -> None:
         self.asked = asked
-        self.active = device.type == "cuda" if asked == "auto" else bool(asked)
+        self.active = bool(asked)
         self._graphs = self.active and device.type == "cuda" and model.parameter_count() <= SMALL
         self._function: Any = None
         for parameter in model.parameters() if self._graphs else ():
             if parameter.requires_grad:  # the next replay overwrites gradients, which strategies may keep
                 parameter.register_hook(Tensor.clone)  # type: ignore[no-untyped-call]
-
-    @classmethod
-    def of(cls, train: Train, model: LanguageModel, device: torch.device) -> CompiledObjective:
-        """Whatever may end a training, it must leave it as long as LONG, or "auto" does not compile."""
-        limits = (train.steps, LONG[0]), (train.seconds, LONG[1])
-        long = all(limit is None or limit >= least for limit, least in limits)
-        return cls(train.compile if long or train.compile != "auto" else False, model, device)
 
     def __call__(self, *arguments: Any) -> tuple[BatchLoss, Output]:
         """What `objective` gives. With CUDA graphs its `Output` is valid until the next call."""

@@ -29,7 +29,7 @@ from resnetbk.model.assemble import assemble, build
 from resnetbk.model.language_model import Output
 from resnetbk.runs.checkpoint import Checkpoint, load_weights
 from resnetbk.spec.spec import Spec
-from resnetbk.training.compiled import CompiledObjective
+from resnetbk.training.compiled import CompiledObjective, to_compile
 from resnetbk.training.data import Data
 from resnetbk.training.device import at, find_device, generators, same_draws, set_generators, tell_if_slow
 from resnetbk.training.gradients import clip
@@ -79,7 +79,8 @@ class Learner:
             for line in start.initialize(self.model, self.data.tokenizer, spec.model.depth):
                 logging.getLogger("resnetbk").info("start: %s", line)
             self.model.to(self.device)
-            self._model_objective = CompiledObjective.of(spec.train, self.model, self.device)
+            asked = to_compile(spec.train, self.device)
+            self._model_objective = CompiledObjective(asked, self.model, self.device)
             weights = self.model.weights()
             self.parameters = [weight.parameter for weight in weights]
             self.optimizer = build("train.optimizer", spec.train.optimizer, Optimizer, weights=weights)
@@ -99,10 +100,8 @@ class Learner:
             for cost in parents.values():
                 self.parents_cost.update(cost)
         self.elsewhere: Counter[str] = Counter()
-        self.step = 0
-        self.tokens = 0
+        self.step = self.tokens = self._seen = 0
         self._rows = np.zeros(spec.model.depth)
-        self._seen = 0
         self.unread: list[Step] = []
         self.every = spec.train.log_every or (1 if self.device.type == "cpu" else READ_EVERY)
         pure = "data-parallel" in spec.train.gradient.entry.provides and not self.selector.state()

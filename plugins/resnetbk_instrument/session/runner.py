@@ -20,6 +20,7 @@ from resnetbk.lock.lock import facts
 from resnetbk.metering.flops import FlopCounter
 from resnetbk.registry.lookup import Registry
 from resnetbk.spec.spec import Spec
+from resnetbk.training.compiled import to_compile
 from resnetbk.training.data import Data
 from resnetbk.training.device import find_device, precision_on
 from resnetbk.training.experiment import Experiment, here
@@ -47,7 +48,9 @@ def runner(registry: Registry, signals: Signals, device: str, watchers: Sequence
             raise Interrupted(signals.received, "interrupted between two trainings")
         gc.collect()  # what the last training left in cycles is not this one's memory
         with tempfile.TemporaryDirectory(prefix="resnetbk-") as folder:
-            experiment = Experiment(budgeted(spec, seed, steps), registry)
+            # by its own length, so that all trainings of a variant, its first too, run alike
+            compiled = bool(to_compile(spec.train, find_device(device)))
+            experiment = Experiment(budgeted(spec, seed, steps, compile=compiled), registry)
             run = experiment.train(Path(folder) / "run", device=device, strict_flops=True, watchers=watchers)
         report = run.report
         assert report is not None
@@ -84,11 +87,11 @@ def inference(run: Run) -> tuple[float, float]:
     return statistics.median(each.seconds / each.tokens for each in passes), counter.flops / counted.tokens
 
 
-def budgeted(spec: Spec, seed: int, steps: int) -> Spec:
+def budgeted(spec: Spec, seed: int, steps: int, **more: Any) -> Spec:
     """The spec with a budget of steps over which its rate decays, and nothing that ends it earlier, evaluates
-    it on the way, or writes: the instrument's own cost is no variant's."""
+    it on the way, or writes: the instrument's own cost is no variant's. `more` keys of its training."""
     alone = attrs.evolve(
-        spec.train, steps=steps, seconds=None, target=None, evaluate=0, save=0, keep=0, observe=()
+        spec.train, steps=steps, seconds=None, target=None, evaluate=0, save=0, keep=0, observe=(), **more
     )
     return attrs.evolve(spec, seed=seed, train=alone)
 

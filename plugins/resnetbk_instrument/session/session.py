@@ -22,8 +22,9 @@ from resnetbk_instrument.session.journal import Journal
 from resnetbk_instrument.session.plan import WARMING, Plan, Progress, Train
 from resnetbk_instrument.session.search import ToLoss, Unequal
 
-WARM_UP = 3
-"""Steps that each variant trains before anything counts: threads, caches and compilers get ready."""
+WARM_UP = 4
+"""Steps that each variant trains before anything counts: threads, caches and compilers get ready. FLOPs are
+counted in the first three; the fourth compiles."""
 
 
 class BudgetPolicy(Protocol):

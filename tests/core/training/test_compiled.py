@@ -15,7 +15,7 @@ from torch import nn
 
 from resnetbk.kinds import Batch, Keep
 from resnetbk.runs.run_folder import RunFolder
-from resnetbk.training.compiled import CompiledObjective
+from resnetbk.training.compiled import CompiledObjective, to_compile
 from resnetbk.training.objective import objective
 from resnetbk.training.signals import Signals
 from resnetbk.training.trainer import Trainer
@@ -191,13 +191,11 @@ def test_an_error_of_the_model_itself_is_told_as_its_own(graphs, caplog):
     assert "uncompiled" not in caplog.text
 
 
-def test_auto_compiles_on_cuda_alone():
-    built = model()
-    assert not CompiledObjective("auto", built, CPU).active
-    assert not CompiledObjective(False, built, torch.device("cuda")).active
-    compiled = CompiledObjective("auto", built, torch.device("cuda"))
-    assert compiled.active
-    assert all(parameter._backward_hooks for parameter in built.parameters())  # what CUDA graphs overwrite
+def test_gradients_that_the_next_replay_overwrites_are_copied():
+    for asked, device, copied in (("auto", "cuda", True), ("auto", "cpu", False), (False, "cuda", False)):
+        built = model()
+        CompiledObjective(asked, built, torch.device(device))
+        assert all(bool(parameter._backward_hooks) is copied for parameter in built.parameters())
 
 
 @pytest.mark.parametrize(
@@ -206,10 +204,9 @@ def test_auto_compiles_on_cuda_alone():
 )
 def test_auto_compiles_in_long_runs_alone(tmp_path, steps, seconds, long):
     train = attrs.evolve(tiny.experiment(tmp_path).spec.train, steps=steps, seconds=seconds)
-    cuda, built = torch.device("cuda"), model()
-    assert CompiledObjective.of(train, built, cuda).active is long
-    assert not CompiledObjective.of(train, built, CPU).active
-    assert CompiledObjective.of(attrs.evolve(train, compile=True), built, CPU).active
+    assert to_compile(train, torch.device("cuda")) == ("auto" if long else False)
+    assert to_compile(train, CPU) is False
+    assert to_compile(attrs.evolve(train, compile=True), CPU) is True
 
 
 def test_whoever_does_not_compile_does_not_import_the_compiler():
