@@ -48,9 +48,12 @@ def command(
     gc.disable()  # imports leave nothing to collect, and much to look through
     from resnetbk.training.experiment import Experiment
 
+    gc.freeze()
     gc.enable()
     rest("imports")
     run = Experiment(read_spec, registry).train(out, resume=resume, device=device or "", locked=held_to)
+    click.get_current_context().call_on_close(gc.enable)
+    gc.disable()  # what follows imports again, and is short
 
     from resnetbk.cli.results import command_hooks, print_results, write
     from resnetbk.terminal import harmless
