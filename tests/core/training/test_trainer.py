@@ -112,7 +112,7 @@ def test_a_budget_in_seconds_ends_the_run(tmp_path):
     run = tiny.experiment(tmp_path, steps="seconds = 0.5").train(tmp_path / "run")
     assert run.report.stopped == "seconds"
     assert run.report.seconds >= 0.5
-    assert run.report.steps > 1
+    assert run.report.steps >= 1  # on a busy machine the first may take as long
 
 
 def trainer_of(tmp_path, **changes: str) -> Trainer:
