@@ -180,6 +180,7 @@ def test_show_and_diff_say_the_pattern(tmp_path):
     mixed = tiny.write_spec(tmp_path, **HYBRID)
     shown = CliRunner().invoke(cli, ["show", str(mixed), "--json"])
     (chains, attention) = json.loads(shown.output)["model"]["mixer"]
+    assert list(chains)[:3] == ["use", "layers", "chains"]
     assert (chains["use"], chains["layers"], attention["use"]) == ("bk-causal", 3, "attention")
     other = tmp_path / "other.toml"
     other.write_text(mixed.read_text().replace("chains = 8", "chains = 9"))

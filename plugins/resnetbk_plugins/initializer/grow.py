@@ -28,7 +28,7 @@ class Grow:
         "identity"  as "repeat", but in all copies of a layer except the first, weights called `output` are
                     zero, so that at first these copies add nothing (Wu et al., 2024, arXiv:2401.02415).
                     Preserves the parent's function.
-    Where layers follow a pattern, "repeat" and "identity" repeat its rounds, and depths are whole rounds.
+    Where layers follow a pattern, its rounds are copied whole, and both depths are multiples of its length.
 
     Wider, from D features to D' (Net2Net, Chen et al., 2015, arXiv:1511.05641): feature j is a copy of
     feature j mod D, and a linear layer's weights for a feature are divided at random among its copies,

@@ -124,5 +124,5 @@ def test_a_pattern_is_written_and_read_back(tmp_path: Path, registry: Registry) 
 
 def test_patterns_differ_key_by_key(registry: Registry) -> None:
     one, other = (resolved(spec(registry, HYBRID.replace("3", n))) for n in ("3", "4"))
-    assert differences(one, other) == ["model.mixer[0].chains: 3 -> 4", "model.mixer[0].layers: 3 -> 4"]
+    assert differences(one, other) == ["model.mixer[0].layers: 3 -> 4", "model.mixer[0].chains: 3 -> 4"]
     assert 'model.mixer[1].use: "plain" -> nothing' in differences(one, resolved(spec(registry, '"chain"')))
