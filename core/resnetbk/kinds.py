@@ -103,7 +103,8 @@ class Stack:
 
 
 class SequenceMixer(Protocol):
-    """How rows exchange information. `build(*, width, depth)`, one for each layer; an nn.Module.
+    """How rows exchange information. `build(*, width, depth)`, one for each layer; an nn.Module. A `build`
+    that takes `layer` too is given the layer's index, from 0.
 
     Causal: row i of the result depends on rows <= i alone, bit for bit. Rows are packed at the left
     (see `Rows.length`); padding rows of the result are never read.
@@ -120,14 +121,12 @@ class StreamingMixer(SequenceMixer, Protocol):
         """The state before the first row."""
 
     def step(self, x: Tensor, position: Tensor, state: State) -> tuple[Tensor, State]:
-        """One row of each sequence, (B, D) at (B,): the numbers that `__call__` gives at that row.
-
-        Dimension 1 of a state tensor may grow (an attention cache); all else keeps its shape.
-        """
+        """One row of each sequence, (B, D) at (B,): the numbers that `__call__` gives at that row. Dimension
+        1 of a state tensor may grow (an attention cache); all else keeps its shape."""
 
 
 class ChannelMixer(Protocol):
-    """What happens within a row. `build(*, width, depth) -> nn.Module`, one for each layer."""
+    """What happens within a row. `build(*, width, depth) -> nn.Module`, or with `layer`, as of a mixer."""
 
     def __call__(self, x: Tensor) -> tuple[Tensor, Penalties]:
         """(R, D) -> (R, D), and penalties. Each row depends on itself alone."""
@@ -150,11 +149,8 @@ class Embedding(Protocol):
 
 
 class HaltingPolicy(Protocol):
-    """Which rows go on after each layer. `build(*, width, stacks) -> nn.Module`.
-
-    It handles one stack at a time: the trunk calls `begin` when rows enter a stack, then
-    `observe` after each of its layers, then `finish`.
-    """
+    """Which rows go on after each layer. `build(*, width, stacks) -> nn.Module`. It handles one stack at a
+    time: the trunk calls `begin` when rows enter it, `observe` after each of its layers, then `finish`."""
 
     def begin(self, stack: int, rows: Rows) -> Halting: ...
 
@@ -189,10 +185,8 @@ class Exit:
 
 @attrs.define(eq=False)
 class Finished:
-    """What leaves a stack: rows (B, M, D), penalties, and exits, shallow ones first.
-
-    With exits the loss is the weighted sum of theirs, not that of `x`. Only the last stack may give any.
-    """
+    """What leaves a stack: rows (B, M, D), penalties, and exits, shallow ones first. With exits, which only
+    the last stack may give, the loss is the weighted sum of theirs, not that of `x`."""
 
     x: Tensor
     penalties: Penalties = NO_PENALTIES
@@ -209,10 +203,8 @@ class ResolutionScheduler(Protocol):
     stacks: tuple[Stack, ...]
 
     def down(self, level: int, rows: Rows, tokens: Tensor) -> Rows:
-        """Rows at `level - 1` and all tokens (B, N) -> rows at `level`, fewer of them.
-
-        A coarse row at position p depends on fine rows at positions <= p alone.
-        """
+        """Rows at `level - 1` and all tokens (B, N) -> rows at `level`, fewer of them. A coarse row at
+        position p depends on fine rows at positions <= p alone."""
 
     def up(self, level: int, fine: Rows, coarse: Rows) -> Rows:
         """Back from `level` to `level - 1`: a fine row at p reads the last coarse row at a position <= p."""

@@ -15,11 +15,14 @@ from resnetbk.errors import UserError
 from resnetbk.kinds import KINDS
 from resnetbk.registry.contract import breaches
 from resnetbk.spec.read import GOAL
-from resnetbk.spec.spec import Part, Spec
+from resnetbk.spec.spec import Layered, Model, Part, Spec
 from resnetbk_authoring.keys import Tree, field_schema, key_notes
 
 if TYPE_CHECKING:
     from resnetbk.registry import Entry, Registry
+
+
+LAYERS: Tree = {"type": "integer", "minimum": 1, "description": "for how many layers, one after the other"}
 
 
 def schema(registry: Registry) -> Tree:
@@ -50,16 +53,20 @@ class _Components:
         for kind in KINDS:
             loaded = dict(self._loaded(kind))
             for whole in (True, False):
-                self.definitions[_label(kind, whole)] = self._kind(kind, loaded, whole)
+                self.definitions[_label(kind, whole)] = self._kind(kind, loaded, whole, {})
+            if kind in _layered():
+                self.definitions[_entry(kind)] = self._kind(kind, loaded, True, {"layers": LAYERS})
 
-    def table(self, cls: type, *, whole: bool, use: Tree | None = None) -> Tree:
-        """An attrs class as a table. use: the schema of the key that names a component."""
+    def table(self, cls: type, *, whole: bool, use: Tree | None = None, beside: Tree | None = None) -> Tree:
+        """An attrs class as a table. use: the schema of the key that names a component. beside: of other
+        keys than its fields."""
         fields = {field.alias: field for field in attrs.fields(attrs.resolve_types(cls)) if field.init}
         notes = key_notes(cls, fields)
         properties = {"use": use} if use else {}
         for key, field in fields.items():
             note = {"description": notes[key]} if key in notes else {}
             properties[key] = self._field(field, whole) | note
+        properties |= beside or {}
         table: Tree = {"type": "object", "properties": properties, "additionalProperties": False}
         required = [key for key, field in fields.items() if self._is_required(field)]
         if use:
@@ -79,6 +86,9 @@ class _Components:
         if kind is None:
             return field_schema(field, lambda cls: self.table(cls, whole=whole))
         chosen = {"$ref": f"#/definitions/{_label(kind, whole)}"}
+        if field.type == Layered:  # an array replaces that of a file it changes, so its entries are whole
+            entry = {"$ref": f"#/definitions/{_entry(kind)}"}
+            return {"anyOf": [chosen, {"type": "array", "minItems": 1, "items": entry}]}
         return chosen if field.type is Part else {"type": "array", "items": chosen}
 
     def _loaded(self, kind: str) -> Iterator[tuple[Entry, type]]:
@@ -92,20 +102,20 @@ class _Components:
                     continue
                 yield entry, cls
 
-    def _kind(self, kind: str, loaded: Mapping[Entry, type], whole: bool) -> Tree:
-        """A component's name, or a table with its keys; without `use`, those of the default one, or, in a
-        change, of any."""
+    def _kind(self, kind: str, loaded: Mapping[Entry, type], whole: bool, beside: Tree) -> Tree:
+        """A component's name, or a table with its keys and those `beside` them; without `use`, those of the
+        default one, or, in a change, of any."""
         names: list[str] = []
         tables: list[Tree] = []
         for entry, cls in loaded.items():
             own = [*self._bare(entry), f"{entry.plugin}/{entry.name}"]
-            table = self.table(cls, whole=whole, use={"enum": own})
+            table = self.table(cls, whole=whole, use={"enum": own}, beside=beside)
             if not (whole and set(table["required"]) > {"use"}):
                 names += own
             tables.append({"title": entry.name, "description": entry.summary} | table)
         defaults = self.registry.defaults(kind)
         bare = [cls for entry, cls in loaded.items() if not whole or [entry] == list(defaults)]
-        tables += [self.table(cls, whole=whole) for cls in bare]
+        tables += [self.table(cls, whole=whole, beside=beside) for cls in bare]
         return {"description": KINDS[kind].summary, "anyOf": [{"enum": names}, *tables]}
 
     def _bare(self, entry: Entry) -> list[str]:
@@ -114,6 +124,16 @@ class _Components:
             return [entry.name] if self.registry.find(entry.kind, entry.name) == entry else []
         except UserError:
             return []
+
+
+def _layered() -> set[str]:
+    """The kinds that may be a pattern of layers."""
+    fields = attrs.fields(attrs.resolve_types(Model))
+    return {field.metadata["kind"] for field in fields if field.type == Layered}
+
+
+def _entry(kind: str) -> str:
+    return f"{kind} in a pattern"
 
 
 def _label(kind: str, whole: bool) -> str:

@@ -28,6 +28,7 @@ CHOICES = {
         '{ use = "bk-resolvent", chains = 8 }',
         '{ use = "gated-linear", heads = 2, keys = 4 }',
         '{ use = "attention", heads = 2 }',
+        '[{ use = "bk-causal", chains = 8, layers = 2 }, { use = "attention", heads = 2 }]',
     ),
     "halting": (
         '"never"',

@@ -19,6 +19,7 @@ MIXERS = {
     "bk-causal": '{ use = "bk-causal", chains = 8 }',
     "bk-resolvent": '{ use = "bk-resolvent", chains = 8 }',
     "gated-linear": '{ use = "gated-linear", heads = 2, keys = 4 }',
+    "hybrid": '[{ use = "bk-causal", chains = 8 }, { use = "attention", heads = 2 }]',
 }
 EMBEDDINGS = {
     "table": '"table"',

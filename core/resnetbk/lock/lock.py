@@ -177,7 +177,9 @@ def _origin(mistake: Mistake, tree: Mapping[str, Any], registry: Registry) -> st
 def plain(value: Any, registry: Registry | None = None) -> Any:
     """A spec or a component in the types of TOML; names with their plugin's where the registry needs it."""
     if isinstance(value, Part):
-        return {"use": _use(value, registry), **plain(value.component, registry)}
+        layers = {} if value.layers is None else {"layers": value.layers}
+        keys = plain(value.component, registry)  # of which `layers` in a pattern has the place, not the value
+        return {"use": _use(value, registry), **layers, **keys, **layers}
     if attrs.has(type(value)):
         fields = [field for field in attrs.fields(type(value)) if field.init]
         items = [(field, getattr(value, field.name)) for field in fields]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from typing import Any
@@ -137,11 +137,14 @@ def _cuda_time() -> float:
 
 
 @contextmanager
-def by_component(model: LanguageModel, counter: FlopCounter) -> Iterator[None]:
+def by_component(
+    model: LanguageModel, counter: FlopCounter, names: Mapping[str, Sequence[str]] | None = None
+) -> Iterator[None]:
     """Splits the counter's `components`: `embedding`, `mixer`, `channel`, `norm`, `head`, the policies
     `halting`, `gate` and `resolution`, and `trunk` for what else it does (rows moved, residuals added).
 
-    Modules are watched by hooks, policies by standing in for them in the trunk.
+    `names` has others for the `mixer` and the `channel` of each layer. Modules are watched by hooks, policies
+    by standing in for them in the trunk.
     """
     trunk = model.trunk
     modules: list[tuple[Any, str]] = [
@@ -150,8 +153,10 @@ def by_component(model: LanguageModel, counter: FlopCounter) -> Iterator[None]:
         (trunk, "trunk"),
         (model.norm, "norm"),
     ]
-    for layer in trunk.layers:
-        modules += [(layer.mixer, "mixer"), (layer.channel, "channel")]
+    for i, layer in enumerate(trunk.layers):
+        modules += [
+            (getattr(layer, kind), names[kind][i] if names else kind) for kind in ("mixer", "channel")
+        ]
         modules += [(layer.mixer_norm, "norm"), (layer.channel_norm, "norm")]
     policies = ("halting", "resolution", "gate")
     attributes = vars(trunk)  # in front of policies that are modules, which torch keeps elsewhere

@@ -2,56 +2,49 @@
 
 from __future__ import annotations
 
+from inspect import signature
 from itertools import pairwise
 from typing import Any, TypeVar, cast
 
 import attrs
 import torch
 
+from resnetbk import kinds
 from resnetbk.errors import ResnetbkError, UserError, one_line
-from resnetbk.kinds import (
-    ChannelMixer,
-    Embedding,
-    HaltingPolicy,
-    ResolutionScheduler,
-    SequenceMixer,
-    SparsityGate,
-    Stack,
-)
 from resnetbk.model.language_model import LanguageModel
 from resnetbk.model.layer import Layer
 from resnetbk.model.trunk import Trunk
-from resnetbk.spec.spec import Model, Part
+from resnetbk.spec.spec import Model, Part, by_layer, keyed
 
 T = TypeVar("T")
 
 
 def assemble(model: Model, *, vocabulary: int, seed: int) -> LanguageModel:
-    """Builds the model with its initial weights, which `seed` decides.
-
-    Raises UserError when a component cannot be built.
-    """
+    """The model with its initial weights, which `seed` decides. Raises UserError when one cannot be built."""
     torch.manual_seed(seed)
     width, depth = model.width, model.depth
-    resolution = build("model.resolution", model.resolution, ResolutionScheduler, width=width, depth=depth)
+    size = {"width": width, "depth": depth}
+    resolution = build("model.resolution", model.resolution, kinds.ResolutionScheduler, **size)
     _check_stacks(model.resolution, resolution.stacks, depth)
-    halting = build("model.halting", model.halting, HaltingPolicy, width=width, stacks=resolution.stacks)
-    gate = build("model.gate", model.gate, SparsityGate, width=width, depth=depth)
+    halting = build(
+        "model.halting", model.halting, kinds.HaltingPolicy, width=width, stacks=resolution.stacks
+    )
+    gate = build("model.gate", model.gate, kinds.SparsityGate, **size)
     _check_scope(model, gate.scope)
-    embedding = build("model.embedding", model.embedding, Embedding, vocabulary=vocabulary, width=width)
+    table = {"vocabulary": vocabulary, "width": width}
+    embedding = build("model.embedding", model.embedding, kinds.Embedding, **table)
+    mixers, channels = (by_layer(f"model.{key}", getattr(model, key), depth) for key in ("mixer", "channel"))
     layers = [
         Layer(
-            build("model.mixer", model.mixer, SequenceMixer, width=width, depth=depth),
-            build("model.channel", model.channel, ChannelMixer, width=width, depth=depth),
-            width=width,
-            style=model.norm,
-            wiring=model.wiring,
+            build_layer(*mixer, kinds.SequenceMixer, model, layer),
+            build_layer(*channel, kinds.ChannelMixer, model, layer),
+            width=width, style=model.norm, wiring=model.wiring,
         )
-        for _ in range(depth)
-    ]
+        for layer, (mixer, channel) in enumerate(zip(mixers, channels, strict=True))
+    ]  # fmt: skip
     trunk = Trunk(layers, halting=halting, resolution=resolution, gate=gate, recompute=model.recompute)
-    parts = [value for value in attrs.asdict(model, recurse=False).values() if isinstance(value, Part)]
-    provides = frozenset.intersection(*(part.entry.provides for part in parts))
+    chosen = [v for v in attrs.asdict(model, recurse=False).values() if isinstance(v, (Part, tuple))]
+    provides = frozenset.intersection(*(p.entry.provides for each in chosen for _, p in keyed("", each)))
     return LanguageModel(
         embedding, trunk, width=width, vocabulary=vocabulary, style=model.norm, tie=model.tie,
         provides=provides,
@@ -74,7 +67,13 @@ def build(key: str, part: Part, kind: type[T], /, **given: Any) -> T:
     return cast(T, built)
 
 
-def _check_stacks(part: Part, stacks: tuple[Stack, ...], depth: int) -> None:
+def build_layer(key: str, part: Part, kind: type[T], model: Model, layer: int) -> T:
+    """`build` of a mixer or channel mixer, which is told the layer's index if it takes it."""
+    told = {"layer": layer} if "layer" in signature(part.component.build).parameters else {}
+    return build(key, part, kind, width=model.width, depth=model.depth, **told)
+
+
+def _check_stacks(part: Part, stacks: tuple[kinds.Stack, ...], depth: int) -> None:
     """What `ResolutionScheduler.stacks` promises, before anything relies on it."""
     levels = [stack.level for stack in stacks]
     layers = [layer for stack in stacks for layer in stack.layers]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import product
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -36,14 +37,13 @@ def breaches(parts: Mapping[str, Entry], goal: Mapping[str, str]) -> list[tuple[
         for key, entry in model.items()
         for capability in sorted(goal.keys() - entry.provides)
     ]
-    for key, entry in parts.items():
-        for other_key, other in model.items():
-            if other_key == key:
-                continue
-            which = f"which {other_key} = {other.name}"
-            for capability in sorted(entry.requires - other.provides):
-                mistakes.append((key, f"{entry.name} requires {capability!r}, {which} does not provide"))
-            for capability in sorted(entry.conflicts & other.provides):
-                meaning = f"{capability!r} ({CAPABILITIES[capability]})"
-                mistakes.append((key, f"{entry.name} conflicts with {meaning}, {which} provides"))
+    for (key, entry), (other_key, other) in product(parts.items(), model.items()):
+        if other_key == key:
+            continue
+        which = f"which {other_key} = {other.name}"
+        for capability in sorted(entry.requires - other.provides):
+            mistakes.append((key, f"{entry.name} requires {capability!r}, {which} does not provide"))
+        for capability in sorted(entry.conflicts & other.provides):
+            meaning = f"{capability!r} ({CAPABILITIES[capability]})"
+            mistakes.append((key, f"{entry.name} conflicts with {meaning}, {which} provides"))
     return mistakes

@@ -81,11 +81,8 @@ def installed() -> Iterator[Plugin]:
 
 
 def _locate(value: str) -> Path:
-    """The file that `package:registry.toml` means. Raises LookupError.
-
-    Finders are asked for each package in turn: `importlib.util.find_spec` of a dotted name would import
-    its parents.
-    """
+    """The file that `package:registry.toml` means. Raises LookupError. Finders are asked for each package in
+    turn: `importlib.util.find_spec` of a dotted name would import its parents."""
     package, _, file = value.replace(" ", "").partition(":")
     top, *rest = package.split(".")
     try:

@@ -78,9 +78,8 @@ class Registry:
         return cls(tuple(known))
 
     def entries(self, kind: str | None = None) -> tuple[Entry, ...]:
-        """All components, those of one kind, or all verbs; by kind, then name, then order of plugins.
-
-        Raises UserError for an unknown kind."""
+        """All components, those of one kind, or all verbs; by kind, then name, then order of plugins. Raises
+        UserError for an unknown kind."""
         if kind not in (None, *_ORDER):
             raise UserError(f"unknown kind {kind!r}{nearest(str(kind), KINDS)}")
         manifests = (plugin.manifest for plugin in self.plugins if plugin.manifest)
@@ -124,10 +123,8 @@ class Registry:
         return tuple(entry for entry in defaults if entry.plugin == first)
 
     def load(self, entry: Entry) -> type:
-        """Imports the class of a component.
-
-        Raises UserError, naming plugin, version and cause, whatever goes wrong in the plugin's code, and
-        for what is no attrs class with a method `build`."""
+        """Imports the class of a component. Raises UserError, naming plugin, version and cause, whatever goes
+        wrong in the plugin's code, and for what is no attrs class with a method `build`."""
         cls = self._import(entry)
         if not (isinstance(cls, type) and attrs.has(cls)):
             raise UserError(f"{_cannot_import(entry)}: it is no attrs class")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -126,30 +127,17 @@ class _Reader:
         default = table.get("default", False)
         if not isinstance(default, bool):
             self._wrong((*keys, "default"), f"must be true or false, not {_shown(default)}")
+        summary, paper = (self._text(table, (*keys, key)) for key in ("summary", "paper"))
         provides, requires, conflicts = (
             self._capabilities(table, (*keys, key)) for key in ("provides", "requires", "conflicts")
         )
         return Entry(
-            kind=kind,
-            name=name,
-            plugin=self.plugin,
-            version=self.version,
-            use=use,
-            summary=self._text(table, (*keys, "summary")),
-            provides=provides,
-            requires=requires,
-            conflicts=conflicts,
-            paper=self._text(table, (*keys, "paper")),
-            default=default is True,
-            place=f"{self.file}:{self._line(keys)}",
-        )
+            kind, name, self.plugin, self.version, use, summary, provides, requires, conflicts, paper,
+            default is True, f"{self.file}:{self._line(keys)}",
+        )  # fmt: skip
 
     def _table(
-        self,
-        value: object,
-        keys: tuple[str, ...],
-        allowed: tuple[str, ...] = (),
-        required: tuple[str, ...] = (),
+        self, value: object, keys: tuple[str, ...], allowed: Sequence[str] = (), required: Sequence[str] = ()
     ) -> dict[str, Any]:
         """The table at `keys`, whose own keys are those allowed, where any are given."""
         if not isinstance(value, dict):

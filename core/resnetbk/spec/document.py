@@ -56,9 +56,7 @@ def from_text(text: str, name: str) -> Document:
 
 def from_set(assignment: str) -> Document:
     """The document of one `--set`, such as `model.width=256`: a value of TOML, or a plain word as a string.
-
-    Raises UserError when it is neither.
-    """
+    Raises UserError when it is neither."""
     place = Place(f"--set {shortened(assignment, 100)}", 0)
     key, _, text = (part.strip() for part in assignment.partition("="))
     if not _SET_KEY.fullmatch(key) or not text:
@@ -87,11 +85,9 @@ def from_set(assignment: str) -> Document:
 
 
 def merged(base: Document, over: Document) -> Document:
-    """`over` laid over `base`: tables merge, all else is replaced.
-
-    A value that names a component replaces the base's whole component, with defaults, even by itself; a table
-    without `use` changes single keys.
-    """
+    """`over` laid over `base`: tables merge, all else is replaced. A value that names a component replaces
+    the base's whole component, with defaults, even by itself; a table without `use` changes single keys.
+    Raises UserError for such a table over an array of components."""
     replaced: set[Path] = set()
     below = dict(base.places)
 
@@ -102,6 +98,11 @@ def merged(base: Document, over: Document) -> Document:
             if here in _COMPONENTS and isinstance(value, dict):
                 if "use" in value:
                     before = None
+                elif isinstance(before, list):
+                    form = "write all of it, as in [{ use = NAME, layers = 3 }, NAME]"
+                    raise UserError(
+                        Mistake(str(over.place(here)), f"{'.'.join(map(str, here))}: is an array; {form}")
+                    )
                 elif isinstance(before, str):
                     before = {"use": before}
                     below[*here, "use"] = base.place(here)
@@ -120,9 +121,7 @@ def merged(base: Document, over: Document) -> Document:
     }
     if over.whole.line:
         return Document(tree, unreplaced | over.places, over.whole)
-    return Document(
-        tree, over.places | unreplaced, base.whole
-    )  # a --set changes a table, and does not move it
+    return Document(tree, over.places | unreplaced, base.whole)  # a --set does not move a table
 
 
 def _document(loaded: tuple[dict[str, Any], Places], name: str) -> Document:

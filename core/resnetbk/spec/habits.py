@@ -6,6 +6,7 @@ _OF_THE_OPTIMIZER = "a key of the optimizer: train.optimizer = { use = ..., %s =
 
 HABITS = {
     "n_layer": "the number of layers is model.depth",
+    "layers": "the number of layers is model.depth; in a pattern: mixer = [{ use = ..., layers = 3 }, ...]",
     "d_model": "the model dimension is model.width",
     "n_embd": "the model dimension is model.width",
     "n_head": "a key of the mixer that has heads: model.mixer = { use = ..., heads = ... }",

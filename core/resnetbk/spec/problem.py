@@ -62,15 +62,15 @@ class Unfit(Refused):
         super().__init__(f"expects {expects}, found {shown(value)}")
 
 
-def take_all(items: Iterable[tuple[str | int, Any]], take: Callable[[Any], T]) -> list[T]:
-    """`take` of every value. Raises Refused with the problems of all, each under its key."""
+def take_all(items: Iterable[tuple[str | int | None, Any]], take: Callable[[Any], T]) -> list[T]:
+    """`take` of every value. Raises Refused with the problems of all, each under its key if it has one."""
     values: list[T] = []
     problems: list[Problem] = []
     for key, item in items:
         try:
             values.append(take(item))
         except Refused as refused:
-            problems += [problem.under(key) for problem in refused.problems]
+            problems += [p if key is None else p.under(key) for p in refused.problems]
             if len(problems) >= MOST:
                 break
     if problems:

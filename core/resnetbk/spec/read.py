@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from resnetbk.errors import Mistake, UserError, shortened
-from resnetbk.kinds import KINDS
 from resnetbk.registry.contract import breaches
 from resnetbk.spec.document import Document, Place, from_file, from_set, from_text, merged
 from resnetbk.spec.problem import Problem, Refused, reason
@@ -21,15 +20,10 @@ if TYPE_CHECKING:
 GOAL = {"causal": "a language model may not see the tokens it predicts"}
 """The capabilities that all parts of a language model provide, and why."""
 
-_MODEL_KEYS = {kind.key for kind in KINDS.values() if kind.key.startswith("model.")}
-
 
 def read(path: Path | str, registry: Registry, sets: Sequence[str] = ()) -> Spec:
-    """The spec in the file at `path`, with `sets` (`key=value`, in order) laid over it.
-
-    Raises UserError with every mistake, each placed at `file:line`, the file named as `path` names it, or at
-    the `--set` that it is in.
-    """
+    """The spec in the file at `path`, with `sets` (`key=value`, in order) laid over it. Raises UserError with
+    every mistake, each placed at `file:line`, the file named as `path` names it, or at its `--set`."""
     return finish(from_file(str(path)), registry, sets)
 
 
@@ -52,10 +46,7 @@ def finish(document: Document, registry: Registry, sets: Sequence[str] = ()) -> 
         spec: Spec = reader.take(document.tree, Spec)
     except Refused as refused:
         problems += refused.problems
-    if reader.entries.keys() >= _MODEL_KEYS:  # else an unknown part may provide what another requires
-        for key, message in breaches(reader.entries, GOAL):
-            path = tuple(key.split("."))
-            problems.append(Problem(path, path, message))
+    problems += [Problem(_path(key), _path(key), said) for key, said in breaches(reader.entries, GOAL)]
     if not problems:
         problems += [problem for key, part in parts(spec) for problem in _objections(key, part, spec)]
     problems.sort(key=lambda problem: _order(document, document.place(problem.at)))
@@ -67,9 +58,7 @@ def finish(document: Document, registry: Registry, sets: Sequence[str] = ()) -> 
 
 def _objections(key: str, part: Part, spec: Spec) -> Iterator[Problem]:
     """What a component's own `check(spec)`, if it has one, refuses in the spec it is in."""
-    path: tuple[str | int, ...] = tuple(
-        int(step) if step.isdigit() else step for step in re.findall(r"\w+", key)
-    )
+    path = _path(key)
     check = getattr(part.component, "check", None)
     try:
         if callable(check):
@@ -81,6 +70,11 @@ def _objections(key: str, part: Part, spec: Spec) -> Iterator[Problem]:
     except (Exception, SystemExit) as error:  # the component's own mistake
         where = f"{part.entry.plugin}/{part.name}"
         yield Problem(path, path, f"{where}: its check fails: {reason(error)}")
+
+
+def _path(key: str) -> tuple[str | int, ...]:
+    """`("model", "mixer", 0)` of `model.mixer[0]`."""
+    return tuple(int(step) if step.isdigit() else step for step in re.findall(r"\w+", key))
 
 
 def _mistake(problem: Problem, place: Place) -> Mistake:

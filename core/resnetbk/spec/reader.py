@@ -23,7 +23,7 @@ from resnetbk.errors import UserError, nearest
 from resnetbk.kinds import KINDS
 from resnetbk.spec.habits import habit
 from resnetbk.spec.problem import MOST, Problem, Refused, Unfit, quoted, reason, shown, take_all
-from resnetbk.spec.spec import Part
+from resnetbk.spec.spec import Layered, Part
 
 if TYPE_CHECKING:
     from resnetbk.registry import Entry, Registry
@@ -46,7 +46,7 @@ _ANYTHING = {dict: dict[str, Any], list: list[Any], int: int, float: float}
 class Reader:
     """Reads one spec, or one component.
 
-    entries  of the components so far, by spec key; of several observers the last
+    entries  of the components so far, by spec key; those in an array by key and index
     """
 
     def __init__(self, registry: Registry) -> None:
@@ -130,14 +130,14 @@ class Reader:
         pairs = ((key, (key, item)) for key, item in value.items())
         return dict(take_all(pairs, lambda pair: (self.take(pair[0], of_key), self.take(pair[1], of_item))))
 
-    def _table(self, table: Any, cls: type[Any]) -> Any:
-        """An attrs class. Raises Refused with every unknown and missing key, every value that does not fit,
-        and what the class's validators refuse."""
+    def _table(self, table: Any, cls: type[Any], beside: Iterable[str] = ()) -> Any:
+        """An attrs class. Raises Refused with every unknown and missing key, named like one of those and of
+        `beside`, every value that does not fit, and what the class's validators refuse."""
         if type(table) is not dict:
             raise Unfit("a table", table)
         fields = {field.alias: field for field in attrs.fields(attrs.resolve_types(cls)) if field.init}
         unknown = [key for key in table if key not in fields][:MOST]
-        problems = [Problem((key,), (), _unknown(key, fields)) for key in unknown]
+        problems = [Problem((key,), (), _unknown(key, (*fields, *beside))) for key in unknown]
         values = {}
         for key, field in fields.items():
             try:
@@ -161,11 +161,25 @@ class Reader:
         kind = field.metadata.get("kind")
         if kind is None:
             return self.take(value, Any if field.type is None else field.type)
-        if field.type is Part:
+        if field.type is Part or (field.type == Layered and type(value) is not list):
             return self.part(kind, value)
         if type(value) is not list:
             raise Unfit("an array of components", value)
-        return tuple(take_all(enumerate(value), lambda item: self.part(kind, item)))
+        if field.type == Layered and not value:
+            raise Refused("an empty array: name the component of one layer or more")
+        take = self._entry if field.type == Layered else self.part
+        return tuple(take_all(enumerate(enumerate(value)), lambda item: take(kind, item[1], item[0])))
+
+    def _entry(self, kind: str, value: Any, index: int) -> Part:
+        """Of a pattern: a component, whose table may say for how many layers it is."""
+        table = dict(value) if isinstance(value, dict) else value
+        layers = table.pop("layers", 1) if isinstance(value, dict) else 1
+        both = (
+            (None, lambda: self.part(kind, table, index, ("layers",))),
+            ("layers", lambda: _count(layers)),
+        )
+        part, count = take_all(both, lambda take: take())
+        return Part(part.entry, part.component, count)
 
     def _absent(self, field: Field) -> Any:
         """The registry's defaults; NOTHING for a key that chooses no component, or has no default."""
@@ -173,34 +187,41 @@ class Reader:
         parts = tuple(self._part(entry, {}) for entry in (self.registry.defaults(kind) if kind else ()))
         if not parts:
             return attrs.NOTHING
-        return parts[0] if field.type is Part else parts
+        return parts[0] if field.type in (Part, Layered) else parts
 
-    def part(self, kind: str, value: Any) -> Part:
-        """A component by its name, or a table with its name under `use` and its settings. Raises Refused."""
+    def part(self, kind: str, value: Any, index: int | None = None, beside: tuple[str, ...] = ()) -> Part:
+        """A component by its name, or a table with its name under `use` and its settings, of an item in an
+        array by its index. `beside`: other keys that the table may have had. Raises Refused."""
         if not isinstance(value, (str, dict)):
             raise Unfit('the name of one component, or a table { use = "NAME" }', value)
         settings = {"use": value} if isinstance(value, str) else dict(value)
         if "use" in settings:
             (name,) = take_all([("use", settings.pop("use"))], lambda name: _scalar(name, str))
             try:
-                return self._part(self.registry.find(kind, name), settings)
+                return self._part(self.registry.find(kind, name), settings, index, beside)
             except UserError as error:
                 raise Refused.of(error, ("use",)) from None
         defaults = self.registry.defaults(kind)
         if len(defaults) != 1:
             raise Refused(f"missing key 'use': the name of a component; resnetbk list {kind} has them")
-        return self._part(defaults[0], settings)
+        return self._part(defaults[0], settings, index, beside)
 
-    def _part(self, entry: Entry, settings: dict[str, Any]) -> Part:
-        self.entries[KINDS[entry.kind].key] = entry
+    def _part(self, entry: Entry, settings: Any, index: int | None = None, beside: Any = ()) -> Part:
+        self.entries[KINDS[entry.kind].key + ("" if index is None else f"[{index}]")] = entry
         try:
-            return Part(entry, self.take(settings, self.registry.load(entry)))
+            return Part(entry, self._table(settings, self.registry.load(entry), beside))
         except Refused:
             raise
         except UserError as error:
             raise Refused.of(error) from None
         except (Exception, SystemExit) as error:  # a class whose fields cannot be read
             raise Refused(f"{entry.plugin}/{entry.name}: {reason(error)}") from None
+
+
+def _count(layers: Any) -> int:
+    if _scalar(layers, int) < 1:
+        raise Refused(f"must be at least 1, is {layers}")
+    return int(layers)
 
 
 def _choice(field: Field) -> str:
@@ -216,10 +237,8 @@ def _unknown(key: str, known: Iterable[str]) -> str:
 def _invalid(
     cls: type[Any], fields: Fields, values: Mapping[str, Any], table: Mapping[str, Any]
 ) -> list[Problem]:
-    """What validators refuse of `values`; `__init__` would stop at the first.
-
-    They receive an instance that lacks the fields whose keys are wrong, and may not read those.
-    """
+    """What validators refuse of `values`; `__init__` would stop at the first. They receive an instance that
+    lacks the fields whose keys are wrong, and may not read those."""
     instance = object.__new__(cls)
     for key, field in fields.items():
         default = field.default

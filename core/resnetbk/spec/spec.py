@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any, Literal
+from itertools import cycle, islice
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import attrs
 from attrs.validators import and_, ge, gt, le, optional
@@ -27,15 +28,21 @@ class Part:
 
     entry      the manifest's entry
     component  a frozen attrs instance whose fields are the keys of its table; has `build(...)`
+    layers     in a pattern, for how many layers one after the other it is; elsewhere None
     """
 
     entry: Entry
     component: Any
+    layers: int | None = None
 
     @property
     def name(self) -> str:
         """The component's name, without its plugin's."""
         return self.entry.name
+
+
+Layered: TypeAlias = Part | tuple[Part, ...]
+"""One component for all layers, or a pattern of them, which repeats over the depth."""
 
 
 @attrs.frozen(kw_only=True)
@@ -60,8 +67,8 @@ class Model:
 
     width       model dimension, D
     depth       layers, at most 10,000
-    mixer       how rows exchange information
-    channel     what happens within a row
+    mixer       how rows exchange information, or a pattern that repeats: [{ use = ..., layers = 3 }, ...]
+    channel     what happens within a row, or a pattern of the same form
     embedding   tokens to rows
     halting     which rows go on after each layer
     resolution  at which scale each layer works
@@ -75,8 +82,8 @@ class Model:
 
     width: int = attrs.field(validator=ge(1))
     depth: int = attrs.field(validator=and_(ge(1), le(10_000)))
-    mixer: Part = attrs.field(metadata={"kind": "sequence-mixer"})
-    channel: Part = attrs.field(metadata={"kind": "channel-mixer"})
+    mixer: Layered = attrs.field(metadata={"kind": "sequence-mixer"})
+    channel: Layered = attrs.field(metadata={"kind": "channel-mixer"})
     embedding: Part = attrs.field(metadata={"kind": "embedding"})
     halting: Part = attrs.field(metadata={"kind": "halting-policy"})
     resolution: Part = attrs.field(metadata={"kind": "resolution-scheduler"})
@@ -162,8 +169,17 @@ def parts(spec: Spec) -> Iterator[tuple[str, Part]]:
     """Every component of a spec by its key, `model.mixer`; those in an array by key and index."""
     for kind in KINDS.values():
         section, field = kind.key.split(".")
-        chosen = getattr(getattr(spec, section), field)
-        if isinstance(chosen, Part):
-            yield kind.key, chosen
-        else:
-            yield from ((f"{kind.key}[{i}]", part) for i, part in enumerate(chosen))
+        yield from keyed(kind.key, getattr(getattr(spec, section), field))
+
+
+def keyed(key: str, chosen: Layered) -> list[tuple[str, Part]]:
+    """What is chosen at a key, by `key` itself; in an array, by key and index."""
+    if isinstance(chosen, Part):
+        return [(key, chosen)]
+    return [(f"{key}[{i}]", part) for i, part in enumerate(chosen)]
+
+
+def by_layer(key: str, chosen: Layered, depth: int) -> list[tuple[str, Part]]:
+    """What each layer has, as `keyed`: a pattern begins again until `depth` is filled."""
+    once = (pair for pair in keyed(key, chosen) for _ in range(pair[1].layers or 1))
+    return list(islice(cycle(once), depth))

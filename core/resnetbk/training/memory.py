@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -12,11 +13,11 @@ from torch import nn
 
 from resnetbk.errors import UserError
 from resnetbk.exhausted import exhausted
-from resnetbk.kinds import ChannelMixer, Embedding, SequenceMixer
-from resnetbk.model.assemble import build
+from resnetbk.kinds import Embedding
+from resnetbk.model.assemble import build, build_layer
 from resnetbk.runs.checkpoint_manifest import MODEL, OPTIMIZER
 from resnetbk.runs.state import join
-from resnetbk.spec.spec import Model, Spec
+from resnetbk.spec.spec import Model, Spec, by_layer
 
 BYTES = 12
 """For each parameter: itself, its gradient, and the least that an optimizer keeps of it, in fp32."""
@@ -59,13 +60,17 @@ def largest_files(spec: Spec) -> Callable[[Any], dict[str, int]]:
 def count(model: Model, vocabulary: int) -> int:
     """The parameters of embedding, layers and head, without allocating any; 0 where a component cannot be
     built so."""
-    width, depth = model.width, model.depth
+    width = model.width
     with suppress(Exception), torch.device("meta"):
         embedding = build("model.embedding", model.embedding, Embedding, vocabulary=vocabulary, width=width)
-        mixer = build("model.mixer", model.mixer, SequenceMixer, width=width, depth=depth)
-        channel = build("model.channel", model.channel, ChannelMixer, width=width, depth=depth)
-        head = 0 if model.tie else vocabulary * width
-        return _size(embedding) + head + depth * (_size(mixer) + _size(channel))
+        parameters = _size(embedding) + (0 if model.tie else vocabulary * width)
+        for key, chosen in (("model.mixer", model.mixer), ("model.channel", model.channel)):
+            layers = by_layer(key, chosen, model.depth)
+            keys = [at for at, _ in layers]
+            for at, times in Counter(keys).items():  # as large in each layer as in its first
+                first = keys.index(at)
+                parameters += times * _size(build_layer(*layers[first], nn.Module, model, first))
+        return parameters
     return 0
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -64,7 +65,8 @@ class Subject:
             "embedding": {"vocabulary": VOCABULARY, "width": WIDTH},
             "halting-policy": {"width": WIDTH, "stacks": scheduler.build(width=WIDTH, depth=DEPTH).stacks},
         }
-        built = self.component.build(**given.get(self.entry.kind, {"width": WIDTH, "depth": DEPTH}))
+        layer = {"layer": 0} if "layer" in inspect.signature(self.component.build).parameters else {}
+        built = self.component.build(**given.get(self.entry.kind, {"width": WIDTH, "depth": DEPTH} | layer))
         if isinstance(built, nn.Module):
             stir(built.double())
             built.train(training)

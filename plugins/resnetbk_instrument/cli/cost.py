@@ -11,6 +11,7 @@ from resnetbk.registry.lookup import Registry
 from resnetbk.terminal import duration
 
 if TYPE_CHECKING:
+    from resnetbk.spec.spec import Spec
     from resnetbk_instrument.profile.cost import CostEstimate, StreamState
 
 
@@ -39,22 +40,28 @@ def command(
     if as_json:
         print_json(attrs.asdict(estimate))
     else:
-        _print(estimate)
+        _print(estimate, asked)
 
 
-def _print(estimate: CostEstimate) -> None:
+def _print(estimate: CostEstimate, spec: Spec) -> None:
     from rich.console import Console
+    from rich.markup import escape
 
     from resnetbk.cli.tables import table
+    from resnetbk.spec.spec import parts as parts_of
     from resnetbk_instrument.pages.numbers import shares
 
+    entries = {key.removeprefix("model."): part.name for key, part in parts_of(spec) if "[" in key}
     console = Console(highlight=False)
     parts = table("component", "parameters", "forward FLOPs/token", "")
     whole = sum(estimate.forward_flops.values())
     flops = dict.fromkeys(estimate.parameters, 0.0) | dict(estimate.forward_flops)
     names = sorted(flops, key=lambda name: -flops[name])
     for name, share in zip(names, shares([flops[name] for name in names], 1), strict=True):
-        parts.add_row(name, f"{estimate.parameters.get(name, 0):,}", f"{flops[name]:,.0f}", f"{share}%")
+        shown = f"{name} {entries[name]}" if name in entries else name
+        parts.add_row(
+            escape(shown), f"{estimate.parameters.get(name, 0):,}", f"{flops[name]:,.0f}", f"{share}%"
+        )
     parts.add_row("all", f"{sum(estimate.parameters.values()):,}", f"{whole:,.0f}", "", style="bold")
     console.print(parts)
 

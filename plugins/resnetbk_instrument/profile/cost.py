@@ -14,7 +14,7 @@ from torch import Tensor
 from resnetbk.metering.flops import FlopCounter, by_component
 from resnetbk.metering.meter import STEP_PHASES
 from resnetbk.model.language_model import LanguageModel
-from resnetbk.spec.spec import Spec
+from resnetbk.spec.spec import Model, Spec, by_layer
 from resnetbk.training.device import bf16_speed, precision_on
 from resnetbk.training.learner import Learner
 from resnetbk.training.objective import objective, windows_per_pass
@@ -39,7 +39,8 @@ class CostEstimate:
 
     precision       of matrix products, bf16 or fp32
     bf16_speed      how many times as fast as in fp32 they are in bf16 here
-    parameters      trainable ones by component, shared ones once
+    parameters      trainable ones by component, shared ones once; of a pattern of layers by its entry,
+                    `mixer[0]`
     forward_flops   FLOPs a token by component; `loss` for what follows the model
     training_flops  FLOPs a token: forward, backward, optimizer and scoring
     state           None when a component does not provide streaming
@@ -110,7 +111,7 @@ def cost(spec: Spec, *, steps: int = STEPS, device: str = "") -> CostEstimate:
         device=str(learner.device),
         precision=precision_on(learner.device, spec.train.precision),
         bf16_speed=bf16_speed(learner.device),
-        parameters=_parameters(learner.model),
+        parameters=_parameters(learner.model, _names(spec.model)),
         forward_flops=forward_flops,
         training_flops=training_flops,
         state=_state(learner),
@@ -166,25 +167,33 @@ def _evaluation_seconds(learner: Learner) -> float:
 
 def _forward_flops(learner: Learner) -> dict[str, float]:
     counter, batch = FlopCounter(), learner.choose()[2]
-    with by_component(learner.model, counter), counter:
+    with by_component(learner.model, counter, _names(learner.spec.model)), counter:
         objective(learner.model, batch, learner.spec.train.precision)
     tokens = batch.inputs.numel()
     return {name or "loss": flops / tokens for name, flops in counter.components.items() if flops}
 
 
-def _parameters(model: LanguageModel) -> dict[str, int]:
+def _names(model: Model) -> dict[str, list[str]]:
+    """What the mixer and the channel mixer of each layer are called: `mixer`, or `mixer[1]` in a pattern."""
+    chosen = {"mixer": model.mixer, "channel": model.channel}
+    return {kind: [key for key, _ in by_layer(kind, each, model.depth)] for kind, each in chosen.items()}
+
+
+def _parameters(model: LanguageModel, names: Mapping[str, Sequence[str]]) -> dict[str, int]:
     parameters: dict[str, int] = {}
     for weight in model.weights():
-        component = _component(weight.name.split("."))
+        component = _component(weight.name.split("."), names)
         parameters[component] = parameters.get(component, 0) + weight.parameter.numel()
     return parameters
 
 
-def _component(place: list[str]) -> str:
+def _component(place: list[str], names: Mapping[str, Sequence[str]]) -> str:
     """`trunk.layers.0.mixer_norm.weight` -> `norm`, `trunk.gate.bias` -> `gate`."""
     if place[0] != "trunk":
         return place[0]
     name = place[3] if place[1] == "layers" else place[1]
+    if place[1] == "layers" and name in names:
+        return names[name][int(place[2])]
     return "norm" if name.endswith("norm") else name
 
 

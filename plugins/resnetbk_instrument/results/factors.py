@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import itertools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -15,7 +16,7 @@ from resnetbk.lock.lock import plain as plain_tree
 from resnetbk.registry.lookup import Registry
 from resnetbk.spec.document import Document, Place
 from resnetbk.spec.read import finish
-from resnetbk.spec.spec import Part, Spec
+from resnetbk.spec.spec import Spec, keyed
 
 Tree = dict[str, Any]
 
@@ -148,18 +149,18 @@ def _is_setting(before: Tree, after: Tree, key: str, fixed: set[str]) -> bool:
     how it is trained, where that is no factor."""
     was, now = _get(before, key), _get(after, key)
     if isinstance(was, dict) and key in _PARTS:
-        return key not in SAME and was["use"] == now["use"]
+        return key not in SAME and isinstance(now, dict) and was["use"] == now["use"]
+    if isinstance(was, list) and isinstance(now, list) and key in _PARTS:
+        return [(e["use"], e.get("layers")) for e in was] == [(e["use"], e.get("layers")) for e in now]
     return key.startswith("train.") and key not in fixed
 
 
 def _chosen(spec: Spec, key: str, registry: Registry) -> bool:
     """Whether a spec has another component than the default of its kind, where there is one."""
     section, field = key.split(".")
-    part = getattr(getattr(spec, section), field)
-    if not isinstance(part, Part):
-        return False
-    defaults = registry.defaults(part.entry.kind)
-    return len(defaults) == 1 and part.entry != defaults[0]
+    entries = [part.entry for _, part in keyed(key, getattr(getattr(spec, section), field))]
+    defaults = registry.defaults(entries[0].kind) if entries else ()
+    return len(defaults) == 1 and set(entries) != set(defaults)
 
 
 def _differences(plain: Tree, full: Tree) -> tuple[Difference, ...]:
@@ -184,12 +185,23 @@ def _words(tree: Tree, other: Tree, keys: list[str]) -> str:
     for key in keys:
         value, beside = _get(tree, key), _get(other, key)
         if isinstance(value, dict) and key in _PARTS:
-            same = isinstance(beside, dict) and beside["use"] == value["use"]
-            changed = [f"{k}={_plain(v)}" for k, v in value.items() if same and beside.get(k) != v]
-            said.append(" ".join([value["use"], *changed]))
+            said.append(_component(value, beside))
+        elif isinstance(value, list) and key in _PARTS:
+            others = beside if isinstance(beside, list) else []
+            pairs = itertools.zip_longest(value, others[: len(value)])
+            entries = [_component(entry, other, ("layers",)) for entry, other in pairs]
+            said.append(f"[{', '.join(entries)}]")
         else:
             said.append(f"{key.split('.')[1]}={_plain(value)}" if len(keys) > 1 else _plain(value))
     return " ".join(said)
+
+
+def _component(table: Tree, other: Any, always: tuple[str, ...] = ()) -> str:
+    """Its name, with the settings that the other has otherwise, if that is the same component, and some
+    always."""
+    same = isinstance(other, dict) and other["use"] == table["use"]
+    said = [k for k, v in table.items() if k in always or (same and other.get(k) != v)]
+    return " ".join([table["use"], *(f"{k}={_plain(table[k])}" for k in said)])
 
 
 def _plain(value: Any) -> str:

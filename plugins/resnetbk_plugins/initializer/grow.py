@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any, Literal
 
 import attrs
 
 from resnetbk.errors import UserError
 from resnetbk.kinds import Initializer, ParentCosts
+from resnetbk.spec.spec import Model, keyed
 from resnetbk_plugins.initializer.run import PARTS, not_empty
 
 if TYPE_CHECKING:
@@ -26,6 +28,7 @@ class Grow:
         "identity"  as "repeat", but in all copies of a layer except the first, weights called `output` are
                     zero, so that at first these copies add nothing (Wu et al., 2024, arXiv:2401.02415).
                     Preserves the parent's function.
+    Where layers follow a pattern, its rounds are copied whole, and both depths are multiples of its length.
 
     Wider, from D features to D' (Net2Net, Chen et al., 2015, arXiv:1511.05641): feature j is a copy of
     feature j mod D, and a linear layer's weights for a feature are divided at random among its copies,
@@ -73,7 +76,13 @@ class GrowInitializer:
                 )
         if (before.depth, before.width) == (depth, width):
             raise UserError(f"train.start: grow: {self.options.path} is as large as this model; use 'run'")
-        weights = deepened(parent.weights, before.depth, depth, self.options.order)
+        round_ = _round(before) if before.depth < depth else 1
+        if before.depth % round_ or depth % round_:
+            raise UserError(
+                f"train.start: grow: the layers of {self.options.path} follow a pattern of {round_}; both "
+                f"depths, {before.depth} and {depth}, must be multiples of that"
+            )
+        weights = deepened(parent.weights, before.depth, depth, self.options.order, round_)
         weights = widened(weights, model, before.width, width)
         lines = [
             parent.line(),
@@ -84,6 +93,12 @@ class GrowInitializer:
         if shared_tokens(tokenizer, parent.tokenizer).same:
             lines.append(difference(model, parent))
         return lines
+
+
+def _round(model: Model) -> int:
+    """After how many layers mixers and channel mixers begin again."""
+    patterns = (keyed("", chosen) for chosen in (model.mixer, model.channel))
+    return math.lcm(*(sum(part.layers or 1 for _, part in pattern) for pattern in patterns))
 
 
 def _width(model: nn.Module) -> int:

@@ -21,12 +21,17 @@ ROUNDING = 1e-3
 """Largest difference between logits, in standard deviations of the logits, that counts as rounding."""
 
 
-def deepened(weights: Mapping[str, Tensor], before: int, depth: int, order: str) -> dict[str, Tensor]:
-    """The same weights with `depth` layers copied from `before`; see `Grow` for the orders."""
-    origin = [i % before if order == "stack" else i * before // depth for i in range(depth)]
+def deepened(
+    weights: Mapping[str, Tensor], before: int, depth: int, order: str, round_: int = 1
+) -> dict[str, Tensor]:
+    """The same weights with `depth` layers copied from `before`, both whole rounds of so many layers; see
+    `Grow` for the orders."""
+    old, new = before // round_, depth // round_
+    rounds = [i % old if order == "stack" else i * old // new for i in range(new)]
+    origin = [round_ * number + i for number in rounds for i in range(round_)]
     grown = {name: tensor for name, tensor in weights.items() if not LAYER.fullmatch(name)}
     for layer, original in enumerate(origin):
-        identity = order == "identity" and layer > 0 and origin[layer - 1] == original
+        identity = order == "identity" and original in origin[:layer]
         for name, tensor in weights.items():
             match = LAYER.fullmatch(name)
             if match and int(match[1]) == original:

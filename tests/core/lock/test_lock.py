@@ -242,6 +242,7 @@ def test_differences_are_one_line_a_key() -> None:
         "a.b: 128 -> 256",
         'a.c: "x" -> nothing',
         "gone: 1.0 -> nothing",
-        'list: [1, 2] -> [{ use = "y" }]',
+        "list: [1, 2] -> nothing",
         "a.c.d: nothing -> true",
+        'list[0].use: nothing -> "y"',
     ]

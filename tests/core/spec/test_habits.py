@@ -12,7 +12,7 @@ from resnetbk.spec.habits import HABITS
 HABITUAL = {
     *("n_layer", "d_model", "n_embd", "n_head", "block_size", "seq_len", "lr", "learning_rate", "batch_size"),
     *("max_steps", "max_iters", "dropout", "weight_decay", "vocab_size", "grad_accum", "dtype", "compile"),
-    "log_interval",
+    *("log_interval", "layers"),
 }
 
 

@@ -11,6 +11,7 @@ import pytest
 
 from resnetbk.kinds import KINDS
 from resnetbk.spec import Data, Model, Part, Spec, Train
+from resnetbk.spec.spec import Layered
 
 SECTIONS: dict[str, type] = {"data": Data, "model": Model, "train": Train}
 
@@ -28,7 +29,7 @@ def test_each_kind_is_chosen_by_the_key_it_says() -> None:
 def test_only_parts_name_a_kind() -> None:
     for cls in SECTIONS.values():
         for field in attrs.fields(attrs.resolve_types(cls)):
-            assert ("kind" in field.metadata) == (field.type in (Part, tuple[Part, ...])), field.name
+            assert ("kind" in field.metadata) == (field.type in (Part, Layered, tuple[Part, ...])), field.name
 
 
 @pytest.mark.parametrize("cls", [Data, Model, Train])
