@@ -27,6 +27,7 @@ CHOICES = {
         '{ use = "bk-causal", chains = 8 }',
         '{ use = "bk-resolvent", chains = 8 }',
         '{ use = "gated-linear", heads = 2, keys = 4 }',
+        '{ use = "gated-diagonal", channels = 8 }',
         '{ use = "attention", heads = 2 }',
         '[{ use = "bk-causal", chains = 8, layers = 2 }, { use = "attention", heads = 2 }]',
     ),

@@ -18,6 +18,7 @@ MIXERS = {
     "attention": '{ use = "attention", heads = 2 }',
     "bk-causal": '{ use = "bk-causal", chains = 8 }',
     "bk-resolvent": '{ use = "bk-resolvent", chains = 8 }',
+    "gated-diagonal": '"gated-diagonal"',
     "gated-linear": '{ use = "gated-linear", heads = 2, keys = 4 }',
     "hybrid": '[{ use = "bk-causal", chains = 8 }, { use = "attention", heads = 2 }]',
 }

@@ -22,6 +22,7 @@ from resnetbk_plugins.embedding.table import Table
 from resnetbk_plugins.sequence_mixer.attention import Attention
 from resnetbk_plugins.sequence_mixer.bk_causal import BKCausal
 from resnetbk_plugins.sequence_mixer.bk_resolvent import BKResolvent
+from resnetbk_plugins.sequence_mixer.gated_diagonal import GatedDiagonal
 from resnetbk_plugins.sequence_mixer.gated_linear import GatedLinear
 
 WIDTH, ROWS = 16, 40
@@ -29,6 +30,7 @@ MIXERS = {
     "attention": Attention(),
     "bk-causal": BKCausal(chains=8),
     "bk-resolvent": BKResolvent(chains=8),
+    "gated-diagonal": GatedDiagonal(channels=24),
     "gated-linear": GatedLinear(keys=4),
 }
 EMBEDDINGS = {"table": Table(), "learned-positions": LearnedPositions(), "ngram-hash": NgramHash(rows=64)}

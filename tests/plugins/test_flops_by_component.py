@@ -72,6 +72,13 @@ def gated_linear(heads: int = 4, keys: int = 32, chunk: int = 64) -> Expected:
     return Expected(whole, projections + within + states)
 
 
+def gated_diagonal() -> Expected:
+    products, scan = 8 * R * D * D, 2 * R * D
+    # bias, two sigmoids, their sign, product; norm, silu, product
+    return Expected(products + scan + 5 * R * D + (4 + 1 + 1) * R * D + convolution(), products,
+                    "resnetbk::diagonal", scan, 3 * R * D)  # fmt: skip
+
+
 def attention(heads: int = 4) -> Expected:
     projections, scores = 8 * R * D * D, B * heads * N * N  # up to 512 keys the whole square is computed
     own, own_backward = scores * (4 * D // heads + 5) + R * D, scores * (10 * D // heads + 4) + 2 * R * D
@@ -85,6 +92,7 @@ MIXERS: dict[str, Expected] = {
     "bk-resolvent": bk_resolvent(),
     "bk-diagonal": bk_diagonal(),
     "gated-linear": gated_linear(),
+    "gated-diagonal": gated_diagonal(),
     "attention": attention(),
 }
 

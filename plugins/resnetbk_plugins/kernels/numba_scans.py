@@ -1,5 +1,5 @@
-"""The scans on CPUs, by the loops of `numba_kernels` and `numba_convolution`; the functions are those of
-`torch_scans`.
+"""The scans on CPUs, by the loops of `numba_kernels`, `numba_diagonal` and `numba_convolution`; the functions
+are those of `torch_scans`.
 
 Few long sequences would leave cores idle. So where there are few tasks, the rows are cut into chunks that
 start as early as it takes to forget the state before them (`forgetting`). Where chunks end depends on eta,
@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from . import numba_convolution
+from . import numba_convolution, numba_diagonal
 from . import numba_kernels as kernels
 from .forgetting import linear_run_up, ratio_run_up
 
@@ -83,6 +83,18 @@ def resolvent(potential: Tensor, eta: Tensor, u: Tensor) -> tuple[Tensor, ...]:
 def resolvent_adjoint(eta: Tensor, *saved: Tensor) -> tuple[Tensor, ...]:
     potential_grad, u_grad, eta_grad = _scan(kernels.resolvent_adjoint, saved, 2, _early(eta, 1, 2), eta)
     return potential_grad, eta_grad, u_grad
+
+
+def diagonal(f: Tensor, x: Tensor) -> Tensor:
+    h = torch.empty(x.shape, dtype=x.dtype)
+    kernels.launch(numba_diagonal.diagonal, f, x, h)
+    return h
+
+
+def diagonal_adjoint(f: Tensor, h: Tensor, out: Tensor) -> tuple[Any, ...]:
+    f_grad, x_grad = (torch.empty(h.shape, dtype=h.dtype) for _ in range(2))
+    kernels.launch(numba_diagonal.diagonal_adjoint, f, h, out, f_grad, x_grad)
+    return f_grad, x_grad
 
 
 def convolution(x: Tensor, weight: Tensor) -> Tensor:

@@ -1,7 +1,8 @@
 """The scans in plain torch, on any device: real tensors (B, N, C) in and out, eta (C,), no complex numbers.
 
 The recurrences run in chunks of rows (`chunks`), whose length depends on eta (`forgetting`). The adjoints are
-linear scans too; their formulas are with the operators (`one_sided`, `two_sided`, `resolvent`).
+linear scans too; their formulas are with the operators (`one_sided`, `two_sided`, `resolvent`). The diagonal
+recurrence (`diagonal`) has chunks of its own, since nothing bounds what it remembers.
 """
 
 from __future__ import annotations
@@ -14,6 +15,8 @@ from .chunks import Chunks, Pair
 from .forgetting import linear_run_up, ratio_run_up
 
 Four = tuple[Tensor, Tensor, Tensor, Tensor]
+
+_ROWS = 32  # of a chunk of the diagonal recurrence
 
 
 def _smallest(eta: Tensor) -> float:
@@ -143,6 +146,32 @@ def resolvent_adjoint(
     own = _product((y_real, -y_imag), back)
     inflow = _sum((g_out_real, g_out_imag), _later(own))
     return *_gradients(_sum(own, _linear(g, inflow, eta, power=2, up=True))), back[0]
+
+
+def diagonal(f: Tensor, x: Tensor) -> Tensor:
+    """All chunks at once, each from state 0; the states after chunks are such a recurrence again."""
+    batch, length, channels = x.shape
+    rows = min(_ROWS, max(length, 1))
+    chunks = -(-length // rows)
+    product, h = (x.new_zeros(batch, chunks, rows, channels) for _ in range(2))
+    product.flatten(1, 2)[:, :length] = f
+    h.flatten(1, 2)[:, :length] = x
+    state, factor = torch.zeros_like(h[:, :, 0]), torch.ones_like(h[:, :, 0])
+    for f_i, h_i in zip(product.unbind(2), h.unbind(2), strict=True):
+        h_i += f_i * state
+        f_i *= factor
+        state, factor = h_i, f_i
+    if chunks > 1:
+        h[:, 1:] += product[:, 1:] * diagonal(factor[:, :-1], state[:, :-1])[:, :, None]
+    return h.flatten(1, 2)[:, :length].contiguous()
+
+
+def diagonal_adjoint(f: Tensor, h: Tensor, out: Tensor) -> Pair:
+    later, f_grad = torch.zeros_like(f), torch.zeros_like(f)
+    later[:, :-1] = f[:, 1:]
+    x_grad = diagonal(later.flip(1), out.flip(1)).flip(1)
+    f_grad[:, 1:] = x_grad[:, 1:] * h[:, :-1]
+    return f_grad, x_grad
 
 
 def convolution(x: Tensor, weight: Tensor) -> Tensor:

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from .triton_convolution import convolution as convolution_kernel
 from .triton_convolution import convolution_adjoint as convolution_adjoint_kernel
+from .triton_diagonal import diagonal_products, diagonal_scan
 from .triton_linear import linear_products, linear_scan
 from .triton_ratios import ratio_products, ratio_scan
 
@@ -123,6 +124,28 @@ def resolvent_adjoint(eta: Tensor, *saved: Tensor) -> tuple[Tensor, Tensor, Tens
     _linear(eta, g, (y_out_real, y_out_imag), back, POWER=1, CONJUGATE=True, UP=True)
     gradients = _gradients(eta, g, (g_out[0], g_out[1]), own=(y_real, y_imag, *back))
     return *gradients, back[0]
+
+
+def _diagonal(f: Tensor, x: Tensor, h: Tensor | None = None, *, up: bool = False) -> list[Tensor]:
+    """The states; with h, upwards, also the gradient of f."""
+    parts = [torch.empty_like(x) for _ in range(1 if h is None else 2)]
+    after = None
+    product, added = _chunks(x, 1)[:, :, 0], _chunks(x, 1)[:, :, 0]
+    if added.shape[1] > 1:
+        _launch(diagonal_products, x.shape, (f, x, product, added), UP=up)
+        (after,) = _diagonal(product, added, up=up)
+    _launch(diagonal_scan, x.shape, (f, x, after, h, parts[0], parts[-1]), UP=up)
+    return parts
+
+
+def diagonal(f: Tensor, x: Tensor) -> Tensor:
+    return _diagonal(*_contiguous(f, x))[0]
+
+
+def diagonal_adjoint(f: Tensor, h: Tensor, out: Tensor) -> Pair:
+    f, h, out = _contiguous(f, h, out)
+    x_grad, f_grad = _diagonal(f, out, h, up=True)
+    return f_grad, x_grad
 
 
 def convolution(x: Tensor, weight: Tensor) -> Tensor:

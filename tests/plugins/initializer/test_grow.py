@@ -15,6 +15,10 @@ MIXERS = {
     "attention": ('{ use = "attention", heads = 2 }', '{ use = "attention", heads = 4 }'),
     "bk-causal": ('{ use = "bk-causal", chains = 8 }', '{ use = "bk-causal", chains = 8 }'),
     "bk-resolvent": ('{ use = "bk-resolvent", chains = 16 }', '{ use = "bk-resolvent", chains = 32 }'),
+    "gated-diagonal": (
+        '{ use = "gated-diagonal", channels = 16 }',
+        '{ use = "gated-diagonal", channels = 32 }',
+    ),
 }
 
 

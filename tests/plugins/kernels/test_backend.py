@@ -52,7 +52,7 @@ def test_numba_serves_the_cpu_and_says_so_once(fresh, caplog):
 
 def test_without_numba_torch_serves(fresh, caplog):
     fresh.setitem(sys.modules, "numba", None)
-    for module in ("numba_convolution", "numba_kernels", "numba_scans"):
+    for module in ("numba_convolution", "numba_diagonal", "numba_kernels", "numba_scans"):
         fresh.delitem(sys.modules, f"resnetbk_plugins.kernels.{module}", raising=False)
         fresh.delattr(f"resnetbk_plugins.kernels.{module}", raising=False)
     caplog.set_level(logging.INFO, logger="resnetbk")

@@ -33,6 +33,9 @@ _VARIANTS = [
     ("linear", "linear_products", (), _LINEAR),
     ("linear", "linear_scan", _OWN, _LINEAR | {"GRADIENT": True}),
     ("linear", "linear_scan", (*_TWO_SIDED, "x_im"), _LINEAR | {"POWER": 1, "UP": False, "GRADIENT": False}),
+    ("diagonal", "diagonal_products", (), {"UP": True, "ROWS": 64, "BLOCK": 128}),
+    ("diagonal", "diagonal_scan", (), {"UP": True, "ROWS": 64, "BLOCK": 128}),
+    ("diagonal", "diagonal_scan", ("after", "h"), {"UP": False, "ROWS": 64, "BLOCK": 128}),
     ("convolution", "convolution", (), {"SIZE": 4, "TAPS": 4, "ROWS": 64, "BLOCK": 128}),
     ("convolution", "convolution_adjoint", (), {"SIZE": 3, "TAPS": 4, "ROWS": 64, "BLOCK": 128}),
 ]
@@ -40,7 +43,7 @@ _COMPILE = """
 import sys, triton
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
-from resnetbk_plugins.kernels import triton_convolution, triton_linear, triton_ratios
+from resnetbk_plugins.kernels import triton_convolution, triton_diagonal, triton_linear, triton_ratios
 for module, name, absent, flags in eval(sys.stdin.read()):
     kernel = getattr(sys.modules["resnetbk_plugins.kernels.triton_" + module], name)
     constants = flags | dict.fromkeys(absent)

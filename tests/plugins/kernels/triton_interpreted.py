@@ -12,6 +12,7 @@ from torch import Tensor
 from resnetbk_plugins.kernels import backend, torch_scans, triton_scans
 from resnetbk_plugins.kernels import forgetting as bounds
 from resnetbk_plugins.kernels.convolution import causal_convolution
+from resnetbk_plugins.kernels.diagonal import diagonal
 from resnetbk_plugins.kernels.one_sided import one_sided
 from resnetbk_plugins.kernels.resolvent import resolvent
 from resnetbk_plugins.kernels.triton_steps import run_up
@@ -131,3 +132,33 @@ def test_the_convolution_is_that_of_torch(size):
     changed = x.detach().clone()
     changed[:, 11:] = torch.nan
     assert torch.equal(causal_convolution(changed, weight)[:, :11], y[:, :11])
+
+
+@pytest.mark.parametrize(("length", "dtype"), [(3, torch.float32), (35, torch.float32), (37, torch.float64)])
+def test_the_diagonal_recurrence_is_that_of_torch(length, dtype):
+    """With up to three levels of chunks."""
+    generator = torch.Generator().manual_seed(0)
+    f = torch.rand(2, length, 5, generator=generator, dtype=torch.float64) ** 0.1
+    f[0, length // 2, 1], f[0, length // 2 + 1, 1] = 0.0, 1.0
+    x, out = torch.randn(2, 2, length, 5, generator=generator, dtype=torch.float64)
+    h = torch_scans.diagonal(f, x)
+    exact = [h, *torch_scans.diagonal_adjoint(f, h, out)]
+    f, x, out = f.to(dtype), x.to(dtype), out.to(dtype)
+    h = triton_scans.diagonal(f, x)
+    for a, b in zip([h, *triton_scans.diagonal_adjoint(f, h, out)], exact, strict=True):
+        assert a.dtype == dtype
+        assert (a - b).abs().max() <= 10 * torch.finfo(dtype).eps * b.abs().max()
+
+
+@pytest.mark.parametrize("row", [7, 8, 18])
+def test_the_diagonal_recurrence_shows_later_rows_to_none_before(row):
+    generator = torch.Generator().manual_seed(0)
+    f, x = torch.rand(2, 2, 23, 5, generator=generator)
+    before = diagonal(f, x)
+    changed = x.clone()
+    changed[0, row:] = torch.nan
+    changed[1] = 7.0
+    after = diagonal(f, changed)
+    assert torch.equal(before[0, :row], after[0, :row])
+    assert not after[0, row:].isfinite().any()
+    assert torch.equal(before[:, :row], diagonal(f[:, :row], x[:, :row]))

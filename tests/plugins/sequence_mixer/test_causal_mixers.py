@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from resnetbk_plugins.sequence_mixer.attention import Attention
 from resnetbk_plugins.sequence_mixer.bk_causal import BKCausal
 from resnetbk_plugins.sequence_mixer.bk_resolvent import BKResolvent
+from resnetbk_plugins.sequence_mixer.gated_diagonal import GatedDiagonal
 from resnetbk_plugins.sequence_mixer.gated_linear import GatedLinear
 
 WIDTH = 12
@@ -24,6 +25,8 @@ COMPONENTS = {
     "bk-resolvent without convolution": BKResolvent(chains=7, convolution=0),
     "gated-linear": GatedLinear(heads=3, keys=5, chunk=8),
     "gated-linear without convolution": GatedLinear(heads=2, keys=16, chunk=16, convolution=0),
+    "gated-diagonal": GatedDiagonal(),
+    "gated-diagonal without convolution": GatedDiagonal(channels=17, convolution=0),
     "attention": Attention(heads=3),
     "attention without rope": Attention(heads=2, rope=False, bias=True),
     "attention in groups, normed": Attention(heads=6, kv_heads=2, qk_norm=True),
