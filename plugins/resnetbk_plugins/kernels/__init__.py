@@ -1,14 +1,25 @@
-"""The scans of the resolvent of a tridiagonal Hamiltonian, and the convolution, which the mixers share.
+"""The scans of the resolvent of a tridiagonal Hamiltonian and of chains of rotations, and the convolution,
+which the mixers share.
 
-`one_sided`, `two_sided`, `resolvent` and `convolution` have the torch operators, their formulas and adjoints;
-`backend` chooses what runs them: `torch_scans` (every device), `numba_scans` (CPUs) or `triton_scans` (CUDA).
-All are parallel over chunks of rows; `forgetting` proves that this is exact to rounding.
+`one_sided`, `two_sided`, `resolvent`, `transfer` and `convolution` have the torch operators, their formulas
+and adjoints; `backend` chooses what runs them: `torch_scans` (every device), `numba_scans` (CPUs) or
+`triton_scans` (CUDA). `forgetting` proves that the resolvent's chunks of rows are exact to rounding.
 Importing this imports torch, so files of components do not; numba and triton are imported at the first call.
 """
 
 from .convolution import causal_convolution
 from .one_sided import one_sided, one_sided_step
 from .resolvent import resolvent, resolvent_step
+from .transfer import transfer, transfer_step
 from .two_sided import two_sided
 
-__all__ = ["causal_convolution", "one_sided", "one_sided_step", "resolvent", "resolvent_step", "two_sided"]
+__all__ = [
+    "causal_convolution",
+    "one_sided",
+    "one_sided_step",
+    "resolvent",
+    "resolvent_step",
+    "transfer",
+    "transfer_step",
+    "two_sided",
+]

@@ -33,6 +33,11 @@ _VARIANTS = [
     ("linear", "linear_products", (), _LINEAR),
     ("linear", "linear_scan", _OWN, _LINEAR | {"GRADIENT": True}),
     ("linear", "linear_scan", (*_TWO_SIDED, "x_im"), _LINEAR | {"POWER": 1, "UP": False, "GRADIENT": False}),
+    ("transfer", "transfer_products", (), {"ADJOINT": True, "ROWS": 64, "BLOCK": 128}),
+    ("transfer", "transfer_products", ("f",), {"ADJOINT": False, "ROWS": 64, "BLOCK": 128}),
+    ("transfer", "transfer_scan", (), {"ROWS": 64, "BLOCK": 128}),
+    ("transfer", "transfer_scan", ("f", "between"), {"ROWS": 64, "BLOCK": 128}),
+    ("transfer", "transfer_adjoint", (), {"ROWS": 64, "BLOCK": 128}),
     ("convolution", "convolution", (), {"SIZE": 4, "TAPS": 4, "ROWS": 64, "BLOCK": 128}),
     ("convolution", "convolution_adjoint", (), {"SIZE": 3, "TAPS": 4, "ROWS": 64, "BLOCK": 128}),
 ]
@@ -40,7 +45,7 @@ _COMPILE = """
 import sys, triton
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
-from resnetbk_plugins.kernels import triton_convolution, triton_linear, triton_ratios
+from resnetbk_plugins.kernels import triton_convolution, triton_linear, triton_ratios, triton_transfer
 for module, name, absent, flags in eval(sys.stdin.read()):
     kernel = getattr(sys.modules["resnetbk_plugins.kernels.triton_" + module], name)
     constants = flags | dict.fromkeys(absent)
