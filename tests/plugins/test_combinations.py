@@ -26,6 +26,7 @@ CHOICES = {
     "mixer": (
         '{ use = "bk-causal", chains = 8 }',
         '{ use = "bk-resolvent", chains = 8 }',
+        '{ use = "bk-moebius", chains = 4 }',
         '{ use = "gated-linear", heads = 2, keys = 4 }',
         '{ use = "gated-diagonal", channels = 8 }',
         '{ use = "attention", heads = 2 }',

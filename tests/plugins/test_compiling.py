@@ -19,6 +19,8 @@ MIXERS = {
     "bk-causal": '{ use = "bk-causal", chains = 8 }',
     "bk-resolvent": '{ use = "bk-resolvent", chains = 8 }',
     "gated-diagonal": '"gated-diagonal"',
+    "bk-moebius": '{ use = "bk-moebius", chains = 4 }',
+    "bk-moebius without values": '{ use = "bk-moebius", chains = 4, values = false }',
     "gated-linear": '{ use = "gated-linear", heads = 2, keys = 4 }',
     "hybrid": '[{ use = "bk-causal", chains = 8 }, { use = "attention", heads = 2 }]',
 }

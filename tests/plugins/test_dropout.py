@@ -21,6 +21,7 @@ from resnetbk_plugins.embedding.ngram_hash import NgramHash
 from resnetbk_plugins.embedding.table import Table
 from resnetbk_plugins.sequence_mixer.attention import Attention
 from resnetbk_plugins.sequence_mixer.bk_causal import BKCausal
+from resnetbk_plugins.sequence_mixer.bk_moebius import BKMoebius
 from resnetbk_plugins.sequence_mixer.bk_resolvent import BKResolvent
 from resnetbk_plugins.sequence_mixer.gated_diagonal import GatedDiagonal
 from resnetbk_plugins.sequence_mixer.gated_linear import GatedLinear
@@ -31,6 +32,7 @@ MIXERS = {
     "bk-causal": BKCausal(chains=8),
     "bk-resolvent": BKResolvent(chains=8),
     "gated-diagonal": GatedDiagonal(channels=24),
+    "bk-moebius": BKMoebius(chains=8),
     "gated-linear": GatedLinear(keys=4),
 }
 EMBEDDINGS = {"table": Table(), "learned-positions": LearnedPositions(), "ngram-hash": NgramHash(rows=64)}

@@ -53,6 +53,13 @@ def bk_resolvent(chains: int = 128) -> Expected:
     return Expected(whole, products, "resnetbk::resolvent", scan, 30 * R * chains)
 
 
+def bk_moebius(chains: int = 32) -> Expected:
+    products, scan = 2 * R * D * chains * (4 * 4 + 1), 36 * R * chains
+    # the turn, its norm and quotient; the gate and its complement, and their product; norm, silu and product
+    whole = products + scan + R * chains * (4 + 12 + 7 + 4 * (4 + 2)) + convolution()
+    return Expected(whole, products, "resnetbk::transfer", scan, 75 * R * chains)
+
+
 def bk_diagonal(chains: int = 128) -> Expected:
     products, scan = 6 * R * D * chains, 24 * R * chains
     return Expected(products + scan + R * chains, products, "resnetbk::two_sided", scan, 40 * R * chains)
@@ -90,6 +97,7 @@ def attention(heads: int = 4) -> Expected:
 MIXERS: dict[str, Expected] = {
     "bk-causal": bk_causal(),
     "bk-resolvent": bk_resolvent(),
+    "bk-moebius": bk_moebius(),
     "bk-diagonal": bk_diagonal(),
     "gated-linear": gated_linear(),
     "gated-diagonal": gated_diagonal(),

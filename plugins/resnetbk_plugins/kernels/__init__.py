@@ -1,10 +1,10 @@
-"""The scans that the mixers share: of the resolvent of a tridiagonal Hamiltonian, the diagonal recurrence,
-and the convolution.
+"""The scans that the mixers share: of the resolvent of a tridiagonal Hamiltonian, of chains of rotations, and
+of the diagonal recurrence; and the convolution.
 
-`one_sided`, `two_sided`, `resolvent`, `diagonal` and `convolution` have the torch operators, their formulas
-and adjoints; `backend` chooses what runs them: `torch_scans` (every device), `numba_scans` (CPUs) or
-`triton_scans` (CUDA). They are parallel over chunks of rows; for the resolvent's, `forgetting` proves that
-this is exact to rounding.
+`one_sided`, `two_sided`, `resolvent`, `transfer`, `diagonal` and `convolution` have the torch operators,
+their formulas and adjoints; `backend` chooses what runs them: `torch_scans` (every device), `numba_scans`
+(CPUs) or `triton_scans` (CUDA). They are parallel over chunks of rows; for the resolvent's, `forgetting`
+proves that this is exact to rounding.
 Importing this imports torch, so files of components do not; numba and triton are imported at the first call.
 """
 
@@ -12,6 +12,7 @@ from .convolution import causal_convolution
 from .diagonal import diagonal
 from .one_sided import one_sided, one_sided_step
 from .resolvent import resolvent, resolvent_step
+from .transfer import transfer, transfer_step
 from .two_sided import two_sided
 
 __all__ = [
@@ -21,5 +22,7 @@ __all__ = [
     "one_sided_step",
     "resolvent",
     "resolvent_step",
+    "transfer",
+    "transfer_step",
     "two_sided",
 ]

@@ -1,4 +1,4 @@
-"""The scans on CPUs, by the loops of `numba_kernels`, `numba_diagonal` and `numba_convolution`; the functions
+"""The scans on CPUs, by the loops of the `numba_...` modules here; the functions
 are those of `torch_scans`.
 
 Few long sequences would leave cores idle. So where there are few tasks, the rows are cut into chunks that
@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from . import numba_convolution, numba_diagonal
+from . import numba_convolution, numba_diagonal, numba_transfer
 from . import numba_kernels as kernels
 from .forgetting import linear_run_up, ratio_run_up
 
@@ -109,3 +109,15 @@ def convolution_adjoint(x: Tensor, weight: Tensor, out: Tensor) -> tuple[Any, ..
     weight_grad = torch.zeros(x.shape[0] * blocks, *weight.shape, dtype=x.dtype)
     kernels.launch(numba_convolution.convolution_adjoint, x, weight, out, x_grad, weight_grad)
     return x_grad, weight_grad.sum(0)
+
+
+def transfer(f: Tensor, q: Tensor, x: Tensor) -> Tensor:
+    y = torch.empty(x.shape, dtype=x.dtype)
+    kernels.launch(numba_transfer.transfer, f, q, x, y)
+    return y
+
+
+def transfer_adjoint(f: Tensor, q: Tensor, y: Tensor, out: Tensor) -> tuple[Tensor, ...]:
+    gradients = tuple(torch.empty(z.shape, dtype=z.dtype) for z in (f, q, y))
+    kernels.launch(numba_transfer.transfer_adjoint, f, q, y, out, *gradients)
+    return gradients

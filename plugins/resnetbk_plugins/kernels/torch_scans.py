@@ -1,8 +1,9 @@
 """The scans in plain torch, on any device: real tensors (B, N, C) in and out, eta (C,), no complex numbers.
 
 The recurrences run in chunks of rows (`chunks`), whose length depends on eta (`forgetting`). The adjoints are
-linear scans too; their formulas are with the operators (`one_sided`, `two_sided`, `resolvent`). The diagonal
-recurrence (`diagonal`) has chunks of its own, since nothing bounds what it remembers.
+linear scans too; their formulas are with the operators (`one_sided`, `two_sided`, `resolvent`, `transfer`).
+Nothing bounds what the last two remember: the diagonal recurrence has chunks of its own; the scan of
+quaternions, (..., 4, C), takes log N passes, each over half as many rows.
 """
 
 from __future__ import annotations
@@ -191,3 +192,54 @@ def convolution_adjoint(x: Tensor, weight: Tensor, out: Tensor) -> Pair:
     for k in range(1, size):
         x_grad += later[:, size - 1 - k : size - 1 - k + rows] * weight[k]
     return x_grad, torch.stack([(padded[:, k : k + rows] * out).sum((0, 1)) for k in range(size)])
+
+
+def quaternion_product(a: Tensor, b: Tensor) -> Tensor:
+    """(..., 4, C) each, with the arithmetic of the numba loop."""
+    a0, a1, a2, a3 = a.unbind(-2)
+    b0, b1, b2, b3 = b.unbind(-2)
+    return torch.stack(
+        (
+            a0 * b0 - a1 * b1 - a2 * b2 - a3 * b3,
+            a0 * b1 + a1 * b0 + a2 * b3 - a3 * b2,
+            a0 * b2 - a1 * b3 + a2 * b0 + a3 * b1,
+            a0 * b3 + a1 * b2 - a2 * b1 + a3 * b0,
+        ),
+        -2,
+    )
+
+
+def _conjugate(q: Tensor) -> Tensor:
+    return torch.cat((q[..., :1, :], -q[..., 1:, :]), -2)
+
+
+def _quaternions(q: Tensor, x: Tensor) -> Tensor:
+    """y_i = y_{i-1} q_i + x_i. Pairs of rows are rows of a scan half as long: it gives every second y."""
+    if x.shape[1] < 2:
+        return x.clone()
+    first, second = slice(0, x.shape[1] - 1, 2), slice(1, None, 2)
+    pairs = _quaternions(
+        quaternion_product(q[:, first], q[:, second]),
+        quaternion_product(x[:, first], q[:, second]) + x[:, second],
+    )
+    y = torch.empty_like(x)
+    y[:, second] = pairs
+    y[:, :1] = x[:, :1]
+    y[:, 2::2] = quaternion_product(y[:, 1:-1:2], q[:, 2::2]) + x[:, 2::2]
+    return y
+
+
+def transfer(f: Tensor, q: Tensor, x: Tensor) -> Tensor:
+    q = f[:, :, None] * q
+    # 0 q_0, which is not 0 where q_0 is not finite
+    start = (x[:, :1] + (0.0 * q[:, :1]).sum(2, keepdim=True), x[:, 1:])
+    return _quaternions(q, torch.cat(start, 1))
+
+
+def transfer_adjoint(f: Tensor, q: Tensor, y: Tensor, out: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    rows = max(f.shape[1] - 1, 0)
+    no_row = q.new_zeros(f.shape[0], f.shape[1] - rows, *q.shape[2:])
+    back = torch.cat((_conjugate(f[:, 1:, None] * q[:, 1:]), no_row), 1)
+    x_grad = _quaternions(back.flip(1), out.flip(1)).flip(1)
+    h = quaternion_product(torch.cat((no_row, _conjugate(y[:, :rows])), 1), x_grad)
+    return (q * h).sum(2), f[:, :, None] * h, x_grad

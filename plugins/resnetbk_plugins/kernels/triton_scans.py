@@ -17,6 +17,8 @@ from .triton_convolution import convolution_adjoint as convolution_adjoint_kerne
 from .triton_diagonal import diagonal_products, diagonal_scan
 from .triton_linear import linear_products, linear_scan
 from .triton_ratios import ratio_products, ratio_scan
+from .triton_transfer import transfer_adjoint as transfer_adjoint_kernel
+from .triton_transfer import transfer_products, transfer_scan
 
 Pair = tuple[Tensor, Tensor]
 Four = tuple[Tensor, Tensor, Tensor, Tensor]
@@ -146,6 +148,36 @@ def diagonal_adjoint(f: Tensor, h: Tensor, out: Tensor) -> Pair:
     f, h, out = _contiguous(f, h, out)
     x_grad, f_grad = _diagonal(f, out, h, up=True)
     return f_grad, x_grad
+
+
+def _between(q: Tensor, f: Tensor | None, x: Tensor, *, adjoint: bool = False) -> Tensor | None:
+    """The states after each chunk (B, chunks, 4, C), of the adjoint from the last on; None for one chunk."""
+    batch, length, _, chains = q.shape
+    chunks = triton.cdiv(length, ROWS)
+    if chunks < 2:
+        return None
+    products, ends = q.new_empty(2, batch, chunks, 4, chains)
+    _launch(transfer_products, q[:, :, 0].shape, (q, f, x, products, ends), ADJOINT=adjoint)
+    return _quaternions(products, None, ends)
+
+
+def _quaternions(q: Tensor, f: Tensor | None, x: Tensor) -> Tensor:
+    y = torch.empty_like(x)
+    _launch(transfer_scan, q[:, :, 0].shape, (q, f, x, _between(q, f, x), y))
+    return y
+
+
+def transfer(f: Tensor, q: Tensor, x: Tensor) -> Tensor:
+    f, q, x = _contiguous(f, q, x)
+    return _quaternions(q, f, x)
+
+
+def transfer_adjoint(f: Tensor, q: Tensor, y: Tensor, out: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    f, q, y, out = _contiguous(f, q, y, out)
+    gradients = torch.empty_like(f), torch.empty_like(q), torch.empty_like(y)
+    between = _between(q, f, out, adjoint=True)
+    _launch(transfer_adjoint_kernel, f.shape, (q, f, y, out, between, *gradients))
+    return gradients
 
 
 def convolution(x: Tensor, weight: Tensor) -> Tensor:

@@ -235,7 +235,9 @@ class NoWaiting(TorchDispatchMode):
         return func(*args, **(kwargs or {}))
 
 
-@pytest.mark.parametrize("mixer", ['"attention"', '{ use = "bk-causal", chains = 8 }', '"gated-linear"'])
+@pytest.mark.parametrize(
+    "mixer", ['"attention"', '{ use = "bk-causal", chains = 8 }', '"bk-moebius"', '"gated-linear"']
+)
 @pytest.mark.parametrize("optimizer", ["adamw", "muon"])
 def test_no_step_waits_for_the_device(tmp_path: Path, monkeypatch, optimizer: str, mixer: str) -> None:
     monkeypatch.setattr(meter, "sampled", lambda call: False)  # counting has a mode of its own

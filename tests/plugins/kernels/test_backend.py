@@ -13,6 +13,7 @@ import torch
 from resnetbk_plugins.kernels import backend, one_sided, torch_scans
 from resnetbk_plugins.sequence_mixer.bk_causal import BKCausal
 from resnetbk_plugins.sequence_mixer.bk_diagonal import BKDiagonal
+from resnetbk_plugins.sequence_mixer.bk_moebius import BKMoebius
 from resnetbk_plugins.sequence_mixer.bk_resolvent import BKResolvent
 
 NAMES = ["one_sided", "two_sided", "resolvent"]
@@ -52,7 +53,8 @@ def test_numba_serves_the_cpu_and_says_so_once(fresh, caplog):
 
 def test_without_numba_torch_serves(fresh, caplog):
     fresh.setitem(sys.modules, "numba", None)
-    for module in ("numba_convolution", "numba_diagonal", "numba_kernels", "numba_scans"):
+    names = ("convolution", "diagonal", "kernels", "scans", "transfer")
+    for module in (f"numba_{name}" for name in names):
         fresh.delitem(sys.modules, f"resnetbk_plugins.kernels.{module}", raising=False)
         fresh.delattr(f"resnetbk_plugins.kernels.{module}", raising=False)
     caplog.set_level(logging.INFO, logger="resnetbk")
@@ -126,7 +128,9 @@ def test_kernels_agree_with_torch_on_what_is_finite(name, dtype, eta, bad, row, 
             assert torch.equal(a.isfinite(), b.isfinite()), number
 
 
-@pytest.mark.parametrize("mixer", [BKCausal(), BKResolvent(), BKDiagonal()], ids=lambda m: type(m).__name__)
+@pytest.mark.parametrize(
+    "mixer", [BKCausal(), BKResolvent(), BKMoebius(), BKDiagonal()], ids=lambda m: type(m).__name__
+)
 def test_kernels_agree_with_torch_under_bfloat16_autocast(mixer, loops, fresh):
     _, device = loops
     torch.manual_seed(0)

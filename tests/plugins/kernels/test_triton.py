@@ -36,6 +36,11 @@ _VARIANTS = [
     ("diagonal", "diagonal_products", (), {"UP": True, "ROWS": 64, "BLOCK": 128}),
     ("diagonal", "diagonal_scan", (), {"UP": True, "ROWS": 64, "BLOCK": 128}),
     ("diagonal", "diagonal_scan", ("after", "h"), {"UP": False, "ROWS": 64, "BLOCK": 128}),
+    ("transfer", "transfer_products", (), {"ADJOINT": True, "ROWS": 64, "BLOCK": 128}),
+    ("transfer", "transfer_products", ("f",), {"ADJOINT": False, "ROWS": 64, "BLOCK": 128}),
+    ("transfer", "transfer_scan", (), {"ROWS": 64, "BLOCK": 128}),
+    ("transfer", "transfer_scan", ("f", "between"), {"ROWS": 64, "BLOCK": 128}),
+    ("transfer", "transfer_adjoint", (), {"ROWS": 64, "BLOCK": 128}),
     ("convolution", "convolution", (), {"SIZE": 4, "TAPS": 4, "ROWS": 64, "BLOCK": 128}),
     ("convolution", "convolution_adjoint", (), {"SIZE": 3, "TAPS": 4, "ROWS": 64, "BLOCK": 128}),
 ]
@@ -43,7 +48,8 @@ _COMPILE = """
 import sys, triton
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
-from resnetbk_plugins.kernels import triton_convolution, triton_diagonal, triton_linear, triton_ratios
+from resnetbk_plugins.kernels import triton_convolution, triton_diagonal, triton_linear
+from resnetbk_plugins.kernels import triton_ratios, triton_transfer
 for module, name, absent, flags in eval(sys.stdin.read()):
     kernel = getattr(sys.modules["resnetbk_plugins.kernels.triton_" + module], name)
     constants = flags | dict.fromkeys(absent)

@@ -15,6 +15,7 @@ from resnetbk_plugins.kernels.convolution import causal_convolution
 from resnetbk_plugins.kernels.diagonal import diagonal
 from resnetbk_plugins.kernels.one_sided import one_sided
 from resnetbk_plugins.kernels.resolvent import resolvent
+from resnetbk_plugins.kernels.transfer import transfer
 from resnetbk_plugins.kernels.triton_steps import run_up
 from resnetbk_plugins.kernels.two_sided import two_sided
 
@@ -162,3 +163,33 @@ def test_the_diagonal_recurrence_shows_later_rows_to_none_before(row):
     assert torch.equal(before[0, :row], after[0, :row])
     assert not after[0, row:].isfinite().any()
     assert torch.equal(before[:, :row], diagonal(f[:, :row], x[:, :row]))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("length", [1, 4, 9, 19])  # 19 rows are 5 chunks, whose scan has 2
+def test_the_quaternions_are_those_of_torch_in_float64(dtype, length):
+    generator = torch.Generator().manual_seed(0)
+    x, out, q, f = torch.randn(4, 2, length, 4, 5, generator=generator, dtype=torch.float64).to(dtype)
+    f, q = torch.sigmoid(f[:, :, 0]), torch.nn.functional.normalize(q, dim=2)
+    f[:, :, 0] = 1.0
+    y = triton_scans.transfer(f, q, x)
+    results = [y, *triton_scans.transfer_adjoint(f, q, y, out)]
+    wide = [each.double() for each in (f, q, x, out)]
+    exact = torch_scans.transfer(*wide[:3])
+    for a, b in zip(results, [exact, *torch_scans.transfer_adjoint(*wide[:2], exact, wide[3])], strict=True):
+        assert a.dtype == dtype
+        assert (a - b).abs().max() <= 8 * torch.finfo(dtype).eps * b.abs().max()
+
+
+def test_later_quaternions_and_other_sequences_change_not_one_bit():
+    generator = torch.Generator().manual_seed(0)
+    x, q = torch.randn(2, 2, 19, 4, 5, generator=generator)
+    f = torch.rand(2, 19, 5, generator=generator)
+    before = transfer(f, q, x)
+    for changed in (x.clone(), q.clone()):
+        changed[0, 13:] = torch.nan
+        changed[1] = 7.0
+        after = transfer(f, changed, x) if torch.equal(changed[0, 0], q[0, 0]) else transfer(f, q, changed)
+        assert torch.equal(after[0, :13], before[0, :13])
+        assert not after[0, 13:].isfinite().any()
+    assert torch.equal(transfer(f[:1, :7], q[:1, :7], x[:1, :7]), before[:1, :7])

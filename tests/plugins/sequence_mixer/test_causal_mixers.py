@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from resnetbk_plugins.sequence_mixer.attention import Attention
 from resnetbk_plugins.sequence_mixer.bk_causal import BKCausal
+from resnetbk_plugins.sequence_mixer.bk_moebius import BKMoebius
 from resnetbk_plugins.sequence_mixer.bk_resolvent import BKResolvent
 from resnetbk_plugins.sequence_mixer.gated_diagonal import GatedDiagonal
 from resnetbk_plugins.sequence_mixer.gated_linear import GatedLinear
@@ -23,6 +24,9 @@ COMPONENTS = {
     "attention with convolution": Attention(heads=2, convolution=3),
     "bk-resolvent": BKResolvent(chains=10),
     "bk-resolvent without convolution": BKResolvent(chains=7, convolution=0),
+    "bk-moebius": BKMoebius(chains=7),
+    "bk-moebius without values": BKMoebius(chains=5, values=False),
+    "bk-moebius without convolution": BKMoebius(chains=3, convolution=0),
     "gated-linear": GatedLinear(heads=3, keys=5, chunk=8),
     "gated-linear without convolution": GatedLinear(heads=2, keys=16, chunk=16, convolution=0),
     "gated-diagonal": GatedDiagonal(),

@@ -1,0 +1,38 @@
+"""Moebius chains: rotations read from each row, which carry values and need not forget them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import attrs
+from attrs.validators import ge, lt
+
+if TYPE_CHECKING:
+    from resnetbk.kinds import StreamingMixer
+
+
+@attrs.frozen(kw_only=True)
+class BKMoebius:
+    """Each row has a unit quaternion q for each of `chains` chains: a transfer matrix in SU(2), which rotates
+    the chain's state. The state is a quaternion y_i = f_i y_{i-1} q_i + (1 - f_i) u_i of values u read from
+    the rows, with a forget gate f between 0 and 1 for each row and chain; or, without values, the product
+    q_0 ... q_i itself, which never forgets (such words over groups: Merrill et al. 2024, arXiv:2404.08819).
+
+    chains       number of parallel chains, each with four numbers of state
+    values       false: the state is the product of the rotations, read as nine entries of a rotation matrix
+    convolution  size of a causal depthwise convolution before the chains; 0 for none
+    dropout      share of the output that is set to zero in training
+
+    Rotations start near the identity. Gates start between 0.27, where a chain forgets within a few rows, and
+    0.993, within some hundred: before the sigmoid evenly from -1 to 5 over the chains.
+    """
+
+    chains: int = attrs.field(default=32, validator=ge(1))
+    values: bool = True
+    convolution: int = attrs.field(default=4, validator=ge(0))
+    dropout: float = attrs.field(default=0.0, validator=[ge(0.0), lt(1.0)])
+
+    def build(self, *, width: int, depth: int) -> StreamingMixer:
+        from resnetbk_plugins.sequence_mixer.bk_moebius_module import MoebiusChains
+
+        return MoebiusChains(width, self.chains, self.values, self.convolution, self.dropout)
