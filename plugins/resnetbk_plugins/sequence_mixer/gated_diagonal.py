@@ -19,15 +19,19 @@ class GatedDiagonal:
     initialised evenly in their logarithm, from 1 to 128 rows.
 
     channels     numbers of state; as many as the model's width by default
+    output_gate  multiply the normed channels by silu of a linear map of the row, as HGRN does and minGRU does
+                 not. At equal parameters it costs tiny Shakespeare 0.02 nats (specs/mixers, two seeds)
     convolution  size of a causal depthwise convolution before gates and values; 0 for none
     dropout      share of the output that is set to zero in training
     """
 
     channels: int | None = attrs.field(default=None, validator=optional(ge(1)))
+    output_gate: bool = True
     convolution: int = attrs.field(default=4, validator=ge(0))
     dropout: float = attrs.field(default=0.0, validator=[ge(0.0), lt(1.0)])
 
     def build(self, *, width: int, depth: int) -> StreamingMixer:
         from resnetbk_plugins.sequence_mixer.gated_diagonal_module import GatedAverages
 
-        return GatedAverages(width, self.channels or width, self.convolution, self.dropout)
+        channels = self.channels or width
+        return GatedAverages(width, channels, self.output_gate, self.convolution, self.dropout)

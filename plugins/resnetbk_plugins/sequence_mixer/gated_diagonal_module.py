@@ -18,9 +18,12 @@ LONGEST = 128.0
 
 class GatedAverages(nn.Module):
     """h_i = f_i h_{i-1} + (1 - f_i) u_i in each of C channels, f_i = sigmoid(forget(x_i) + forget_bias); the
-    output row is output(norm(h) * silu(gate)). What is not finite stays in h from its row on."""
+    output row is output(norm(h) * silu(gate)), or without the gate. What is not finite stays in h from its
+    row on."""
 
-    def __init__(self, width: int, channels: int, convolution: int, dropout: float = 0.0) -> None:
+    def __init__(
+        self, width: int, channels: int, output_gate: bool, convolution: int, dropout: float = 0.0
+    ) -> None:
         super().__init__()
         self.convolution = ShortConvolution(width, convolution) if convolution else None
         self.forget = nn.Linear(width, channels, bias=False)
@@ -28,13 +31,14 @@ class GatedAverages(nn.Module):
         time = torch.logspace(0.0, math.log10(LONGEST), channels)
         self.forget_bias = with_role(nn.Parameter(-(1 / time).expm1().log()), "vector")
         self.value = nn.Linear(width, channels, bias=False)
-        self.gate = nn.Linear(width, channels, bias=False)
+        self.gate = nn.Linear(width, channels, bias=False) if output_gate else None
         # without a learned scale: the output projection has one for each channel
         self.norm = nn.RMSNorm(channels, elementwise_affine=False)
         self.output = nn.Linear(channels, width, bias=False)
         self.dropout = nn.Dropout(dropout)
         for layer in (self.forget, self.value, self.gate):
-            nn.init.normal_(layer.weight, std=width**-0.5)
+            if layer is not None:
+                nn.init.normal_(layer.weight, std=width**-0.5)
         nn.init.zeros_(self.output.weight)
 
     def forward(self, x: Tensor, position: Tensor, length: Tensor | None) -> Tensor:
@@ -68,6 +72,11 @@ class GatedAverages(nn.Module):
         return torch.sigmoid(forget), torch.sigmoid(-forget) * self.value(mixed).to(dtype)
 
     def _features(self, x: Tensor, h: Tensor) -> Tensor:
-        gate = F.silu(self.gate(x))
-        row: Tensor = self.dropout(self.output(self.norm(h).to(gate.dtype) * gate))
+        y = self.norm(h)
+        if self.gate is None:
+            y = y.to(x.dtype)
+        else:
+            gate = F.silu(self.gate(x))
+            y = y.to(gate.dtype) * gate
+        row: Tensor = self.dropout(self.output(y))
         return row

@@ -31,6 +31,7 @@ COMPONENTS = {
     "gated-linear without convolution": GatedLinear(heads=2, keys=16, chunk=16, convolution=0),
     "gated-diagonal": GatedDiagonal(),
     "gated-diagonal without convolution": GatedDiagonal(channels=17, convolution=0),
+    "gated-diagonal without output gate": GatedDiagonal(channels=17, output_gate=False),
     "attention": Attention(heads=3),
     "attention without rope": Attention(heads=2, rope=False, bias=True),
     "attention in groups, normed": Attention(heads=6, kv_heads=2, qk_norm=True),

@@ -9,16 +9,17 @@ from torch import nn
 from resnetbk_plugins.sequence_mixer.gated_diagonal import GatedDiagonal
 
 
-def test_rows_are_gated_averages_of_values() -> None:
+@pytest.mark.parametrize("gated", [True, False])
+def test_rows_are_gated_averages_of_values(gated: bool) -> None:
     torch.manual_seed(0)
-    mixer = GatedDiagonal(channels=5, convolution=0).build(width=8, depth=1).double()
+    mixer = GatedDiagonal(channels=5, convolution=0, output_gate=gated).build(width=8, depth=1).double()
     nn.init.normal_(mixer.output.weight)
     x = torch.randn(2, 70, 8, dtype=torch.float64)
     h, expected = torch.zeros(2, 5, dtype=torch.float64), []
     for i in range(70):
         f = torch.sigmoid(x[:, i] @ mixer.forget.weight.T + mixer.forget_bias)
         h = f * h + (1 - f) * (x[:, i] @ mixer.value.weight.T)
-        gate = nn.functional.silu(x[:, i] @ mixer.gate.weight.T)
+        gate = nn.functional.silu(x[:, i] @ mixer.gate.weight.T) if gated else 1.0
         norm = h / (h.square().mean(-1, keepdim=True) + torch.finfo(torch.float64).eps).sqrt()
         expected.append((norm * gate) @ mixer.output.weight.T)
     torch.testing.assert_close(mixer(x, torch.arange(70).repeat(2, 1), None), torch.stack(expected, 1))
