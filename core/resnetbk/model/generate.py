@@ -13,15 +13,9 @@ from resnetbk.model.language_model import LanguageModel
 
 @torch.inference_mode()
 def generate(
-    model: LanguageModel,
-    prompt: Sequence[int],
-    tokens: int,
-    *,
-    window: int,
-    temperature: float,
-    top_k: int | None = None,
-    seed: int,
-) -> Iterator[int]:
+    model: LanguageModel, prompt: Sequence[int], tokens: int, *, window: int, temperature: float,
+    top_k: int | None = None, seed: int,
+) -> Iterator[int]:  # fmt: skip
     """Yields `tokens` new tokens after `prompt` (at least one token).
 
     A model whose parts all provide `streaming` carries its state and reads each token once; another

@@ -130,27 +130,16 @@ class _Reader:
             self._capabilities(table, (*keys, key)) for key in ("provides", "requires", "conflicts")
         )
         return Entry(
-            kind=kind,
-            name=name,
-            plugin=self.plugin,
-            version=self.version,
-            use=use,
-            summary=self._text(table, (*keys, "summary")),
-            provides=provides,
-            requires=requires,
-            conflicts=conflicts,
-            paper=self._text(table, (*keys, "paper")),
-            default=default is True,
+            kind=kind, name=name, plugin=self.plugin, version=self.version, use=use,
+            summary=self._text(table, (*keys, "summary")), paper=self._text(table, (*keys, "paper")),
+            provides=provides, requires=requires, conflicts=conflicts, default=default is True,
             place=f"{self.file}:{self._line(keys)}",
-        )
+        )  # fmt: skip
 
     def _table(
-        self,
-        value: object,
-        keys: tuple[str, ...],
-        allowed: tuple[str, ...] = (),
+        self, value: object, keys: tuple[str, ...], allowed: tuple[str, ...] = (),
         required: tuple[str, ...] = (),
-    ) -> dict[str, Any]:
+    ) -> dict[str, Any]:  # fmt: skip
         """The table at `keys`, whose own keys are those allowed, where any are given."""
         if not isinstance(value, dict):
             self._wrong(keys, f"must be a table, not {_shown(value)}")
