@@ -67,6 +67,7 @@ def runner(registry: Registry, signals: Signals, device: str, watchers: Sequence
             phases={name: cost.seconds for name, cost in report.phases.items()},
             peak_memory=report.peak_memory,
             parents_cost=report.parents_cost,
+            accuracy=report.accuracy,
         )
 
     return train
@@ -127,6 +128,8 @@ def shared_text(variants: Mapping[str, Spec]) -> SharedText:
             raise UserError(f"{name}: learns from another text than {other}, so their losses do not compare")
         alike = alike and data.tokenizer.state() == first.tokenizer.state()
     first = loaded[0][1]
+    if first.text.task:
+        return SharedText("error rate", {}, first.text.sha256)
     # two tokenizers of one vocabulary may cut the text differently
     if not (alike and len({spec.data.tokenizer.name for spec in variants.values()}) == 1):
         return SharedText("bits/byte", {}, first.text.sha256)
