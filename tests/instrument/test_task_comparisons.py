@@ -12,6 +12,7 @@ from measured import trial
 
 from resnetbk.registry.lookup import Registry
 from resnetbk.training.signals import Signals
+from resnetbk_instrument.pages.run import _headline
 from resnetbk_instrument.results.comparison import Goal
 from resnetbk_instrument.session.runner import runner, shared_text
 
@@ -36,6 +37,15 @@ def test_a_training_gives_its_accuracy_and_all_flops_are_counted(tmp_path: Path)
     assert 0.2 < outcome.accuracy < 0.8
     assert outcome.costs["tokens"] == 3 * 4 * 16  # the target did not end it
     assert outcome.costs["inference_flops"] > 0
+
+
+def test_the_page_of_a_run_begins_with_its_accuracy() -> None:
+    claim = _headline({"loss": 0.1234, "bits_per_byte": 0.178, "accuracy": 0.9871, "groups": {}}, None)
+    assert claim.end == " and accuracy 0.9871 at labels."
+    assert (
+        _headline({"loss": 0.1234, "bits_per_byte": 0.178, "accuracy": None}, None).end
+        == ", 0.178 bits/byte."
+    )
 
 
 @pytest.mark.parametrize(

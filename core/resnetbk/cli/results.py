@@ -22,6 +22,9 @@ from resnetbk.training.objective import Evaluation
 from resnetbk.training.observers import manager
 from resnetbk.whole_process import part
 
+MOST_GROUPS = 16
+"""Of a task's labels, of which all accuracies are printed."""
+
 
 def command_hooks(registry: Registry) -> Any:
     """The hooks of plugins that bring verbs. One that cannot be imported is a warning."""
@@ -61,7 +64,11 @@ def _print_task(name: str, result: Evaluation | RunReport, task: Task, corpus: s
     accuracy, nats = task.constant_guess()
     rows.add_row("a constant guess", f"{accuracy:.4f}", f"{nats:.4f}", style="dim")
     rows.add_row(name, f"{result.accuracy:.4f}", f"{result.loss:.4f}", style="bold")
-    for group, accuracy in result.groups.items():
+    groups = list(result.groups.items())
+    if len(groups) > MOST_GROUPS:
+        groups = sorted(groups, key=lambda group: group[1])[:MOST_GROUPS]
+        rows.add_row(f"  the lowest of {len(result.groups)} groups:", "", "", style="dim")
+    for group, accuracy in groups:
         rows.add_row(f"  {group}", f"{accuracy:.4f}", "")
     Console().print(rows)
 

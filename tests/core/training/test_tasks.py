@@ -9,6 +9,7 @@ import tiny
 import torch
 from torch.nn import functional as F
 
+from resnetbk.cli.results import print_results
 from resnetbk.errors import UserError
 from resnetbk.kinds import Batch, SelectionContext, Text, Windows
 from resnetbk.model.assemble import assemble, build
@@ -17,7 +18,7 @@ from resnetbk.registry.lookup import Registry
 from resnetbk.spec.reader import Reader
 from resnetbk.task import Task
 from resnetbk.training.data import UNLABELLED, Data
-from resnetbk.training.objective import evaluate, objective, token_losses, window_weights
+from resnetbk.training.objective import Evaluation, evaluate, objective, token_losses, window_weights
 from resnetbk.training.selector_scores import selector_score
 from resnetbk_plugins.gradient_strategy.micro_batches import differentiated
 
@@ -210,3 +211,17 @@ def test_a_text_without_labels_has_no_accuracy(tmp_path):
     trial = tiny.experiment(tmp_path, more="evaluate = 4\ntarget_accuracy = 0.9")
     with pytest.raises(UserError, match=r"'text' is no task and has no labels; give train.target, a loss"):
         trial.train(tmp_path / "other")
+
+
+def test_of_many_groups_the_lowest_are_printed(tmp_path, capsys):
+    task = data(tmp_path)
+    groups = {f"skill {i}": i / 20 for i in range(20)}
+    result = Evaluation(0.5, 0.7, 120, 0.1, (1.0,), (0.0, 1.0), accuracy=0.475, groups=groups)
+    print_results("named", result, task, "skills", hooks=None)
+    out = capsys.readouterr().out
+    assert "held-out examples of skills: 5 of 24 tokens" in out
+    assert "the lowest of 20 groups" in out
+    assert "skill 15" in out
+    assert "skill 16" not in out
+    print_results("named", attrs.evolve(result, groups={"near": 1.0}), task, "skills", hooks=None)
+    assert "lowest" not in capsys.readouterr().out
