@@ -15,6 +15,7 @@ from resnetbk.kinds import KINDS, Kind
 from resnetbk.registry.contract import CAPABILITIES
 from resnetbk.registry.entry import Entry
 from resnetbk.registry.lookup import Registry
+from resnetbk.task import Task
 from resnetbk_authoring.keys import Key, keys
 from resnetbk_authoring.testing.suite import checks
 
@@ -35,7 +36,7 @@ INTERFACES: dict[str, tuple[Any, ...]] = {
     "gradient-strategy": (kinds.GradientStrategy, kinds.Batch, kinds.BatchLoss, kinds.Weight),
     "embedding": (kinds.Embedding,),
     "channel-mixer": (kinds.ChannelMixer,),
-    "corpus": (kinds.Text,),
+    "corpus": (kinds.Text, Task),
     "tokenizer": (kinds.Tokenizer,),
     "optimizer": (kinds.Optimizer, kinds.Weight),
     "initializer": (kinds.Initializer,),

@@ -50,7 +50,7 @@ class StepReport:
     gradient_norm  Euclidean, over all parameters, before clipping
     tokens         trained on so far
     seconds        of wall time spent on steps so far
-    rows           for each layer, the rows it computed per token; half of a layer counts half
+    rows           for each layer, the rows it computed per token, half for half of it; in all, layers run
     flops          executed so far, by set-up and steps
     """
 
@@ -66,11 +66,6 @@ class StepReport:
     rows: tuple[float, ...]
     flops: float
 
-    @property
-    def layers(self) -> float:
-        """How many layers a token went through, on average."""
-        return sum(self.rows)
-
 
 @attrs.frozen
 class EvaluationReport:
@@ -78,12 +73,14 @@ class EvaluationReport:
 
     step           steps done
     loss           cross-entropy in nats/token
-    bits_per_byte  in bits/byte of text, which compares across tokenizers
+    bits_per_byte  in bits/byte of text, which compares across tokenizers; in a task bits/label
     tokens         evaluated
     seconds        that took
     best           whether the loss is the run's lowest so far
-    rows           for each layer, the rows it computed per token; half of a layer counts half
+    rows           for each layer, the rows it computed per token, half for half of it; in all, layers run
     depths         the share of tokens for which 0, 1, ... all layers ran
+    accuracy       of a task's labels, the share answered right; None for other texts
+    groups         the same for each group of labels, by its name
     """
 
     step: int
@@ -94,11 +91,8 @@ class EvaluationReport:
     best: bool
     rows: tuple[float, ...]
     depths: tuple[float, ...]
-
-    @property
-    def layers(self) -> float:
-        """How many layers a token went through, on average."""
-        return sum(self.rows)
+    accuracy: float | None = None
+    groups: Mapping[str, float] = attrs.field(factory=dict)
 
 
 @attrs.frozen
@@ -121,6 +115,7 @@ class RunReport:
                    cpu_seconds, flops, tokens; in none of the above
     uncounted      which operators `flops` leaves out for want of a formula; "" if none
     precision      of matrix products: bf16 or fp32
+    accuracy, groups  of a task's labels: see `EvaluationReport`
     """
 
     folder: Path
@@ -138,6 +133,8 @@ class RunReport:
     parents_cost: Mapping[str, float] = attrs.field(factory=dict)
     uncounted: str = ""
     precision: str = ""
+    accuracy: float | None = None
+    groups: Mapping[str, float] = attrs.field(factory=dict)
 
 
 # ---------------------------------------------------------------- hooks

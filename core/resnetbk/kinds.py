@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     import numpy as np
     from torch import Tensor, nn
 
+    from resnetbk.task import Task
+
     Array = np.ndarray[Any, Any]
     AnyTensor = TypeVar("AnyTensor", bound=Tensor)
 
@@ -264,6 +266,8 @@ class Text:
     valid: bytes | memoryview
     sha256: str
     """Of train followed by valid, in hexadecimal."""
+    task: Task | None = None
+    """Labels, where something else is to be learned than what comes next."""
 
 
 class Tokenizer(Protocol):
@@ -290,7 +294,8 @@ class Windows:
     """What to train on next: starts (B,) int64 into the training tokens, and tokens in each window. B is the
     batch of the spec, or more where windows are shorter than its own.
 
-    A window at s covers inputs [s, s + length) and targets one later; 0 <= s <= T - length - 1.
+    A window at s covers inputs [s, s + length) and targets one later; 0 <= s <= T - length - 1. In a task it
+    stands for an example, the one that it begins in where length is the example's, or for its beginning.
     """
 
     starts: Array
@@ -336,7 +341,7 @@ class DataSelector(Protocol):
 
 @attrs.frozen(eq=False)
 class Batch:
-    """inputs and targets, (B, N) int64."""
+    """inputs and targets, (B, N) int64; targets below 0, as in tasks, do not count."""
 
     inputs: Tensor
     targets: Tensor
@@ -347,7 +352,7 @@ class BatchLoss:
     """The losses of a batch.
 
     loss           cross-entropy plus penalties, a scalar to differentiate
-    cross_entropy  mean over tokens in nats, detached
+    cross_entropy  mean over windows of their mean over tokens that count, in nats, detached
     window_losses  (B,) mean over each window, detached
     penalties      detached
     """

@@ -12,13 +12,12 @@ from resnetbk.hooks import hookimpl
 from resnetbk.training.data import Data
 from resnetbk.training.run import Run
 from resnetbk_instrument.pages import svg
-from resnetbk_instrument.results.ngram_baseline import gram_name, ngram_baseline
+from resnetbk_instrument.results.ngram_baseline import baseline_nats, gram_name
 
 
 @hookimpl
 def resnetbk_baselines(data: Data) -> Mapping[str, float]:
-    counted = ngram_baseline(data.train, data.valid, data.tokenizer.vocabulary)
-    return {f"{gram_name(order)} counts": nats for order, nats in counted.nats.items()}
+    return {f"{gram_name(order)} counts": nats for order, nats in baseline_nats(data).items()}
 
 
 @hookimpl
@@ -30,9 +29,8 @@ def resnetbk_trained(run: Run, data: Data) -> str | None:
     from resnetbk_instrument.pages.write import write_run_report
 
     page = run.folder.path / "report.html"
-    counted = ngram_baseline(data.train, data.valid, data.tokenizer.vocabulary)  # remembered since the table
     try:
-        write_run_report(run.folder, page, counted.nats)
+        write_run_report(run.folder, page, baseline_nats(data))  # remembered since the table
     except ResnetbkError as error:
         click.echo(f"\nwarning: there is no report: {error}", err=True)
         return None

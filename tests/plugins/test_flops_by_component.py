@@ -117,13 +117,13 @@ CHANNELS: dict[str, Expected] = {
 # per n-gram: roll 2, two rounds of 3, scale 4, place 1; per token its digit
 HASHES = 3 * R * 13 + R
 # a linear map of V log-probabilities and 7 weights; 7 orders scale the probabilities, and three more FLOPs
-# each make them logarithms; the look-ups in an index of 2 R tokens are 7 % of the map
+# each make them logarithms; to look up and index 2 R tokens is 10 % of the map
 EXPECTED = 2 * R * (V + 7) * D
 EMBEDDINGS: dict[str, Expected] = {
     "table": Expected(0),
     "learned-positions": Expected(R * D + R),
     "ngram-hash": Expected(3 * R * D + R * D + HASHES),
-    "ngram-counts": Expected(1.07 * EXPECTED + 10 * R * V, EXPECTED, backward_products=1),
+    "ngram-counts": Expected(1.1 * EXPECTED + 10 * R * V, EXPECTED, backward_products=1),
 }
 
 

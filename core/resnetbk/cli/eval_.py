@@ -38,4 +38,4 @@ def command(registry: Registry, run: str, sets: tuple[str, ...], as_json: bool) 
         print_json(attrs.asdict(evaluation))
     else:
         hooks = command_hooks(registry)
-        print_results(loaded.folder.path.name, evaluation.loss, data, loaded.spec.data.corpus.name, hooks)
+        print_results(loaded.folder.path.name, evaluation, data, loaded.spec.data.corpus.name, hooks)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 import shlex
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import attrs
 import click
@@ -12,6 +12,10 @@ import click
 from resnetbk.cli.as_json import json_option, print_json
 from resnetbk.registry.lookup import Registry
 from resnetbk.whole_process import part, rest
+
+if TYPE_CHECKING:
+    from resnetbk.training.data import Data
+    from resnetbk.training.run import Run
 
 SAMPLE_TOKENS = 400
 
@@ -55,8 +59,7 @@ def command(
     click.get_current_context().call_on_close(gc.enable)
     gc.disable()  # what follows imports again, and is short
 
-    from resnetbk.cli.results import command_hooks, print_results, write
-    from resnetbk.terminal import harmless
+    from resnetbk.cli.results import command_hooks, print_results
     from resnetbk.training.processes import Processes
 
     if not Processes.here().first:
@@ -70,7 +73,7 @@ def command(
     with part("report"):  # before anything is printed: whoever reads may leave
         lines = list(filter(None, hooks.resnetbk_trained(run=run, data=data)))
     click.echo()
-    print_results(run.folder.path.name, report.loss, data, read_spec.data.corpus.name, hooks)
+    print_results(run.folder.path.name, report, data, read_spec.data.corpus.name, hooks)
     click.echo(
         f"\n{report.parameters:,} parameters, {report.steps:,} steps, {report.tokens:,} tokens in "
         f"{report.seconds:.0f} s: {report.tokens / report.seconds:,.0f} tokens/s in {report.precision}"
@@ -79,15 +82,23 @@ def command(
         click.echo(f"It builds on runs that took {cost['seconds']:.0f} s and {cost['tokens']:,.0f} tokens")
     for line in lines:
         click.echo(f"\n{line}")
+    if not data.text.task:
+        _print_sample(run, data)
+    parts = _record(run)
+    said = ", ".join(f"{name} {seconds:.1f}" for name, seconds in parts.items())
+    click.echo(f"\nwhole process {sum(parts.values()):.1f} s: {said}")
+
+
+def _print_sample(run: Run, data: Data) -> None:
+    from resnetbk.cli.results import write
+    from resnetbk.terminal import harmless
+
     first, line_break, _ = bytes(data.text.valid[:200]).decode(errors="ignore").partition("\n")
     click.echo("\nIt goes on from the first line of the held-out text:\n")
     click.echo(click.style(harmless(first) + line_break, dim=True), nl=False)
     with part("sample"):
         write(run.generate(first + line_break, SAMPLE_TOKENS))
     click.echo(f"\nMore of it: resnetbk generate {shlex.quote(str(run.folder.path))} --prompt TEXT")
-    parts = _record(run)
-    said = ", ".join(f"{name} {seconds:.1f}" for name, seconds in parts.items())
-    click.echo(f"\nwhole process {sum(parts.values()):.1f} s: {said}")
 
 
 def _record(run: Any) -> dict[str, float]:

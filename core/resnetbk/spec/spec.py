@@ -111,6 +111,7 @@ class Train:
     save       steps between checkpoints; 0 saves at the end only
     keep       newest checkpoints kept besides the best
     target     validation loss in nats/token at which to stop early
+    target_accuracy  in a task: accuracy at held-out labels at which to stop early
     nonfinite  where loss or gradient is not finite: "stop", "skip" the step or "rollback" to a checkpoint
     log_every  the most steps whose losses wait on the device to be read; if left out 10 on CUDA, 1 on a CPU
     observe    who receives the events of the run
@@ -129,11 +130,13 @@ class Train:
     save: int = attrs.field(default=0, validator=ge(0))
     keep: int = attrs.field(default=2, validator=ge(0))
     target: float | None = attrs.field(default=None, validator=optional(gt(0)))
+    target_accuracy: float | None = attrs.field(default=None, validator=optional(and_(gt(0), le(1))))
     nonfinite: Literal["stop", "skip", "rollback"] = "stop"
     log_every: int | None = attrs.field(default=None, validator=optional(ge(1)))
     observe: tuple[Part, ...] = attrs.field(default=(), metadata={"kind": "observer"})
 
     @target.validator
+    @target_accuracy.validator
     def _is_evaluated(self, field: attrs.Attribute[Any], value: float | None) -> None:
         if value is not None and not self.evaluate:
             raise ValueError("needs evaluate, such as evaluate = 100: it is compared with each evaluation")

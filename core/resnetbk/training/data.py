@@ -18,10 +18,15 @@ from resnetbk.lock.source import source_sha256
 from resnetbk.model.assemble import build
 from resnetbk.spec.spec import Data as DataSpec
 from resnetbk.spec.spec import Part
+from resnetbk.task import Task
 from resnetbk.texts import PIECE, pieces
 
 if TYPE_CHECKING:
     from resnetbk.kinds import Array
+
+
+UNLABELLED = -100
+"""The target where a task asks nothing: torch's cross_entropy ignores it."""
 
 
 @attrs.frozen(eq=False)
@@ -51,6 +56,8 @@ class Data:
         tokenizer = tokenizer or build("data.tokenizer", spec.tokenizer, Tokenizer, text=text)
         train, valid = (_tokens(text, which, tokenizer, spec.tokenizer) for which in ("train", "valid"))
         data = cls(text, tokenizer, train, valid)
+        if text.task:
+            _check_task(spec, text.task)
         if len(data.valid) < 2:
             raise UserError(
                 f"data.corpus: {spec.corpus.name!r} holds out too little text to validate on; "
@@ -59,7 +66,8 @@ class Data:
         return data
 
     def batch(self, windows: Windows, device: torch.device) -> Batch:
-        """The windows' tokens from the training part. Raises UserError for windows that do not lie in it."""
+        """The windows' tokens from the training part; in a task each is an example or its beginning, and as
+        long as there are enough, another one. Raises UserError for windows that do not lie in it."""
         starts, last = windows.starts, len(self.train) - windows.length - 1
         if starts.ndim != 1 or not len(starts) or starts.dtype.kind not in "iu" or windows.length < 1:
             raise UserError("data.selector: must choose one or more windows by integer starts")
@@ -68,12 +76,27 @@ class Data:
                 f"data.selector: chose a window at {starts.min() if starts.min() < 0 else starts.max()}; "
                 f"windows of {windows.length} tokens start at 0 to {last} here"
             )
-        index = windows.starts[:, None] + np.arange(windows.length + 1)
+        if task := self.text.task:
+            starts = starts // windows.length % (len(self.train) // task.length) * task.length
+            index = starts[:, None] + np.arange(windows.length)
+            return _labelled(self.train[index], task.train[index], device)
+        index = starts[:, None] + np.arange(windows.length + 1)
         return _batch(self.train[index], device)
 
     def held_out(self, window: int, batch: int, device: torch.device) -> Iterator[Batch]:
-        """The held-out part, as in `in_windows`."""
-        return in_windows(self.valid, window, batch, device)
+        """The held-out part, as in `in_windows`; of a task whole examples, whatever the window."""
+        task = self.text.task
+        if not task:
+            yield from in_windows(self.valid, window, batch, device)
+            return
+        shape = len(self.valid) // task.valid_length, task.valid_length
+        tokens, labels = self.valid.reshape(shape), task.valid[: len(self.valid)].reshape(shape)
+        for first in range(0, len(tokens), batch):
+            yield _labelled(tokens[first : first + batch], labels[first : first + batch], device)
+
+    def held_out_window(self, window: int) -> int:
+        """Tokens in a window of `held_out`."""
+        return self.text.task.valid_length if self.text.task else window
 
     @property
     def held_out_bytes(self) -> int:
@@ -111,8 +134,32 @@ def in_windows(tokens: Array, window: int, batch: int, device: torch.device) -> 
 
 
 def _batch(tokens: Array, device: torch.device) -> Batch:
-    tensor = torch.from_numpy(tokens.astype(np.int64))
+    tensor = _on(device, tokens)
+    return Batch(tensor[:, :-1], tensor[:, 1:])
+
+
+def _labelled(tokens: Array, labels: Array, device: torch.device) -> Batch:
+    targets = np.where(labels > 0, labels.astype(np.int64) - 1, UNLABELLED)
+    both = _on(device, np.stack([tokens, targets]))
+    return Batch(both[0], both[1])
+
+
+def _on(device: torch.device, numbers: Array) -> torch.Tensor:
+    tensor = torch.from_numpy(numbers.astype(np.int64))
     if device.type == "cuda":  # pinned: nobody waits for the copy
         tensor = tensor.pin_memory()
-    tensor = tensor.to(device, non_blocking=True)
-    return Batch(tensor[:, :-1], tensor[:, 1:])
+    return tensor.to(device, non_blocking=True)
+
+
+def _check_task(spec: DataSpec, task: Task) -> None:
+    """Raises UserError, a line for each key, for what its labels do not fit."""
+    wrong = []
+    if "byte-level" not in spec.tokenizer.entry.provides:
+        wrong.append(f"data.tokenizer: {spec.corpus.name!r} labels bytes, so its tokens must be; use bytes")
+    if spec.window > task.length:
+        wrong.append(
+            f"data.window: {spec.window}, but an example of {spec.corpus.name!r} has {task.length} tokens; "
+            f"give window = {task.length}"
+        )
+    if wrong:
+        raise UserError(*wrong)

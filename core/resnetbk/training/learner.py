@@ -34,7 +34,7 @@ from resnetbk.training.data import Data
 from resnetbk.training.device import at, find_device, generators, same_draws, set_generators, tell_if_slow
 from resnetbk.training.gradients import clip
 from resnetbk.training.memory import check_memory
-from resnetbk.training.objective import Evaluation, evaluate
+from resnetbk.training.objective import Evaluation, evaluate, window_weights
 from resnetbk.training.processes import Processes
 from resnetbk.training.run_state import RunState
 from resnetbk.training.selector_scores import in_halves, selector_score
@@ -86,14 +86,9 @@ class Learner:
             self.optimizer = build("train.optimizer", spec.train.optimizer, Optimizer, weights=weights)
             self.strategy = build("train.gradient", spec.train.gradient, GradientStrategy, weights=weights)
             self.selector = build(
-                "data.selector",
-                spec.data.selector,
-                DataSelector,
-                tokens=self.data.train,
-                window=spec.data.window,
-                batch=spec.train.batch,
-                seed=spec.seed,
-            )
+                "data.selector", spec.data.selector, DataSelector, tokens=self.data.train,
+                window=spec.data.window, batch=spec.train.batch, seed=spec.seed,
+            )  # fmt: skip
             # by folder, so that a run which is start and reference at once is charged once
             parents = getattr(start, "parents", {}) | getattr(self.selector, "parents", {})
             self.parents_cost: Counter[str] = Counter()
@@ -220,8 +215,10 @@ class Learner:
 
     def _score(self, windows: Windows, measure: str = "loss") -> Any:
         def score(some: Windows) -> Any:
-            result, output = self._forward(self.data.batch(some, self.device))
-            return selector_score(measure, result, output.logits).float().cpu().numpy()
+            batch = self.data.batch(some, self.device)
+            result, output = self._forward(batch)
+            weights = window_weights(batch.targets)
+            return selector_score(measure, result, output.logits, weights).float().cpu().numpy()
 
         mine = self.processes.share(windows)
         with torch.no_grad(), self.meter.phase("scoring", "score", mine.length * len(mine.starts)):

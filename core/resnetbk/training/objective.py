@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 from itertools import islice
 from typing import TYPE_CHECKING
@@ -50,12 +51,13 @@ def objective(model: LanguageModel, batch: Batch, precision: str) -> tuple[Batch
     """Cross-entropy in nats (taken in fp32) plus penalties, and the model's output itself."""
     with autocast(batch.inputs.device, precision):
         output = model(batch.inputs)
-    losses = token_losses(output.logits, batch.targets)
+    weights = window_weights(batch.targets)
+    losses = weights * token_losses(output.logits, batch.targets)
     penalties = dict(output.penalties)
     learned = losses.mean()
     if output.answers:
-        parts = [(exit.weight * token_losses(exit.logits, batch.targets)).mean() for exit in output.answers]
-        learned = torch.stack(parts).sum()
+        parts = [exit.weight * weights * token_losses(exit.logits, batch.targets) for exit in output.answers]
+        learned = torch.stack([part.mean() for part in parts]).sum()
         calibration_losses = [
             _calibration_loss(exit.logits, exit.confidence, output.answers[-1].logits)
             for exit in output.answers
@@ -74,9 +76,16 @@ def objective(model: LanguageModel, batch: Batch, precision: str) -> tuple[Batch
     )
 
 
+def window_weights(targets: Tensor) -> Tensor:
+    """(B, N) -> (B, N): by which a mean over a window is one over its targets that count, those from 0 up;
+    all 1 where all do. A mean over windows is then the same whatever batches they are in."""
+    counted = targets >= 0
+    return counted * (targets.shape[1] / counted.sum(1, keepdim=True).clamp(min=1))
+
+
 def token_losses(logits: Tensor, targets: Tensor) -> Tensor:
-    """(B, N, V), (B, N) -> (B, N): nats/token. Large logits are in fp32 by parts alone, again in the backward
-    pass."""
+    """(B, N, V), (B, N) -> (B, N): nats/token, 0 where a target does not count. Large logits are in fp32 by
+    parts alone, again in the backward pass."""
     rows, flat, size = logits.flatten(0, 1), targets.flatten(), max(1, WHOLE // (4 * logits.shape[-1]))
     if len(rows) <= size:
         return _nats(rows, flat).view(targets.shape)
@@ -100,11 +109,13 @@ class Evaluation:
     """The model on the whole held-out text.
 
     loss           nats/token
-    bits_per_byte  which compares across tokenizers
-    tokens         predicted
+    bits_per_byte  which compares across tokenizers; in a task bits/label
+    tokens         evaluated
     seconds        that took
     rows           for each layer, the rows it computed for each token
     depths         the share of tokens for which 0, 1, ... all layers ran, halves rounded down
+    accuracy       of a task's labels, the share answered right, by the likeliest token; None for other texts
+    groups         the same for each group of labels that there are any of, by its name
     """
 
     loss: float
@@ -113,6 +124,8 @@ class Evaluation:
     seconds: float
     rows: tuple[float, ...]
     depths: tuple[float, ...]
+    accuracy: float | None = None
+    groups: Mapping[str, float] = attrs.field(factory=dict)
 
 
 @torch.inference_mode()
@@ -135,8 +148,13 @@ def evaluate(
     total, tokens, given_up = 0.0, 0, 0
     depth = len(model.trunk.layers)
     rows, depths = np.zeros(depth), np.zeros(depth + 1)
-    batches = data.held_out(window, windows_per_pass(window, device), device)
-    for batch in islice(batches, processes.rank, None, processes.size):
+    task, window = data.text.task, data.held_out_window(window)
+    together = windows_per_pass(window, device)
+    answers = np.zeros(
+        (2, len(task.groups) or 1 if task else 0)
+    )  # by group: labels, and those answered right
+    batches = enumerate(data.held_out(window, together, device))
+    for number, batch in islice(batches, processes.rank, None, processes.size):
         if given_up := signals.received if signals else 0:
             break
         size = batch.targets.numel()
@@ -147,14 +165,27 @@ def evaluate(
         rows += output.rows
         layers = layers_run(output.layers, batch.inputs.shape[1])
         depths += layers.long().flatten().bincount(minlength=depth + 1).cpu().numpy()
+        if task:
+            right = (output.logits.argmax(-1) == batch.targets).flatten().cpu().numpy()
+            asked = (batch.targets >= 0).flatten().cpu().numpy()
+            first = number * together * window
+            group = np.zeros(size, np.int64) if task.group is None else task.group[first : first + size]
+            answers += [np.bincount(group[of], minlength=answers.shape[1]) for of in (asked, right)]
     model.train(was_training)
-    parts = processes.gather([given_up, time.perf_counter() - started, total, tokens, *rows, *depths])
+    own = [given_up, time.perf_counter() - started, total, tokens, *rows, *depths, *answers.flatten()]
+    parts = processes.gather(own)
     if received := max(part[0] for part in parts):
         raise Interrupted(int(received), "interrupted in an evaluation, with which --resume goes on")
     seconds, (total, tokens, *counts) = parts[0][1], np.sum(parts, 0)[2:].tolist()
-    bits = total / math.log(2) / max(data.held_out_bytes, 1)
-    shares = tuple(count / tokens for count in counts)
-    return Evaluation(total / tokens, bits, int(tokens), seconds, shares[:depth], shares[depth:])
+    bits = total / math.log(2) / (tokens if task else max(data.held_out_bytes, 1))
+    shares = tuple(count / tokens for count in counts[: 2 * depth + 1])
+    asked, right = np.array(counts[2 * depth + 1 :]).reshape(answers.shape)
+    by_group = zip(task.groups if task else (), right, asked, strict=False)
+    return Evaluation(
+        total / tokens, bits, int(tokens), seconds, shares[:depth], shares[depth:],
+        accuracy=float(right.sum() / asked.sum()) if task else None,
+        groups={name: float(good / count) for name, good, count in by_group if count},
+    )  # fmt: skip
 
 
 @torch.inference_mode()

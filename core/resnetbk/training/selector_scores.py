@@ -19,8 +19,9 @@ if TYPE_CHECKING:
 MEASURES = ("loss", "entropy", "margin")
 
 
-def selector_score(measure: str, result: BatchLoss, logits: Tensor) -> Tensor:
-    """(B,): `measure`, mean over each window, of the logits (B, N, V) behind `result`.
+def selector_score(measure: str, result: BatchLoss, logits: Tensor, weights: Tensor | float = 1.0) -> Tensor:
+    """(B,): `measure`, mean over each window, of the logits (B, N, V) behind `result`; `weights` (B, N) as of
+    `window_weights`.
 
     loss     cross-entropy of the targets, nats/token
     entropy  of the prediction, nats/token: large where the model is uncertain
@@ -32,12 +33,12 @@ def selector_score(measure: str, result: BatchLoss, logits: Tensor) -> Tensor:
         return result.window_losses
     if measure == "entropy":
         logs = logits.float().log_softmax(-1)
-        return -(logs.exp() * logs).sum(-1).mean(1)
+        return (weights * -(logs.exp() * logs).sum(-1)).mean(1)
     if measure == "margin":
         if logits.shape[-1] < 2:
             return logits.new_ones(len(logits))
         best = logits.float().softmax(-1).topk(2, -1).values
-        return (best[..., 0] - best[..., 1]).mean(1)
+        return (weights * (best[..., 0] - best[..., 1])).mean(1)
     raise UserError(f"data.selector: cannot score by {measure!r}{nearest(measure, MEASURES)}")
 
 

@@ -62,6 +62,11 @@ class Trainer:
         self.hooks = observers(spec, registry, folder.path, watchers) if first else manager([]).hook
         self.hooks.resnetbk_check(spec=spec)
         self.learner = Learner(spec, device=device, processes=self.processes)
+        if spec.train.target_accuracy and not self.learner.data.text.task:
+            raise UserError(
+                f"train.target_accuracy: {spec.data.corpus.name!r} is no task and has no labels; give "
+                "train.target, a loss"
+            )
         self.best: float | None = None
         self.best_at: str | None = None
         self.bad_steps = 0
@@ -174,17 +179,18 @@ class Trainer:
         return bool(self.stopped) or (every > 0 and self.learner.step % every == 0)
 
     def _evaluate(self) -> tuple[Evaluation, bool]:
-        """The held-out loss, and whether it is the best so far. Reaching the target ends the run.
+        """The held-out loss, and whether it is the best so far. Reaching a target ends the run.
 
         Raises NumericError when the loss is not finite.
         """
-        target, evaluation = self.spec.train.target, self.learner.measure(self._signals)
+        train, evaluation = self.spec.train, self.learner.measure(self._signals)
         if not math.isfinite(evaluation.loss):
             raise NumericError(f"step {self.learner.step}: the held-out loss is {evaluation.loss}")
         best = self.best is None or evaluation.loss < self.best
         if best:
             self.best = evaluation.loss
-        if target is not None and evaluation.loss <= target:
+        accurate = train.target_accuracy and (evaluation.accuracy or 0.0) >= train.target_accuracy
+        if accurate or (train.target is not None and evaluation.loss <= train.target):
             self.stopped = "target"
         self.evaluation_due = False
         self.hooks.resnetbk_evaluated(
@@ -267,4 +273,6 @@ class Trainer:
             parents_cost=dict(learner.parents_cost),
             uncounted=self.uncounted,
             precision=precision_on(learner.device, self.spec.train.precision),
+            accuracy=evaluation.accuracy,
+            groups=evaluation.groups,
         )

@@ -32,10 +32,32 @@ def valid_text(subject: Subject) -> None:
     require(sha256.hexdigest() == text.sha256, "sha256 is not that of train followed by valid")
 
 
+def fitting_labels(subject: Subject) -> None:
+    """In a task: a label, or 0, for each byte; as many in every example; and a name for each group."""
+    text = subject.component.build()
+    task = text.task
+    if task is None:
+        return
+    for name, length in (("train", task.length), ("valid", task.valid_length)):
+        part, labels = getattr(text, name), getattr(task, name)
+        require(len(labels) == len(part), f"{name} has {len(part)} bytes and {len(labels)} labels")
+        require(length > 0 and len(part) % length == 0, f"{name} does not consist of examples of {length}")
+        require((labels >= 0).all() and (labels <= 256).all(), f"{name} has labels that are no byte")
+        counts = np.unique((labels.reshape(-1, length) > 0).sum(1))
+        require(
+            len(counts) == 1 and counts[0] > 0, f"examples of {name} have {counts} labels, not equally many"
+        )
+    if task.groups:
+        require(len(task.group) == len(text.valid), "the groups are not of each byte of valid")
+        require((task.group < len(task.groups)).all(), "a group has no name")
+
+
 def reproducible_text(subject: Subject) -> None:
     """Built twice, it gives the same text."""
     first, second = subject.component.build(), subject.component.build()
     require(first.sha256 == second.sha256, "another text at the second time")
+    if first.task:
+        require(np.array_equal(first.task.train, second.task.train), "other labels at the second time")
 
 
 # ---------------------------------------------------------------- tokenizers

@@ -77,7 +77,11 @@ _ALONE = {
     "halting-policy": (Check(policy.weights_sum_to_one), Check(policy.halting_is_final)),
     "resolution-scheduler": (Check(policy.coarse_rows_are_fewer, "multi-resolution"),),
     "sparsity-gate": (Check(policy.no_wasted_rows),),
-    "corpus": (Check(data.valid_text), Check(data.reproducible_text, "deterministic")),
+    "corpus": (
+        Check(data.valid_text),
+        Check(data.fitting_labels),
+        Check(data.reproducible_text, "deterministic"),
+    ),
     "tokenizer": (
         Check(data.round_trip),
         Check(data.token_by_token),

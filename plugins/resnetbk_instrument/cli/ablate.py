@@ -1,4 +1,4 @@
-"""`resnetbk ablate SPEC [--against BASE] --target-loss L | --equal seconds|flops|tokens`"""
+"""`resnetbk ablate SPEC [--against BASE] --target-loss L | --target-accuracy A | --equal COST`"""
 
 from __future__ import annotations
 

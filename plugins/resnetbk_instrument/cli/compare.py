@@ -1,4 +1,4 @@
-"""`resnetbk compare A.toml B.toml [C...] --target-loss L | --equal seconds|flops|tokens`"""
+"""`resnetbk compare A.toml B.toml [C...] --target-loss L | --target-accuracy A | --equal COST`"""
 
 from __future__ import annotations
 

@@ -31,6 +31,10 @@ _OPTIONS = (
         help="The held-out loss to reach: nats/token, or bits/byte if tokenizers differ.",
     ),
     click.option(
+        "--target-accuracy", type=click.FloatRange(0, 1, min_open=True), metavar="A",
+        help="In a task: the accuracy at held-out labels to reach.",
+    ),
+    click.option(
         "--equal", type=click.Choice([cost.key for cost in TRAINING]), help="What each may spend as much of."
     ),
     click.option("--budget", type=float, metavar="X", help="With --equal: how much of it."),
@@ -59,6 +63,7 @@ class Options:
     """What the options say."""
 
     target_loss: float | None
+    target_accuracy: float | None
     equal: Any
     budget: float | None
     pairs: int
@@ -72,9 +77,11 @@ class Options:
     device: str | None
 
     def __attrs_post_init__(self) -> None:
-        if (self.target_loss is None) == (self.equal is None):
+        if [self.target_loss, self.target_accuracy, self.equal].count(None) != 2:
             budgets = ", ".join(cost.key for cost in TRAINING)
-            raise UserError(f"equal what? give --target-loss L, or one of --equal {budgets}")
+            raise UserError(
+                f"equal what? give --target-accuracy A, --target-loss L, or one of --equal {budgets}"
+            )
         if self.budget is not None and (self.equal is None or not 0 < self.budget < float("inf")):
             raise UserError("--budget: a number above 0, together with --equal")
         if self.target_loss is not None and not 0 < self.target_loss < float("inf"):
@@ -114,6 +121,10 @@ def run(
 
     device = find_device(options.device).type
     text = shared_text(variants)
+    if options.target_accuracy and text.unit != "error rate":
+        raise UserError(
+            "--target-accuracy: these specs learn a text, which has no labels; give --target-loss"
+        )
     plan = Plan(
         name=name, variants=variants, goal=_goal(options, text.unit), pairs=options.pairs,
         reach=options.reach, tolerance=options.tolerance,
@@ -219,6 +230,8 @@ def command_line(verb: str, files: Sequence[str], options: Options, *more: str) 
     words = ["resnetbk", verb, *files, *more]
     if options.target_loss is not None:
         words += ["--target-loss", f"{options.target_loss:g}"]
+    if options.target_accuracy is not None:
+        words += ["--target-accuracy", f"{options.target_accuracy:g}"]
     if options.equal:
         words += ["--equal", options.equal]
     if options.budget is not None:
@@ -235,4 +248,9 @@ def command_line(verb: str, files: Sequence[str], options: Options, *more: str) 
 def _goal(options: Options, unit: Any) -> Goal:
     from resnetbk_instrument.results.comparison import Goal
 
-    return Goal(loss=options.target_loss, equal=options.equal, budget=options.budget, unit=unit)
+    loss = options.target_loss
+    if options.target_accuracy is not None:
+        loss = 1 - options.target_accuracy
+    elif loss is not None and unit == "error rate":
+        unit = "nats/token"
+    return Goal(loss=loss, equal=options.equal, budget=options.budget, unit=unit)

@@ -37,11 +37,11 @@ def command(registry: Registry, folder: Path, out: str | None) -> None:
 def _ngram_baseline(registry: Registry, folder: Path) -> Mapping[int, float]:
     """On the run's text; nothing where the text is not here any more."""
     from resnetbk.training.run import Run
-    from resnetbk_instrument.results.ngram_baseline import ngram_baseline
+    from resnetbk_instrument.results.ngram_baseline import baseline_nats
 
     try:
         data = Run.open(folder, registry).data()
-        return ngram_baseline(data.train, data.valid, data.tokenizer.vocabulary).nats
+        return baseline_nats(data)
     except ResnetbkError as error:
         reason = str(error).splitlines()[0]
         click.echo(f"warning: the page has no n-gram baseline: {reason}", err=True)

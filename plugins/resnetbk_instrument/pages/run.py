@@ -55,6 +55,8 @@ def _headline(measured: Line | None, end: Line | None) -> Claim:
     if measured is None:
         return Claim("Nothing was measured on held-out text yet.")
     bits = f", {_number(measured, 'bits_per_byte'):.3f} bits/byte" if "bits_per_byte" in measured else ""
+    if measured.get("accuracy") is not None:  # of a task
+        bits = f" and accuracy {_number(measured, 'accuracy'):.4f} at labels"
     after = f", after {amount(COSTS['seconds'].units, _number(end, 'seconds'))} of training" if end else ""
     return Claim("Held-out loss ", f"{nats(_number(measured, 'loss'))} nats/token", f"{bits}{after}.")
 

@@ -152,7 +152,7 @@ def _evaluations(spec: Spec, steps: int) -> int:
 def _evaluation_seconds(learner: Learner) -> float:
     """Measured on one pass and scaled to the whole held-out text."""
     spec, data = learner.spec, learner.data
-    window = spec.data.window
+    window = data.held_out_window(spec.data.window)
     together = windows_per_pass(window, learner.device)
     batch = next(data.held_out(window, together, learner.device))
     learner.model.eval()

@@ -17,7 +17,7 @@ FEWEST = 3
 """Values that give an interval. With two, Student's t is 12.7: the interval says that nothing is known, in
 numbers that look as if something were."""
 
-Unit = Literal["nats/token", "bits/byte"]
+Unit = Literal["nats/token", "bits/byte", "error rate"]
 
 
 @attrs.frozen(kw_only=True)
@@ -25,7 +25,8 @@ class Goal:
     """A held-out `loss` that variants are to reach, or a `budget` of the cost `equal` that each may spend
     (None until the baseline's own spec has been measured). Exactly one of `loss` and `equal`.
 
-    unit  of every loss in a comparison, also of the n-gram baseline; bits/byte when tokenizers differ
+    unit  of every loss in a comparison, also of the n-gram baseline; bits/byte when tokenizers differ; the
+          error rate of a task, 1 - accuracy, unless a loss in nats was asked for
     """
 
     loss: float | None = None
@@ -38,7 +39,10 @@ class Goal:
 
     def loss_of(self, trial: Trial) -> float:
         """In the goal's unit."""
-        return trial.outcome.loss if self.unit == "nats/token" else trial.outcome.bits_per_byte
+        outcome = trial.outcome
+        if self.unit == "error rate":
+            return math.nan if outcome.accuracy is None else 1 - outcome.accuracy
+        return outcome.loss if self.unit == "nats/token" else outcome.bits_per_byte
 
 
 @attrs.frozen(kw_only=True)
@@ -46,6 +50,7 @@ class Outcome:
     """What one training gave, all costs counted.
 
     loss, bits_per_byte  on the whole held-out text, at the end; loss in nats/token
+    accuracy      at the held-out labels of a task
     costs         by key of COSTS, without those that were not measured. Of the training: set-up that the spec
                   causes, scoring and steps; not the evaluation. Of inference: passes over the held-out text
                   with the trained model, for each token, not charged to the training
@@ -62,6 +67,7 @@ class Outcome:
     phases: Mapping[str, float] = attrs.field(factory=dict)
     peak_memory: int = 0
     parents_cost: Mapping[str, float] = attrs.field(factory=dict)
+    accuracy: float | None = None
 
 
 FAILED = Outcome(loss=math.nan, bits_per_byte=math.nan, costs={}, parameters=0)

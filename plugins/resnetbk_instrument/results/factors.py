@@ -26,7 +26,18 @@ GROUPS = {"model.wiring": "layout", "model.norm": "layout", "model.tie": "layout
 SAME = {"data.corpus", "data.tokenizer"}
 """What must not differ: another text or tokenizer would be another task."""
 
-ASIDE = {"evaluate", "save", "keep", "steps", "seconds", "target", "nonfinite", "log_every", "observe"}
+ASIDE = {
+    "evaluate",
+    "save",
+    "keep",
+    "steps",
+    "seconds",
+    "target",
+    "target_accuracy",
+    "nonfinite",
+    "log_every",
+    "observe",
+}
 """Keys of [train] that a comparison sets itself, or that change no number."""
 
 SECTIONS = ("data", "model", "train")

@@ -20,7 +20,7 @@ import time
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import attrs
 import numpy as np
@@ -28,6 +28,9 @@ import numpy as np
 from resnetbk.cache import cache_folder
 from resnetbk.errors import StorageError, UserError
 from resnetbk.files import read_file, replacing, with_crc, without_crc
+
+if TYPE_CHECKING:
+    from resnetbk.training.data import Data
 
 Array = np.ndarray[Any, Any]
 
@@ -55,6 +58,13 @@ class NgramBaseline:
     seconds: float
     counted_seconds: float
     cached: bool
+
+
+def baseline_nats(data: Data) -> dict[int, float]:
+    """`ngram_baseline` of a text's tokens, nats/token by order; nothing for a task, which asks otherwise."""
+    if data.text.task:
+        return {}
+    return ngram_baseline(data.train, data.valid, data.tokenizer.vocabulary).nats
 
 
 def ngram_baseline(

@@ -28,7 +28,7 @@ from resnetbk.training.objective import TOKENS_PER_PASS
 from resnetbk.training.run import Run
 from resnetbk.training.signals import Interrupted, Signals
 from resnetbk_instrument.results.comparison import Outcome, Unit
-from resnetbk_instrument.results.ngram_baseline import ngram_baseline
+from resnetbk_instrument.results.ngram_baseline import baseline_nats
 from resnetbk_instrument.session.journal import SCHEMA
 from resnetbk_instrument.session.plan import Plan, Train
 
@@ -70,6 +70,7 @@ def runner(registry: Registry, signals: Signals, device: str, watchers: Sequence
             phases={name: cost.seconds for name, cost in report.phases.items()},
             peak_memory=report.peak_memory,
             parents_cost=report.parents_cost,
+            accuracy=report.accuracy,
         )
 
     return train
@@ -91,8 +92,9 @@ def budgeted(spec: Spec, seed: int, steps: int, **more: Any) -> Spec:
     """The spec with a budget of steps over which its rate decays, and nothing that ends it earlier, evaluates
     it on the way, or writes: the instrument's own cost is no variant's. `more` keys of its training."""
     alone = attrs.evolve(
-        spec.train, steps=steps, seconds=None, target=None, evaluate=0, save=0, keep=0, observe=(), **more
-    )
+        spec.train, steps=steps, seconds=None, target=None, target_accuracy=None, evaluate=0, save=0, keep=0,
+        observe=(), **more,
+    )  # fmt: skip
     return attrs.evolve(spec, seed=seed, train=alone)
 
 
@@ -122,11 +124,12 @@ def shared_text(variants: Mapping[str, Spec]) -> SharedText:
             raise UserError(f"{name}: learns from another text than {other}, so their losses do not compare")
         alike = alike and data.tokenizer.state() == first.tokenizer.state()
     first = loaded[0][1]
+    if first.text.task:
+        return SharedText("error rate", {}, first.text.sha256)
     # two tokenizers of one vocabulary may cut the text differently
     if not (alike and len({spec.data.tokenizer.name for spec in variants.values()}) == 1):
         return SharedText("bits/byte", {}, first.text.sha256)
-    counted = ngram_baseline(first.train, first.valid, first.tokenizer.vocabulary)
-    return SharedText("nats/token", dict(counted.nats), first.text.sha256)
+    return SharedText("nats/token", baseline_nats(first), first.text.sha256)
 
 
 def machine(device: str) -> dict[str, str]:

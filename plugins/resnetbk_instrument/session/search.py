@@ -50,9 +50,15 @@ class ToLoss:
         reached = self.goal.loss_of(trial) <= self.goal.loss
         while (self.goal.loss_of(trial) <= self.goal.loss) == reached:
             if reached and trial.steps <= SMALLEST:
+                asked, less = f"--target-loss {self.goal.loss:g}", "a lower loss"
+                if self.goal.unit == "error rate":
+                    asked, less = (
+                        f"--target-accuracy {1 - self.goal.loss:g}",
+                        "more, or for a task that is harder",
+                    )
                 raise UserError(
-                    f"--target-loss {self.goal.loss:g}: {variant} is at {self.goal.loss_of(trial):.4f} after "
-                    f"{trial.steps} steps; ask for a lower loss"
+                    f"{asked}: {variant} is at {self.goal.loss_of(trial):.4f} {self.goal.unit} after "
+                    f"{trial.steps} steps; ask for {less}"
                 )
             if not reached and trial.steps >= cap:
                 best = min(self.goal.loss_of(t) for t in self.journal.of(variant, -1))

@@ -32,11 +32,13 @@ class MetricsWriter:
 
     @hookimpl
     def resnetbk_step(self, report: StepReport) -> None:
-        self.folder.append_metrics({"event": "step", **attrs.asdict(report), "layers": report.layers})
+        self.folder.append_metrics({"event": "step", **attrs.asdict(report), "layers": sum(report.rows)})
 
     @hookimpl
     def resnetbk_evaluated(self, report: EvaluationReport) -> None:
-        self.folder.append_metrics({"event": "evaluation", **attrs.asdict(report), "layers": report.layers})
+        self.folder.append_metrics(
+            {"event": "evaluation", **attrs.asdict(report), "layers": sum(report.rows)}
+        )
 
     @hookimpl
     def resnetbk_finished(self, run: RunReport) -> None:

@@ -44,11 +44,12 @@ class Progress:
 
 
 class Figures:
-    """Reports as text. Remembers bits/byte from one evaluation to the next, and the last of the steps that
-    warm up, since which speed is measured."""
+    """Reports as text. Remembers bits/byte, of a task accuracy, from one evaluation to the next, and the last
+    of the steps that warm up, since which speed is measured."""
 
     def __init__(self) -> None:
         self.bits_per_byte: float | None = None
+        self.accuracy: float | None = None
         self.steps = 0
         self.warm: StepReport | None = None
 
@@ -64,9 +65,11 @@ class Figures:
             f"{report.step}/{report.steps}" if report.steps else f"{report.step}",
             f"loss {report.loss:.4f}",
         ]
-        if report.layers < len(report.rows):
-            parts.append(f"{report.layers:.2f} of {len(report.rows)} layers")
-        if self.bits_per_byte is not None:
+        if (layers := sum(report.rows)) < len(report.rows):
+            parts.append(f"{layers:.2f} of {len(report.rows)} layers")
+        if self.accuracy is not None:
+            parts.append(f"held-out accuracy {self.accuracy:.3f}")
+        elif self.bits_per_byte is not None:
             parts.append(f"held-out {self.bits_per_byte:.3f} bits/byte")
         warm = self.warm
         if warm is None or report.step <= warm.step:
@@ -81,16 +84,11 @@ class Figures:
 
     def evaluation(self, report: EvaluationReport) -> str:
         self.bits_per_byte = report.bits_per_byte
-        best = "  best" if report.best else ""
-        return (
-            f"step {report.step}  held-out loss {report.loss:.4f}  {report.bits_per_byte:.4f} bits/byte{best}"
-        )
+        self.accuracy = report.accuracy
+        return f"step {report.step}  {_held_out(report)}{'  best' if report.best else ''}"
 
     def run(self, run: RunReport) -> str:
-        return (
-            f"{WHY[run.stopped]}  held-out loss {run.loss:.4f}  {run.bits_per_byte:.4f} bits/byte  "
-            f"{run.steps} steps in {duration(run.seconds)}"
-        )
+        return f"{WHY[run.stopped]}  {_held_out(run)}  {run.steps} steps in {duration(run.seconds)}"
 
 
 class ProgressLines:
@@ -172,6 +170,12 @@ class ProgressBar:
 
     def _print(self, line: str) -> None:
         self.bar.console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+
+def _held_out(report: EvaluationReport | RunReport) -> str:
+    if report.accuracy is not None:
+        return f"held-out loss {report.loss:.4f}  accuracy {report.accuracy:.4f}"
+    return f"held-out loss {report.loss:.4f}  {report.bits_per_byte:.4f} bits/byte"
 
 
 def short(number: float) -> str:

@@ -62,6 +62,8 @@ def test_every_report_becomes_one_line(tmp_path: Path) -> None:
         "rows": [1.0, 0.5],
         "layers": 1.5,
         "depths": [0.0, 0.5, 0.5],
+        "accuracy": None,
+        "groups": {},
     }
     assert finished == {
         "event": "finished",
@@ -79,6 +81,8 @@ def test_every_report_becomes_one_line(tmp_path: Path) -> None:
         "parents_cost": {},
         "uncounted": "",
         "precision": "",
+        "accuracy": None,
+        "groups": {},
     }
 
 

@@ -1,0 +1,38 @@
+"""What a text asks for: the labels of a task, whose tokens are bytes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import attrs
+import numpy as np
+
+if TYPE_CHECKING:
+    Array = np.ndarray[Any, Any]
+
+
+@attrs.frozen(eq=False, kw_only=True)
+class Task:
+    """The labels of a text that consists of examples. A window begins where an example does; the loss counts
+    labelled positions alone, and accuracy is the share of held-out labels that are the likeliest token.
+
+    train, valid          (bytes of that part,) integers: 0 where nothing is asked, else 1 + the byte that is
+                          to be answered once this one is read. Every example has labels, and as many.
+    length, valid_length  bytes of an example of each part, which consists of whole examples
+    group, groups         (bytes of valid,) integers: the group of each held-out label (hops, a skill), as its
+                          place among the names in `groups`; None where there are none
+    """
+
+    train: Array
+    valid: Array
+    length: int
+    valid_length: int
+    group: Array | None = None
+    groups: tuple[str, ...] = ()
+
+    def constant_guess(self) -> tuple[float, float]:
+        """What the frequencies of training labels give: accuracy of the most frequent one on held-out labels,
+        and nats/label."""
+        counts = np.bincount(self.train, minlength=257)[1:] + 1.0  # so that none is impossible
+        asked = self.valid[self.valid > 0].astype(np.int64) - 1
+        return float((asked == counts.argmax()).mean()), float(-np.log(counts / counts.sum())[asked].mean())
