@@ -10,6 +10,7 @@ import attrs
 import numpy as np
 
 from resnetbk.kinds import Text, Windows
+from resnetbk.task import Task
 
 _COUNT = itertools.count()
 
@@ -29,6 +30,16 @@ class Changing:
     def build(self):
         text = f"text {next(_COUNT)}".encode()
         return Text(text, b"held out", hashlib.sha256(text + b"held out").hexdigest())
+
+
+@attrs.frozen(kw_only=True)
+class Mislabelled:
+    """A task in which one of two examples asks nothing."""
+
+    def build(self):
+        labels = np.array([0, 2, 0, 0], np.uint16)
+        task = Task(train=labels, valid=labels, length=2, valid_length=2)
+        return Text(b"abab", b"abab", hashlib.sha256(b"abababab").hexdigest(), task)
 
 
 class _Table:
