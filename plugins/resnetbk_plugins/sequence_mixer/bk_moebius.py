@@ -23,8 +23,9 @@ class BKMoebius:
     convolution  size of a causal depthwise convolution before the chains; 0 for none
     dropout      share of the output that is set to zero in training
 
-    Rotations start near the identity. Gates start between 0.27, where a chain forgets within a few rows, and
-    0.993, within some hundred: before the sigmoid evenly from -1 to 5 over the chains.
+    Rotations start near the identity. Gates start between 0.05, where a chain forgets within a row, and 0.95,
+    within some twenty: before the sigmoid evenly from -3 to 3 over the chains. From -1 to 5, up to 0.993,
+    costs 0.036 nats (specs/mixers, 400 steps, one seed).
     """
 
     chains: int = attrs.field(default=32, validator=ge(1))

@@ -10,7 +10,7 @@ from resnetbk.kinds import State, with_role
 from resnetbk_plugins.kernels import transfer, transfer_step
 from resnetbk_plugins.sequence_mixer.short_convolution import ShortConvolution
 
-LEAST, MOST = -1.0, 5.0
+LEAST, MOST = -3.0, 3.0
 """Gates before the sigmoid, of the first and of the last chain, as they are initialised."""
 
 

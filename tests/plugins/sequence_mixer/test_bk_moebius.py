@@ -78,10 +78,10 @@ def test_rotations_start_near_the_identity_and_gates_spread_from_short_to_long_m
     mixer = BKMoebius(chains=7).build(width=64, depth=1)
     f, q, _ = mixer._rows(torch.randn(2, 500, 64))
     assert bool((q[..., 0, :].mean((0, 1)) > 0.6).all())
-    expected = torch.linspace(-1.0, 5.0, 7).sigmoid()
+    expected = torch.linspace(-3.0, 3.0, 7).sigmoid()
     torch.testing.assert_close(f, expected.expand(2, 500, 7))
-    assert expected[0] == pytest.approx(0.269, abs=1e-3)
-    assert expected[-1] == pytest.approx(0.993, abs=1e-3)
+    assert expected[0] == pytest.approx(0.047, abs=1e-3)
+    assert expected[-1] == pytest.approx(0.953, abs=1e-3)
 
 
 @pytest.mark.parametrize("values", [True, False])
