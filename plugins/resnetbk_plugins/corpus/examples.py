@@ -35,7 +35,8 @@ class Examples:
 
 
 def drawn(seed: int, part: int, count: int, draw: Callable[[np.random.Generator, int], Examples]) -> Examples:
-    """The first `count` examples of a part; `draw` makes as many as it is told, from a generator."""
+    """The first `count` examples of a part, with groups if they are held out; `draw` makes as many as it is
+    told, from a generator."""
     blocks = [draw(np.random.default_rng((seed, part, i)), BLOCK) for i in range(-(-count // BLOCK))]
 
     def joined(name: str) -> Array | None:
@@ -45,7 +46,7 @@ def drawn(seed: int, part: int, count: int, draw: Callable[[np.random.Generator,
     tokens, labels = joined("tokens"), joined("labels")
     assert tokens is not None
     assert labels is not None
-    return Examples(tokens, labels, joined("groups"))
+    return Examples(tokens, labels, joined("groups") if part == VALID else None)
 
 
 def without_replacement(generator: np.random.Generator, chances: Array, count: int, size: int) -> Array:
