@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -9,9 +11,6 @@ from torch import Tensor, nn
 from resnetbk.kinds import State, with_role
 from resnetbk_plugins.kernels import transfer, transfer_step
 from resnetbk_plugins.sequence_mixer.short_convolution import ShortConvolution
-
-LEAST, MOST = -3.0, 3.0
-"""Gates before the sigmoid, of the first and of the last chain, as they are initialised."""
 
 
 class MoebiusChains(nn.Module):
@@ -22,7 +21,16 @@ class MoebiusChains(nn.Module):
     which -y has too. From the first row that is not finite on all are NaN; those before are untouched.
     """
 
-    def __init__(self, width: int, chains: int, values: bool, convolution: int, dropout: float = 0.0) -> None:
+    def __init__(
+        self,
+        width: int,
+        chains: int,
+        values: bool,
+        gate_low: float,
+        gate_high: float,
+        convolution: int,
+        dropout: float = 0.0,
+    ) -> None:
         super().__init__()
         self.chains, self.values = chains, values
         self.convolution = ShortConvolution(width, convolution) if convolution else None
@@ -35,7 +43,8 @@ class MoebiusChains(nn.Module):
         if values:
             self.value = nn.Linear(width, 4 * chains, bias=False)
             self.forget = nn.Linear(width, chains, bias=False)
-            self.memory = with_role(nn.Parameter(torch.linspace(LEAST, MOST, chains)), "vector")
+            low, high = (math.log(gate / (1 - gate)) for gate in (gate_low, gate_high))
+            self.memory = with_role(nn.Parameter(torch.linspace(low, high, chains)), "vector")
             read += [self.value]
             nn.init.zeros_(self.forget.weight)
         features = (4 if values else 9) * chains

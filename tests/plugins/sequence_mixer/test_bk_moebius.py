@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 
 import pytest
 import torch
@@ -75,13 +76,13 @@ def test_the_rotation_matrix_is_one_and_does_not_mind_the_sign() -> None:
 
 
 def test_rotations_start_near_the_identity_and_gates_spread_from_short_to_long_memory() -> None:
-    mixer = BKMoebius(chains=7).build(width=64, depth=1)
+    mixer = BKMoebius(chains=7, gate_low=0.1, gate_high=0.99).build(width=64, depth=1)
     f, q, _ = mixer._rows(torch.randn(2, 500, 64))
     assert bool((q[..., 0, :].mean((0, 1)) > 0.6).all())
-    expected = torch.linspace(-3.0, 3.0, 7).sigmoid()
+    expected = torch.linspace(math.log(1 / 9), math.log(99), 7).sigmoid()
     torch.testing.assert_close(f, expected.expand(2, 500, 7))
-    assert expected[0] == pytest.approx(0.047, abs=1e-3)
-    assert expected[-1] == pytest.approx(0.953, abs=1e-3)
+    assert expected[0] == pytest.approx(0.1)
+    assert expected[-1] == pytest.approx(0.99)
 
 
 @pytest.mark.parametrize("values", [True, False])
@@ -179,7 +180,11 @@ def test_the_gate_forgets() -> None:
 
 @pytest.mark.parametrize(
     ("keys", "message"),
-    [({"chains": 0}, "'chains' must be >= 1: 0"), ({"dropout": 1.0}, "'dropout' must be < 1.0: 1.0")],
+    [
+        ({"chains": 0}, "'chains' must be >= 1: 0"),
+        ({"gate_high": 1.0}, "'gate_high' must be < 1.0: 1.0"),
+        ({"dropout": 1.0}, "'dropout' must be < 1.0: 1.0"),
+    ],
 )
 def test_mistakes_are_named(keys: dict[str, float], message: str) -> None:
     with pytest.raises(ValueError, match=message):
