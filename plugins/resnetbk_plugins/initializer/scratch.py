@@ -22,7 +22,8 @@ class Scratch:
     residual branch (`...output.weight`) from N(0, std^2 / (2 depth)) so that the sum over the 2 depth
     branches keeps its scale, and biases are zero (Radford et al., 2019, section 2.3; std 0.02). Weights
     that a component built constant stay: normalisation gains, a halting bias below zero, hashed tables
-    and a head that start at zero. So do weights of other roles. Short convolutions that start as the
+    and a head that start at zero. So do weights of other roles, and biases that a component gave a role
+    to, such as time constants that are spread on purpose. Short convolutions that start as the
     identity instead cost `bk-causal` 0.04 to 0.09 nats (specs/mixers, 400 steps, one seed).
     """
 
@@ -57,7 +58,7 @@ class ScratchInitializer:
                 elif not _constant(parameter):
                     nn.init.normal_(parameter, std=self.std)
                     drawn += 1
-            elif kind == "bias" and not _constant(parameter):
+            elif kind == "bias" and role is None and not _constant(parameter):
                 nn.init.zeros_(parameter)
         return [
             f"drew {drawn} weights from N(0, {self.std:g}^2) "

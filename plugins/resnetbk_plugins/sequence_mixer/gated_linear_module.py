@@ -40,7 +40,7 @@ class DecayingStates(nn.Module):
         nn.init.zeros_(self.step_size.weight)
         start = torch.logspace(math.log10(0.001), math.log10(0.1), heads)
         with torch.no_grad():
-            self.step_size.bias.copy_(start.expm1().log())
+            with_role(self.step_size.bias, "vector").copy_(start.expm1().log())  # so that `scratch` leaves it
         nn.init.zeros_(self.output.weight)
 
     def forward(self, x: Tensor, position: Tensor, length: Tensor | None) -> Tensor:

@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import nn
 
+from resnetbk.kinds import with_role
 from resnetbk_plugins.initializer.scratch import Scratch
 
 
@@ -29,6 +30,8 @@ class Model(nn.Module):
         self.filter = nn.Conv1d(width, width, 3)
         self.halt = nn.Linear(width, 1)
         nn.init.constant_(self.halt.bias, -3.0)
+        self.times = nn.Linear(width, 4)  # time constants, spread on purpose
+        self.times.bias = with_role(nn.Parameter(torch.linspace(-3, 3, 4)), "vector")
         self.head = nn.Linear(width, 200, bias=False)
         nn.init.zeros_(self.head.weight)
 
@@ -54,7 +57,7 @@ def test_leaves_everything_alone_by_default(model: Model) -> None:
 def test_draws_matrices_tables_and_convolutions_by_gpt2s_scheme(model: Model) -> None:
     depth = 4
     (line,) = Scratch(std=0.02).build().initialize(model, TOKENIZER, depth)
-    assert line == "drew 4 weights from N(0, 0.02^2) and 1 residual outputs from N(0, 0.00707^2)"
+    assert line == "drew 5 weights from N(0, 0.02^2) and 1 residual outputs from N(0, 0.00707^2)"
     for weight in (model.table.weight, model.branch.expand.weight, model.filter.weight):
         assert weight.std().item() == pytest.approx(0.02, rel=0.03)
         assert weight.mean().item() == pytest.approx(0.0, abs=0.001)
@@ -73,6 +76,7 @@ def test_what_was_built_constant_or_has_another_role_stays(model: Model) -> None
         "norm.bias",
         "energy",
         "halt.bias",
+        "times.bias",
         "head.weight",
     )
     for name in unchanged:
