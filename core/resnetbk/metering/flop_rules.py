@@ -30,7 +30,7 @@ FREE = frozenset((
     "replication_pad1d",
     "_unsafe_view", "_reshape_copy", "fill", "zero", "tril", "triu", "nonzero", "resize", "set",
     "embedding_sparse_backward", "nll_loss_forward", "nll_loss_backward", "split_with_sizes_copy",
-    "copy_sparse_to_sparse", "_pin_memory", "record_stream",
+    "copy_sparse_to_sparse", "_pin_memory", "record_stream", "detach",
 ))
 """Memory movement, and picking out; without the underscore of what works in place."""
 

@@ -137,4 +137,4 @@ def test_a_dry_run_names_the_spec_that_diverges(call, specs):
     assert err.splitlines()[:2] == [
         "reading the texts and counting n-grams", "warming up a: its first steps",
     ]  # fmt: skip
-    assert err.splitlines()[2:] == ["a: diverges within 3 steps: step 1: the weights are not finite"]
+    assert err.splitlines()[2:] == ["a: diverges within 4 steps: step 1: the weights are not finite"]
