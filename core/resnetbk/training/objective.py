@@ -150,9 +150,8 @@ def evaluate(
     rows, depths = np.zeros(depth), np.zeros(depth + 1)
     task, window = data.text.task, data.held_out_window(window)
     together = windows_per_pass(window, device)
-    answers = np.zeros(
-        (2, len(task.groups) or 1 if task else 0)
-    )  # by group: labels, and those answered right
+    # by group: labels, and those answered right
+    answers = np.zeros((2, len(task.groups) or 1 if task else 0))
     batches = enumerate(data.held_out(window, together, device))
     for number, batch in islice(batches, processes.rank, None, processes.size):
         if given_up := signals.received if signals else 0:
