@@ -50,7 +50,7 @@ class StepReport:
     gradient_norm  Euclidean, over all parameters, before clipping
     tokens         trained on so far
     seconds        of wall time spent on steps so far
-    rows           for each layer, the rows it computed per token, half for half of it; in all, layers run
+    rows           for each layer, the rows it computed per token, half a layer as half; their sum: layers run
     flops          executed so far, by set-up and steps
     """
 
@@ -77,7 +77,7 @@ class EvaluationReport:
     tokens         evaluated
     seconds        that took
     best           whether the loss is the run's lowest so far
-    rows           for each layer, the rows it computed per token, half for half of it; in all, layers run
+    rows           for each layer, the rows it computed per token, half a layer as half; their sum: layers run
     depths         the share of tokens for which 0, 1, ... all layers ran
     accuracy       of a task's labels, the share answered right; None for other texts
     groups         the same for each group of labels, by its name

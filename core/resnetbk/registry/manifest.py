@@ -132,8 +132,9 @@ class _Reader:
             self._capabilities(table, (*keys, key)) for key in ("provides", "requires", "conflicts")
         )
         return Entry(
-            kind, name, self.plugin, self.version, use, summary, provides, requires, conflicts, paper,
-            default is True, f"{self.file}:{self._line(keys)}",
+            kind=kind, name=name, plugin=self.plugin, version=self.version, use=use, summary=summary,
+            provides=provides, requires=requires, conflicts=conflicts, paper=paper, default=default is True,
+            place=f"{self.file}:{self._line(keys)}",
         )  # fmt: skip
 
     def _table(

@@ -138,9 +138,8 @@ def _write(folder: Path, step: int, checkpoint: Checkpoint, same: Path | None) -
     for file, tensors in ((manifest.MODEL, weights), (manifest.OPTIMIZER, others)):
         if file not in files:
             save_file(tensors, folder / file, metadata={"format": "pt"})
-            shutil.copymode(
-                folder / manifest.STATE, folder / file
-            )  # safetensors gives the owner alone access
+            # safetensors gives the owner alone access
+            shutil.copymode(folder / manifest.STATE, folder / file)
     for file in set(manifest.FILES) - set(files):
         files[file] = manifest.digest(folder / file, sync=True)
     run = manifest.identity(folder.parent.parent)
