@@ -18,15 +18,7 @@ import numpy as np
 from attrs.validators import and_, ge, le
 
 from resnetbk.kinds import Text
-from resnetbk_plugins.corpus.examples import (
-    TRAIN,
-    VALID,
-    Examples,
-    check_task,
-    drawn,
-    labelled_text,
-    without_replacement,
-)
+from resnetbk_plugins.corpus.examples import Examples, check_task, drawn_text, without_replacement
 
 if TYPE_CHECKING:
     from resnetbk.spec import Spec
@@ -65,9 +57,7 @@ class AssociativeRecall:
         check_task(spec, self.length)
 
     def build(self) -> Text:
-        train = drawn(self.seed, TRAIN, self.examples, self._draw)
-        valid = drawn(self.seed, VALID, self.held_out, self._draw)
-        return labelled_text(train, valid)
+        return drawn_text(self.seed, (self.examples, self.held_out), self._draw)
 
     def _draw(self, generator: np.random.Generator, count: int) -> Examples:
         half, pairs = self.vocabulary // 2, self.pairs

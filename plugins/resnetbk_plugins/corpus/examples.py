@@ -34,9 +34,21 @@ class Examples:
     groups: Array | None = None
 
 
-def drawn(seed: int, part: int, count: int, draw: Callable[[np.random.Generator, int], Examples]) -> Examples:
-    """The first `count` examples of a part, with groups if they are held out; `draw` makes as many as it is
-    told, from a generator."""
+Draw = Callable[[np.random.Generator, int], Examples]
+"""Makes as many examples as it is told, from a generator."""
+
+
+def drawn_text(
+    seed: int, counts: tuple[int, int], draw: Draw, held_out: Draw | None = None, groups: Sequence[str] = ()
+) -> Text:
+    """A corpus of `counts` examples to train on and held out, which `draw` makes; or `held_out` the latter.
+    `groups` are the names of groups of labels."""
+    train = _drawn(seed, TRAIN, counts[0], draw)
+    return labelled_text(train, _drawn(seed, VALID, counts[1], held_out or draw), groups)
+
+
+def _drawn(seed: int, part: int, count: int, draw: Draw) -> Examples:
+    """The first `count` examples of a part, with groups if they are held out."""
     blocks = [draw(np.random.default_rng((seed, part, i)), BLOCK) for i in range(-(-count // BLOCK))]
 
     def joined(name: str) -> Array | None:

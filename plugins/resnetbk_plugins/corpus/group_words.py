@@ -13,7 +13,6 @@ The dial is `length`; at 1 or 2, the control, no state is needed.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable
 from functools import cache
 from typing import TYPE_CHECKING, Literal
 
@@ -22,7 +21,7 @@ import numpy as np
 from attrs.validators import and_, ge, le, optional
 
 from resnetbk.kinds import Text
-from resnetbk_plugins.corpus.examples import TRAIN, VALID, Examples, check_task, drawn, labelled_text
+from resnetbk_plugins.corpus.examples import Draw, Examples, check_task, drawn_text
 
 if TYPE_CHECKING:
     from resnetbk.kinds import Array
@@ -59,11 +58,13 @@ class GroupWords:
     def build(self) -> Text:
         """Accuracies come by position in the word: 1 to 8, to 16, to 32, and so on."""
         table = products(self.group)
+        valid_length = self.valid_length or self.length
         ends = [SHORTEST]
-        while ends[-1] < (self.valid_length or self.length):
+        while ends[-1] < valid_length:
             ends.append(2 * ends[-1])
+        ends[-1] = valid_length
 
-        def words(length: int) -> Callable[[np.random.Generator, int], Examples]:
+        def words(length: int) -> Draw:
             def draw(generator: np.random.Generator, count: int) -> Examples:
                 tokens = generator.integers(len(table), size=(count, length), dtype=np.uint8)
                 labels = np.empty((count, length), np.uint16)
@@ -76,12 +77,10 @@ class GroupWords:
 
             return draw
 
-        train = drawn(self.seed, TRAIN, self.examples, words(self.length))
-        valid = drawn(self.seed, VALID, self.held_out, words(self.valid_length or self.length))
         starts = [1, *(end + 1 for end in ends)]
-        ends[-1] = self.valid_length or self.length
         names = [f"positions {first} to {last}" for first, last in zip(starts, ends, strict=False)]
-        return labelled_text(train, valid, names)
+        draws = words(self.length), words(valid_length)
+        return drawn_text(self.seed, (self.examples, self.held_out), *draws, groups=names)
 
 
 @cache

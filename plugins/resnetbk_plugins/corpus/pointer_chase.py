@@ -18,15 +18,7 @@ import numpy as np
 from attrs.validators import ge
 
 from resnetbk.kinds import Text
-from resnetbk_plugins.corpus.examples import (
-    TRAIN,
-    VALID,
-    Examples,
-    check_task,
-    drawn,
-    labelled_text,
-    without_replacement,
-)
+from resnetbk_plugins.corpus.examples import Examples, check_task, drawn_text, without_replacement
 
 if TYPE_CHECKING:
     from resnetbk.spec import Spec
@@ -71,9 +63,8 @@ class PointerChase:
 
     def build(self) -> Text:
         """Tokens: names from 0, then numbers of hops, then the first token of every example."""
-        train = drawn(self.seed, TRAIN, self.examples, self._draw)
-        valid = drawn(self.seed, VALID, self.held_out, self._draw)
-        return labelled_text(train, valid, [f"hops {k + 1}" for k in range(self.hops)])
+        groups = [f"hops {k + 1}" for k in range(self.hops)]
+        return drawn_text(self.seed, (self.examples, self.held_out), self._draw, groups=groups)
 
     def _draw(self, generator: np.random.Generator, count: int) -> Examples:
         pairs, queries = self.pairs, self.queries

@@ -19,15 +19,7 @@ import numpy as np
 from attrs.validators import and_, ge, le
 
 from resnetbk.kinds import Text
-from resnetbk_plugins.corpus.examples import (
-    TRAIN,
-    VALID,
-    Examples,
-    check_task,
-    drawn,
-    labelled_text,
-    without_replacement,
-)
+from resnetbk_plugins.corpus.examples import Examples, check_task, drawn_text, without_replacement
 
 if TYPE_CHECKING:
     from resnetbk.kinds import Array
@@ -72,9 +64,9 @@ class ZipfSkills:
     def build(self) -> Text:
         generator = np.random.default_rng((self.seed, SKILLS))
         chosen = without_replacement(generator, np.ones(self.bits), self.skills, self.chosen)
-        train = drawn(self.seed, TRAIN, self.examples, partial(self._draw, chosen, False))
-        valid = drawn(self.seed, VALID, self.held_out, partial(self._draw, chosen, True))
-        return labelled_text(train, valid, [f"skill {i + 1}" for i in range(self.skills)])
+        draws = partial(self._draw, chosen, False), partial(self._draw, chosen, True)
+        groups = [f"skill {i + 1}" for i in range(self.skills)]
+        return drawn_text(self.seed, (self.examples, self.held_out), *draws, groups=groups)
 
     def _draw(self, chosen: Array, in_turn: bool, generator: np.random.Generator, count: int) -> Examples:
         chances = np.arange(1.0, self.skills + 1) ** -self.skew
