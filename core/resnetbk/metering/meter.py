@@ -96,9 +96,8 @@ class Meter:
         self._due: dict[str, int] = {}  # calls of an activity to count although they are no samples
         self._open: list[_Work] = []
         self._wall = self._cpu = 0.0
-        self._marks: deque[tuple[Any, Cost | list[float] | None]] = (
-            deque()
-        )  # CUDA's, what gets the time before
+        # CUDA's events, each with what gets the time before it
+        self._marks: deque[tuple[Any, Cost | list[float] | None]] = deque()
         self._last: Any = None  # the last of them that was read
         self._counted = 0  # of the counter's FLOPs, how many are charged to a phase
         self._peak = 0

@@ -31,15 +31,15 @@ UNTRACEABLE = ("Unsupported", "UserError", "UncapturedHigherOrderOpError", "Guar
 
 
 def to_compile(train: Train, device: torch.device) -> bool | str:
-    """`train.compile`; where that is "auto", False but on CUDA, in a training that whatever may end it leaves
-    as long as LONG."""
+    """`train.compile`. "auto" becomes False on CPUs, and where a limit of the training, in steps or seconds, is
+    below LONG."""
     limits = (train.steps, LONG[0]), (train.seconds, LONG[1])
     long = all(limit is None or limit >= least for limit, least in limits)
     return train.compile if train.compile != "auto" or (long and device.type == "cuda") else False
 
 
 class CompiledObjective:
-    """`objective`, compiled if `asked`; "auto" differs in what is a warning and what is only said.
+    """`objective`, compiled if `asked`. With "auto" it is no warning that a model cannot be compiled.
 
     Models whose rows vary (halting, gates, learned resolution) cannot be compiled whole and run uncompiled:
     in pieces they would be compiled again and again. One line in the log says so, and one that a compiler is
