@@ -31,8 +31,8 @@ UNTRACEABLE = ("Unsupported", "UserError", "UncapturedHigherOrderOpError", "Guar
 
 
 def to_compile(train: Train, device: torch.device) -> bool | str:
-    """`train.compile`. "auto" becomes False on CPUs, and where a limit of the training, in steps or seconds, is
-    below LONG."""
+    """`train.compile`. "auto" becomes False on CPUs, and where a limit of the training, in steps or seconds,
+    is below LONG."""
     limits = (train.steps, LONG[0]), (train.seconds, LONG[1])
     long = all(limit is None or limit >= least for limit, least in limits)
     return train.compile if train.compile != "auto" or (long and device.type == "cuda") else False
