@@ -29,7 +29,7 @@ def test_setup_cfg_lists_every_package_of_both_roots():
     for root in (ROOT / "core" / "resnetbk", *PLUGINS.glob("resnetbk_*")):
         folders = {path.parent for path in root.rglob("*.py")}
         found |= {".".join(folder.relative_to(root.parent).parts) for folder in folders}
-    assert listed_packages() == found
+    assert listed_packages() == found | {"resnetbk_specs"}
     for package in found:
         base = ROOT / ("core" if package.split(".")[0] == "resnetbk" else "plugins")
         assert (base.joinpath(*package.split(".")) / "__init__.py").is_file()
@@ -78,10 +78,11 @@ def test_the_wheel_holds_all_packages_and_the_registry(built):
         "resnetbk_plugins/py.typed",
         "resnetbk_instrument/pages/report.css",
         "resnetbk_authoring/template/tox.ini.in",
+        *(f"resnetbk_specs/{path.relative_to(ROOT / 'specs')}" for path in (ROOT / "specs").rglob("*.toml")),
     } <= names
     assert "[resnetbk.registry]" in points
     assert {name.split("/")[0] for name in names if ".dist-info" not in name} == {
-        "resnetbk", "resnetbk_plugins", "resnetbk_authoring", "resnetbk_instrument",
+        "resnetbk", "resnetbk_plugins", "resnetbk_authoring", "resnetbk_instrument", "resnetbk_specs",
     }  # fmt: skip
     for table in tomllib.loads(REGISTRY.decode()).values():
         for entry in table.values() if isinstance(table, dict) else ():

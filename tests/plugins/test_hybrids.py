@@ -14,12 +14,12 @@ from click.testing import CliRunner
 from resnetbk.cli import cli
 from resnetbk.errors import UserError
 from resnetbk.model.assemble import assemble
-from resnetbk.model.generate import generate, streams
 from resnetbk.registry.lookup import Registry
 from resnetbk.spec.read import read
 from resnetbk.spec.spec import Part
 from resnetbk.training.learner import Learner
 from resnetbk.training.memory import count
+from resnetbk.training.sampling import Sampling, generate, streams
 from resnetbk_instrument.profile.cost import cost
 from resnetbk_instrument.results.factors import design_ablation
 
@@ -92,7 +92,7 @@ def test_growing_and_constant_state_stream_together(tmp_path):
     growth = [[after - before for before, after in zip(*pair, strict=True)] for pair in pairwise(sizes)]
     assert all([size > 0 for size in grown] == [False, False, False, True, False] for grown in growth[-3:])
     model.float()
-    new = list(generate(model, [1, 2, 3], 6, window=4, temperature=0.0, seed=0))
+    new = [token for [token] in generate(model, [1, 2, 3], 6, Sampling(temperature=0.0), window=4)]
     with torch.inference_mode():
         logits = model(torch.tensor([[1, 2, 3, *new]])).logits[0]
     assert new == logits[2:-1].argmax(-1).tolist()

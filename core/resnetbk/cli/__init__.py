@@ -21,12 +21,16 @@ from resnetbk.training.signals import end_at_once
 
 VERBS = {
     "list": "List installed components and verbs",
+    "specs": "List the specs that are installed along",
     "check": "Report all mistakes in specs",
     "train": "Train a model from a spec",
     "eval": "Evaluate a run on held-out text",
     "generate": "Generate text with a run",
 }
 """Core's own verbs, a file of this folder for each. All others come from manifests."""
+
+COMPLETION = "_RESNETBK_COMPLETE"
+"""Set by a shell that asks what may come next: `eval "$(_RESNETBK_COMPLETE=bash_source resnetbk)"`."""
 
 ELSEWHERE = {
     **dict.fromkeys(["show", "schema", "lock", "diff", "new", "test", "doctor"], "resnetbk-authoring"),
@@ -184,6 +188,8 @@ def _run(arguments: list[str] | None) -> int:
     except OSError as error:
         return _say(f"{error.filename or 'I/O'}: {error.strerror or error}", 4)
     except (Exception, SystemExit) as error:
+        if isinstance(error, SystemExit) and COMPLETION in os.environ:  # click has answered the shell
+            return int(error.code or 0)
         # The reader of our output left: rich exits then, and click exits after it has replaced the stream.
         if isinstance(error.__context__, BrokenPipeError) or sys.stdout is not stdout:
             return _silence()

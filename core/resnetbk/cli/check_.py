@@ -13,7 +13,7 @@ from resnetbk.registry.lookup import Registry
 
 
 @click.command("check")
-@click.argument("specs", nargs=-1, required=True)
+@click.argument("specs", nargs=-1, required=True, type=click.Path())
 @click.option("--set", "sets", multiple=True, metavar="KEY=VALUE", help="Override a key; repeatable.")
 @json_option
 @click.pass_obj

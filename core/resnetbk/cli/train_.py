@@ -10,6 +10,7 @@ import attrs
 import click
 
 from resnetbk.cli.as_json import json_option, print_json
+from resnetbk.cli.device_option import device_option
 from resnetbk.registry.lookup import Registry
 from resnetbk.whole_process import part, rest
 
@@ -21,12 +22,12 @@ SAMPLE_TOKENS = 400
 
 
 @click.command("train")
-@click.argument("spec")
+@click.argument("spec", type=click.Path())
 @click.option("--set", "sets", multiple=True, metavar="KEY=VALUE", help="Override a key; repeatable.")
 @click.option("--out", metavar="DIR", help="The run folder; otherwise a new one under runs/.")
 @click.option("--resume", is_flag=True, help="Continue from the folder's latest checkpoint.")
 @click.option("--locked", is_flag=True, help="Refuse unless everything is as in the lock beside SPEC.")
-@click.option("--device", type=click.Choice(["cpu", "cuda"]), help="Otherwise cuda if available.")
+@device_option
 @json_option
 @click.pass_obj
 def command(
@@ -36,7 +37,7 @@ def command(
     out: str | None,
     resume: bool,
     locked: bool,
-    device: str | None,
+    device: str,
     as_json: bool,
 ) -> None:
     """Trains the model that SPEC describes, evaluates it on held-out text, and prints a sample."""
@@ -55,7 +56,7 @@ def command(
     gc.freeze()
     gc.enable()
     rest("imports")
-    run = Experiment(read_spec, registry).train(out, resume=resume, device=device or "", locked=held_to)
+    run = Experiment(read_spec, registry).train(out, resume=resume, device=device, locked=held_to)
     click.get_current_context().call_on_close(gc.enable)
     gc.disable()  # what follows imports again, and is short
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from resnetbk.errors import Mistake, UserError, shortened
 from resnetbk.registry.contract import breaches
+from resnetbk.shipped import located
 from resnetbk.spec.document import Document, Place, from_file, from_set, from_text, merged
 from resnetbk.spec.problem import Problem, Refused, reason
 from resnetbk.spec.reader import Reader
@@ -24,7 +25,7 @@ GOAL = {"causal": "a language model may not see the tokens it predicts"}
 def read(path: Path | str, registry: Registry, sets: Sequence[str] = ()) -> Spec:
     """The spec in the file at `path`, with `sets` (`key=value`, in order) laid over it. Raises UserError with
     every mistake, each placed at `file:line`, the file named as `path` names it, or at its `--set`."""
-    return finish(from_file(str(path)), registry, sets)
+    return finish(from_file(located(str(path))), registry, sets)
 
 
 def read_text(text: str, registry: Registry, name: str = "<spec>", sets: Sequence[str] = ()) -> Spec:

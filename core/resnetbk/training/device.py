@@ -28,14 +28,23 @@ def at(device: torch.device) -> Iterator[None]:
 
 
 def find_device(asked: str | None = None) -> torch.device:
-    """`cpu` or `cuda` as asked; without that, the device of `at`, else cuda if available. Raises UserError
-    for a device that is not there."""
+    """The device asked for, as `DEVICE` reads it; without that, the device of `at`, else cuda if available.
+    The CUDA device is then the current one, by which custom kernels go. Raises UserError for one that is not
+    there."""
     if not asked and (here := _HERE.get()):
         return here
-    there = torch.cuda.is_available()
-    if asked == "cuda" and not there:
-        raise UserError("there is no CUDA device here; leave --device out, or say cpu")
-    return torch.device(asked or ("cuda" if there else "cpu"))
+    count = torch.cuda.device_count() if torch.cuda.is_available() else 0  # those in CUDA_VISIBLE_DEVICES
+    device = torch.device(asked or ("cuda" if count else "cpu"))
+    if device.type == "cuda":
+        if not count:
+            raise UserError("there is no CUDA device here; leave --device out, or say cpu")
+        if (device.index or 0) >= count:
+            raise UserError(f"there is no {device} here; the last one is cuda:{count - 1}")
+        if device.index is not None:
+            torch.cuda.set_device(device)
+    if device.type == "mps" and not torch.backends.mps.is_available():
+        raise UserError("there is no MPS device here; leave --device out, or say cpu")
+    return device
 
 
 def has_bf16_units(device: torch.device) -> bool:
@@ -73,6 +82,8 @@ def tell_if_slow(device: torch.device, asked: str) -> None:
 def generators(device: torch.device) -> dict[str, Tensor]:
     """The states of torch's random number generators, by type of device."""
     states = {"cpu": torch.get_rng_state()}
+    if device.type == "mps":
+        return states | {"mps": torch.mps.get_rng_state()}
     return states | ({"cuda": torch.cuda.get_rng_state(device)} if device.type == "cuda" else {})
 
 
@@ -81,6 +92,8 @@ def set_generators(states: Mapping[str, Tensor], device: torch.device) -> None:
     torch.set_rng_state(states["cpu"])
     if device.type == "cuda" and "cuda" in states:
         torch.cuda.set_rng_state(states["cuda"], device)
+    if device.type == "mps" and "mps" in states:
+        torch.mps.set_rng_state(states["mps"])
 
 
 @contextmanager

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,7 +16,6 @@ from resnetbk.kinds import Tokenizer
 from resnetbk.lock.drift import drift
 from resnetbk.lock.lock import facts, load_lock
 from resnetbk.model.assemble import assemble
-from resnetbk.model.generate import generate
 from resnetbk.model.language_model import LanguageModel
 from resnetbk.registry.lookup import Registry
 from resnetbk.runs import checkpoint, spec_lock
@@ -25,13 +23,16 @@ from resnetbk.runs.checkpoint import Checkpoint, load_weights
 from resnetbk.runs.run_folder import RunFolder
 from resnetbk.spec.spec import Spec
 from resnetbk.training.data import Data
+from resnetbk.training.device import find_device
 from resnetbk.training.memory import largest_files
 from resnetbk.training.objective import Evaluation, evaluate, text_losses
 from resnetbk.training.run_state import RunState
+from resnetbk.training.sampling import Sampling, generate
 
 if TYPE_CHECKING:
     from resnetbk.kinds import Array
 
+SAMPLING = Sampling()
 TRAINED = ("model.", "data.tokenizer")
 """Spec keys of the components that a trained model consists of."""
 
@@ -42,7 +43,7 @@ class Run:
 
     folder     where it is, and its metrics: `run.folder.metrics()`
     spec       with all its defaults: `run.spec.model.width`
-    model      a torch module on the device of the training, or on the CPU when it was opened
+    model      a torch module on the device of the training, or on the one it was opened on
     tokenizer  see `kinds.Tokenizer`, which takes bytes; `run.encode` takes a str as well
     report     when the run was trained just now
     cost       when it was opened: see `RunState.training_cost`
@@ -58,7 +59,7 @@ class Run:
     cost: Mapping[str, float] = attrs.field(factory=dict, repr=False)
 
     @classmethod
-    def open(cls, path: Path | str, registry: Registry, sets: Sequence[str] = ()) -> Run:
+    def open(cls, path: Path | str, registry: Registry, sets: Sequence[str] = (), device: str = "cpu") -> Run:
         """The run in a folder, at its latest good checkpoint, with `sets` (`key=value`) laid over its spec.
 
         Logs which components are not what the run was trained with. Raises UserError when it is no run or a
@@ -72,7 +73,7 @@ class Run:
         tokenizer = spec.data.tokenizer.component.restore(state=state.tokenizer)
         model = assemble(spec.model, vocabulary=tokenizer.vocabulary, seed=spec.seed)
         load_weights(model, saved.model, folder.path)
-        model.eval()
+        model.to(find_device(device)).eval()
         return cls(folder, spec, registry, model, tokenizer, cost=state.training_cost())
 
     def data(self) -> Data:
@@ -121,25 +122,32 @@ class Run:
         *,
         temperature: float = 0.8,
         top_k: int | None = None,
+        top_p: float | None = None,
         seed: int = 0,
     ) -> Iterator[bytes]:
-        """The bytes of each new token after `prompt`, which must hold at least one token. With `top_k`,
-        chosen among so many of the likeliest.
+        """The bytes of each new token after `prompt`, which must hold at least one token; the keywords are
+        those of `resnetbk.training.sampling.Sampling`. `samples` gives several texts at once.
 
-        Raises UserError for a prompt or temperature that cannot be; NumericError when the model fails.
+        Raises UserError for a prompt, a temperature and so on that cannot be; NumericError when the model
+        fails.
         """
-        known = self.encode(prompt).tolist()
+        sampling = Sampling(temperature=temperature, top_k=top_k, top_p=top_p, seed=seed)
+        new = generate(self.model, self._known(prompt), tokens, sampling, window=self.spec.data.window)
+        return (self.tokenizer.decode(chosen) for chosen in new)
+
+    def samples(
+        self, prompt: str | bytes, count: int, tokens: int = 200, sampling: Sampling = SAMPLING
+    ) -> list[bytes]:
+        """So many texts after `prompt`, generated as one batch. Raises as `generate`."""
+        window = self.spec.data.window
+        new = generate(self.model, self._known(prompt), tokens, sampling, window=window, samples=count)
+        return [self.tokenizer.decode(text) for text in zip(*new, strict=True)] or [b""] * count
+
+    def _known(self, prompt: str | bytes) -> list[int]:
+        known: list[int] = self.encode(prompt).tolist()
         if not known:
             raise UserError("the prompt is empty; a model needs a first token to go on from")
-        if not 0 <= temperature < math.inf:
-            raise UserError(f"the temperature must be a number from 0 up, not {temperature}")
-        if top_k is not None and top_k < 1:
-            raise UserError(f"top_k must be 1 or more, not {top_k}")
-        window = self.spec.data.window
-        new = generate(
-            self.model, known, tokens, window=window, temperature=temperature, top_k=top_k, seed=seed
-        )
-        return (self.tokenizer.decode([token]) for token in new)
+        return known
 
 
 def _tell_drift(folder: RunFolder, spec: Spec, registry: Registry) -> None:

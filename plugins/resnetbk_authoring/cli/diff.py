@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
 
 @click.command("diff")
-@click.argument("a")
-@click.argument("b")
+@click.argument("a", type=click.Path())
+@click.argument("b", type=click.Path())
 @json_option
 @click.pass_obj
 def command(registry: Registry, a: str, b: str, as_json: bool) -> None:

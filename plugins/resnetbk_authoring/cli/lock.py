@@ -11,7 +11,7 @@ from resnetbk.registry.lookup import Registry
 
 
 @click.command("lock")
-@click.argument("spec")
+@click.argument("spec", type=click.Path())
 @click.option("--set", "sets", multiple=True, metavar="KEY=VALUE", help="Override a key; repeatable.")
 @click.option(
     "--out", metavar="FILE", type=click.Path(dir_okay=False),

@@ -11,7 +11,7 @@ from resnetbk_instrument.cli import comparing
 
 
 @click.command("ablate")
-@click.argument("spec")
+@click.argument("spec", type=click.Path())
 @click.option(
     "--against", metavar="BASE", help="Take apart what differs from this spec; else from the defaults."
 )

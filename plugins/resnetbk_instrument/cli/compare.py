@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 @click.command("compare")
-@click.argument("specs", nargs=-1, required=True)
+@click.argument("specs", nargs=-1, required=True, type=click.Path())
 @comparing.options
 @click.pass_obj
 def command(registry: Registry, /, specs: tuple[str, ...], **given: Any) -> None:

@@ -12,6 +12,7 @@ import attrs
 import click
 
 from resnetbk.cli.as_json import print_json
+from resnetbk.cli.device_option import device_option
 from resnetbk.errors import UserError
 from resnetbk_instrument.results.costs import TRAINING
 from resnetbk_instrument.session.calibration import TOLERANCE
@@ -54,7 +55,7 @@ _OPTIONS = (
         "--tolerance", type=click.FloatRange(0, min_open=True), default=TOLERANCE, show_default=True,
         help="Change of the machine's speed within a round beyond which its seconds do not count.",
     ),
-    click.option("--device", type=click.Choice(["cpu", "cuda"]), help="Otherwise cuda where there is one."),
+    device_option,
 )  # fmt: skip
 
 
@@ -74,7 +75,7 @@ class Options:
     sets: tuple[str, ...]
     reach: float
     tolerance: float
-    device: str | None
+    device: str
 
     def __attrs_post_init__(self) -> None:
         if [self.target_loss, self.target_accuracy, self.equal].count(None) != 2:
@@ -119,7 +120,7 @@ def run(
     from resnetbk_instrument.session.runner import machine, plan_facts, runner, shared_text
     from resnetbk_instrument.session.session import Session
 
-    device = find_device(options.device).type
+    device = str(find_device(options.device))
     text = shared_text(variants)
     if options.target_accuracy and text.unit != "error rate":
         raise UserError(

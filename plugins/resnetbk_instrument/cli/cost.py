@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from resnetbk.cli.as_json import json_option, print_json
+from resnetbk.cli.device_option import device_option
 from resnetbk.registry.lookup import Registry
 from resnetbk.terminal import duration
 
@@ -16,16 +17,16 @@ if TYPE_CHECKING:
 
 
 @click.command("cost")
-@click.argument("spec")
+@click.argument("spec", type=click.Path())
 @click.option("--set", "sets", multiple=True, metavar="KEY=VALUE", help="Override a key; repeatable.")
 @click.option(
     "--steps", default=5, type=click.IntRange(1), show_default=True, help="How many steps to measure."
 )
-@click.option("--device", type=click.Choice(["cpu", "cuda"]), help="Otherwise cuda where there is one.")
+@device_option
 @json_option
 @click.pass_obj
 def command(
-    registry: Registry, spec: str, sets: tuple[str, ...], steps: int, device: str | None, as_json: bool
+    registry: Registry, spec: str, sets: tuple[str, ...], steps: int, device: str, as_json: bool
 ) -> None:
     """Takes a few steps of SPEC, keeps nothing of them, and says what all of it will cost."""
     from resnetbk.spec.read import read
@@ -36,7 +37,7 @@ def command(
 
     from resnetbk_instrument.profile.cost import cost
 
-    estimate = cost(asked, steps=steps, device=device or "")
+    estimate = cost(asked, steps=steps, device=device)
     if as_json:
         print_json(attrs.asdict(estimate))
     else:

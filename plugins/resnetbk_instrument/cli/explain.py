@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from resnetbk.cli.as_json import print_json
+from resnetbk.cli.device_option import device_option
 from resnetbk.registry.lookup import Registry
 
 MOST = 64 << 20
@@ -14,7 +15,7 @@ MOST = 64 << 20
 
 
 @click.command("explain")
-@click.argument("run")
+@click.argument("run", type=click.Path())
 @click.option(
     "--text", "source", required=True, metavar="FILE", help="What the run shall read.",
     type=click.Path(exists=True, dir_okay=False),
@@ -23,9 +24,10 @@ MOST = 64 << 20
     "--out", metavar="PAGE.html", help="Otherwise explain.html in the run's folder.",
     type=click.Path(dir_okay=False),
 )  # fmt: skip
+@device_option
 @click.option("--json", "as_json", is_flag=True, help="The numbers, for scripts; a page only with --out.")
 @click.pass_obj
-def command(registry: Registry, run: str, source: str, out: str | None, as_json: bool) -> None:
+def command(registry: Registry, run: str, source: str, out: str | None, device: str, as_json: bool) -> None:
     """Shows what the trained RUN spends where on a text: the layers that ran for each token, the rows that
     each layer computed, and what that has to do with the loss."""
     from resnetbk.files import opened, replace_file, replace_own_file
@@ -37,7 +39,7 @@ def command(registry: Registry, run: str, source: str, out: str | None, as_json:
         text = file.read(MOST)
         if file.read(1):
             click.echo(f"{source}: only the first {MOST >> 20} MiB are read", err=True)
-    loaded = Run.open(run, registry)
+    loaded = Run.open(run, registry, device=device)
     explanation = numbers.explain(loaded, text, source)
     if explanation.left_out:
         count = len(explanation.pieces)

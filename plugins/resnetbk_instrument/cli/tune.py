@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from resnetbk.cli.as_json import json_option, print_json
+from resnetbk.cli.device_option import device_option
 from resnetbk.errors import NumericError
 from resnetbk.registry.lookup import Registry
 from resnetbk_instrument.tuning.ranges import Span
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
 
 @click.command("tune")
-@click.argument("specs", nargs=-1, required=True, metavar="SPEC...")
+@click.argument("specs", nargs=-1, required=True, metavar="SPEC...", type=click.Path())
 @click.option(
     "--range", "ranges", multiple=True, required=True, metavar="[SPEC:]KEY=RANGE",
     help="LO:HI, LO:HI:log or a,b,c; of every SPEC with that key, or of one; repeatable.",
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 @click.option("--set", "sets", multiple=True, metavar="KEY=VALUE", help="Override a key; repeatable.")
 @click.option("--storage", metavar="URL", help="A database that several machines share; else SQLite in DIR.")
 @click.option("--out", metavar="DIR", help="Otherwise tuned/ and the name of the first SPEC.")
+@device_option
 @json_option
 @click.pass_obj
 def command(
@@ -45,6 +47,7 @@ def command(
     sets: tuple[str, ...],
     storage: str | None,
     out: str | None,
+    device: str,
     as_json: bool,
 ) -> None:
     """Searches settings of each SPEC, all with the same number of trials, and writes the best as specs.
@@ -61,21 +64,23 @@ def command(
     watcher = Watcher()
     watcher.say("reading the texts")  # before torch is imported, which takes seconds
 
+    from resnetbk.training.device import at, find_device
     from resnetbk_instrument.tuning.tune import Search, tune
 
     options = [("--range", text) for text in ranges] + [("--set", text) for text in sets]
     options += [("--trials", str(trials)), ("--seeds", str(seeds)), ("--seed", str(seed))]
     words = ["resnetbk", "tune", *specs, *(word for option in options for word in option)]
     folder = Path(out) if out else Path("tuned", spaces[0].name)
-    results = tune(
-        spaces,
-        Search(trials=trials, seeds=seeds, seed=seed),
-        registry,
-        folder,
-        storage=storage,
-        command=shlex.join(words),
-        watcher=watcher,
-    )
+    with at(find_device(device)):
+        results = tune(
+            spaces,
+            Search(trials=trials, seeds=seeds, seed=seed),
+            registry,
+            folder,
+            storage=storage,
+            command=shlex.join(words),
+            watcher=watcher,
+        )
     if as_json:
         print_json([_plain(result) for result in results])
     else:

@@ -14,8 +14,9 @@ from collections.abc import Callable, Iterable
 TOLERANCE = 0.15
 REPEATS = 41
 
-_SIDE = {"cpu": 512, "cuda": 4096}
-_NUMBERS = {"cpu": 4_000_000, "cuda": 256_000_000}  # in one pass over memory: more than a cache holds
+_SIDE = {"cpu": 512, "cuda": 4096, "mps": 2048}
+# in one pass over memory: more than a cache holds
+_NUMBERS = {"cpu": 4_000_000, "cuda": 256_000_000, "mps": 64_000_000}
 
 
 def calibration(device: str = "cpu") -> Callable[[], float]:
@@ -23,8 +24,9 @@ def calibration(device: str = "cpu") -> Callable[[], float]:
     memory, some 0.2 s in all on two cores; a disturbance of the calibration alone is left out so."""
     import torch
 
-    matrix = torch.full((_SIDE[device],) * 2, 1.0 / _SIDE[device], device=device)
-    numbers = torch.zeros(_NUMBERS[device], device=device)
+    side, numbers_passed = (sizes[torch.device(device).type] for sizes in (_SIDE, _NUMBERS))
+    matrix = torch.full((side, side), 1.0 / side, device=device)
+    numbers = torch.zeros(numbers_passed, device=device)
 
     def once() -> float:
         start = time.perf_counter()

@@ -137,7 +137,7 @@ def machine(device: str) -> dict[str, str]:
     return {
         "processor": _processor(),
         "processors": str(os.cpu_count()),
-        "device": torch.cuda.get_device_name() if device == "cuda" else "cpu",
+        "device": torch.cuda.get_device_name(device) if device.startswith("cuda") else device,
         "threads": str(torch.get_num_threads()),
         "system": f"{platform.system()} {platform.release()}",
         "python": platform.python_version(),
