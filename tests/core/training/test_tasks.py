@@ -150,13 +150,12 @@ def test_micro_batches_give_the_gradient_of_the_whole_batch(tmp_path):
 def test_selectors_score_labelled_places_alone(tmp_path):
     batch = labelled()
     result, output = objective(model(tmp_path), batch, "fp32")
-    weights = window_weights(batch.targets)
-    for measure in ("entropy", "margin"):
-        scores = selector_score(measure, result, output.logits, weights)
+    for measure in ("entropy", "margin", "accuracy"):
+        scores = selector_score(measure, result, output.logits, batch.targets)
         counted = batch.targets[0] >= 0
-        alone = selector_score(measure, result, output.logits[:1, counted])
+        alone = selector_score(measure, result, output.logits[:1, counted], batch.targets[:1, counted])
         torch.testing.assert_close(scores[:1], alone)
-        assert scores[3] == 0
+        assert scores[3].isnan() if measure == "accuracy" else scores[3] == 0
 
 
 class Knows(torch.nn.Module):
