@@ -76,7 +76,7 @@ class EvaluationReport:
     bits_per_byte  in bits/byte of text, which compares across tokenizers; in a task bits/label
     tokens         evaluated
     seconds        that took
-    best           whether the loss is the run's lowest so far
+    best           whether the loss is the run's lowest so far; in a task, whether accuracy is its highest
     rows           for each layer, the rows it computed per token, half a layer as half; their sum: layers run
     depths         the share of tokens for which 0, 1, ... all layers ran
     accuracy       of a task's labels, the share answered right; None for other texts

@@ -306,8 +306,8 @@ class Score(Protocol):
     """A forward pass over windows in eval mode, without dropout, which the meter charges to the run."""
 
     def __call__(self, windows: Windows, measure: str = "loss") -> Array:
-        """(batch,) means over windows: of the "loss" or of the "entropy" of the predictions, both in
-        nats/token, or of the "margin" of the likeliest token's probability over the next one's."""
+        """(batch,) means over windows: "loss" or "entropy" of predictions, nats/token; "margin" of the most
+        likely token's probability over the next one's; "accuracy", NaN where a window has no label."""
 
 
 @attrs.frozen(eq=False)

@@ -24,11 +24,11 @@ from resnetbk_instrument.profile.cost import cost
 from resnetbk_instrument.results.factors import design_ablation
 
 CHAINS, HEADS = '{ use = "bk-causal", chains = 8, layers = 3 }', '{ use = "attention", heads = 2 }'
-HYBRID = {"mixer": f"mixer = [{CHAINS}, {HEADS}]"}
+HYBRID = {"mixer": f"mixer = [{CHAINS}, {HEADS}]", "depth": "depth = 4"}
 
 
 def hybrid(folder, depth: int = 4, **changes: str):
-    return tiny.experiment(folder, depth=f"depth = {depth}", **HYBRID | changes)
+    return tiny.experiment(folder, **HYBRID | changes | {"depth": f"depth = {depth}"})
 
 
 def layers(model) -> str:
@@ -73,7 +73,9 @@ def test_a_build_that_takes_layer_is_told_its_index(tmp_path):
 
 
 def test_a_mixer_that_cannot_be_built_is_named_by_its_place(tmp_path):
-    text = tiny.write_spec(tmp_path, mixer=f"mixer = [{CHAINS},\n{HEADS.replace('2', '3')}]")
+    text = tiny.write_spec(
+        tmp_path, depth="depth = 4", mixer=f"mixer = [{CHAINS},\n{HEADS.replace('2', '3')}]"
+    )
     with pytest.raises(UserError, match=r"tiny\.toml:\d+: model\.mixer\[1\]: .*heads"):
         read(text, Registry.discover())
 
@@ -159,7 +161,7 @@ def test_weights_are_loaded_layer_by_layer(tmp_path, caplog):
 
 
 def test_an_ablation_takes_the_pattern_as_one_factor(tmp_path):
-    plain, mixed = tiny.experiment(tmp_path).spec, hybrid(tmp_path, 2).spec
+    plain, mixed = tiny.experiment(tmp_path, depth="depth = 4").spec, hybrid(tmp_path).spec
     registry = Registry.discover()
     (factor,) = design_ablation(mixed, plain, registry).factors
     assert (factor.name, factor.what) == (

@@ -31,8 +31,7 @@ def assemble(model: Model, *, vocabulary: int, seed: int) -> LanguageModel:
     )
     gate = build("model.gate", model.gate, kinds.SparsityGate, **size)
     _check_scope(model, gate.scope)
-    table = {"vocabulary": vocabulary, "width": width}
-    embedding = build("model.embedding", model.embedding, kinds.Embedding, **table)
+    embedding = build("model.embedding", model.embedding, kinds.Embedding, vocabulary=vocabulary, width=width)
     mixers, channels = (by_layer(f"model.{key}", getattr(model, key), depth) for key in ("mixer", "channel"))
     layers = [
         Layer(

@@ -105,10 +105,8 @@ class Trunk(nn.Module):
             rows = attrs.evolve(rows, x=x)
             masks.append(decision.mask)
             counts.append(count)
-        computed = sum(counts) / len(counts)
-        pass_.layers.append(
-            LayerStatistics(number, rows.position, rows.length, masks[0], masks[-1], computed)
-        )
+        ran = sum(counts) / len(counts)
+        pass_.layers.append(LayerStatistics(number, rows.position, rows.length, masks[0], masks[-1], ran))
         return rows
 
     def _block(

@@ -18,6 +18,7 @@ CAPABILITIES: dict[str, str] = {
     "deterministic": "the same seed, step and state give the same choice",
     "ragged": "packed rows of different lengths (`Rows.length`) come out as if each were alone",
     "multi-resolution": "some layers have fewer rows than there are tokens",
+    "labels": "its text is a task: some of the positions have labels, and these alone are learned",
     "byte-level": "token t stands for the byte t of the text's UTF-8",
     "data-parallel": "the gradients of shares of a batch average to the gradient of the whole",
 }

@@ -82,8 +82,7 @@ class Registry:
         UserError for an unknown kind."""
         if kind not in (None, *_ORDER):
             raise UserError(f"unknown kind {kind!r}{nearest(str(kind), KINDS)}")
-        manifests = (plugin.manifest for plugin in self.plugins if plugin.manifest)
-        entries = (entry for manifest in manifests for entry in manifest.entries)
+        entries = (entry for plugin in self.plugins if plugin.manifest for entry in plugin.manifest.entries)
         chosen = (entry for entry in entries if entry.kind in ([kind] if kind else KINDS))
         return tuple(sorted(chosen, key=lambda entry: (_ORDER[entry.kind], entry.name)))
 

@@ -100,10 +100,9 @@ class _Reader:
         table = self._table(self.root[kind], (kind,))
         entries = [self._entry(kind, name, table[name]) for name in table]
         defaults = [entry for entry in entries if entry.default]
-        if kind not in _SEVERAL:
-            for entry in defaults[1:]:
-                keys = (kind, entry.name, "default")
-                self._wrong(keys, f"{defaults[0].name!r} is the default of this kind already")
+        for entry in () if kind in _SEVERAL else defaults[1:]:
+            keys = (kind, entry.name, "default")
+            self._wrong(keys, f"{defaults[0].name!r} is the default of this kind already")
         return entries
 
     def _entry(self, kind: str, name: str, value: object) -> Entry:
@@ -115,8 +114,7 @@ class _Reader:
         use = self._text(table, (*keys, "use"))
         module, _, attribute = use.partition(":")
         if use and not (_dotted(module) and attribute.isidentifier()):
-            what = f'{use!r} is no {example.lower()}; write "package.module:{example}"'
-            self._wrong((*keys, "use"), what)
+            self._wrong((*keys, "use"), f'{use!r} is no {example.lower()}; write "package.module:{example}"')
         own = KINDS[kind].api if kind in KINDS else 0  # verbs have no such key
         api = table.get("api", own) if kind in KINDS else own
         if type(api) is not int:

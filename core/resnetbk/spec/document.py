@@ -70,10 +70,8 @@ def from_set(assignment: str) -> Document:
         value = tree["table"]["value"]
     except UserError:
         if not _PLAIN_WORD.fullmatch(text):
-            form = f"""--set '{key}="..."'"""
-            raise UserError(
-                Mistake(str(place), f"the value is neither TOML nor a plain word; for a string: {form}")
-            ) from None
+            said = f"""the value is neither TOML nor a plain word; for a string: --set '{key}="..."'"""
+            raise UserError(Mistake(str(place), said)) from None
         value = text
     path = tuple(key.split("."))
     if len(path) > toml_places.DEEPEST:
@@ -99,10 +97,9 @@ def merged(base: Document, over: Document) -> Document:
                 if "use" in value:
                     before = None
                 elif isinstance(before, list):
-                    form = "write all of it, as in [{ use = NAME, layers = 3 }, NAME]"
-                    raise UserError(
-                        Mistake(str(over.place(here)), f"{'.'.join(map(str, here))}: is an array; {form}")
-                    )
+                    form = "is an array; write all of it, as in [{ use = NAME, layers = 3 }, NAME]"
+                    named = ".".join(map(str, here))
+                    raise UserError(Mistake(str(over.place(here)), f"{named}: {form}"))
                 elif isinstance(before, str):
                     before = {"use": before}
                     below[*here, "use"] = base.place(here)

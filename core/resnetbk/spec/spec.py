@@ -93,6 +93,14 @@ class Model:
     tie: bool = False
     recompute: bool = False
 
+    @mixer.validator
+    @channel.validator
+    def _is_reached(self, field: attrs.Attribute[Any], value: Layered) -> None:
+        before = sum(part.layers or 1 for _, part in keyed("", value)[:-1])
+        if before >= self.depth:
+            after = f"its last entry comes after {before} layers, and depth = {self.depth}"
+            raise ValueError(f"{after}: no layer has it; give depth = {before + 1} or more, or leave it out")
+
 
 @attrs.frozen(kw_only=True)
 class Train:

@@ -34,7 +34,7 @@ from resnetbk.training.data import Data
 from resnetbk.training.device import at, find_device, generators, same_draws, set_generators, tell_if_slow
 from resnetbk.training.gradients import clip
 from resnetbk.training.memory import check_memory
-from resnetbk.training.objective import Evaluation, evaluate, window_weights
+from resnetbk.training.objective import Evaluation, evaluate
 from resnetbk.training.processes import Processes
 from resnetbk.training.run_state import RunState
 from resnetbk.training.selector_scores import in_halves, selector_score
@@ -217,8 +217,7 @@ class Learner:
         def score(some: Windows) -> Any:
             batch = self.data.batch(some, self.device)
             result, output = self._forward(batch)
-            weights = window_weights(batch.targets)
-            return selector_score(measure, result, output.logits, weights).float().cpu().numpy()
+            return selector_score(measure, result, output.logits, batch.targets).float().cpu().numpy()
 
         mine = self.processes.share(windows)
         with torch.no_grad(), self.meter.phase("scoring", "score", mine.length * len(mine.starts)):

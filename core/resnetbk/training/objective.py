@@ -127,6 +127,11 @@ class Evaluation:
     accuracy: float | None = None
     groups: Mapping[str, float] = attrs.field(factory=dict)
 
+    @property
+    def error(self) -> float:
+        """What is to be low: the loss, in a task the error rate."""
+        return self.loss if self.accuracy is None else 1 - self.accuracy
+
 
 @torch.inference_mode()
 def evaluate(

@@ -22,7 +22,7 @@ class RunState:
     step, tokens   done so far
     evaluation_due whether the held-out loss at this step is still to be measured
     bad_steps      steps in a row whose loss or gradient was not finite
-    best, best_at  lowest held-out loss, and the checkpoint that has it (`step-000400`)
+    best, best_at  lowest held-out loss, in a task error rate, and the checkpoint that has it (`step-000400`)
     stopped        why the run has ended: `steps`, `seconds`, `target`, or "" while it has not
     meter          of the first process: see `Meter.state`
     elsewhere      flops and cpu_seconds of the other processes

@@ -12,25 +12,30 @@ from torch import Tensor
 from resnetbk.errors import UserError, nearest
 from resnetbk.exhausted import exhausted
 from resnetbk.kinds import BatchLoss, Windows
+from resnetbk.training.objective import window_weights
 
 if TYPE_CHECKING:
     from resnetbk.kinds import Array
 
-MEASURES = ("loss", "entropy", "margin")
+MEASURES = ("loss", "entropy", "margin", "accuracy")
 
 
-def selector_score(measure: str, result: BatchLoss, logits: Tensor, weights: Tensor | float = 1.0) -> Tensor:
-    """(B,): `measure`, mean over each window, of the logits (B, N, V) behind `result`; `weights` (B, N) as of
-    `window_weights`.
+def selector_score(measure: str, result: BatchLoss, logits: Tensor, targets: Tensor) -> Tensor:
+    """(B,): `measure`, mean over the targets of each window that count, of the logits (B, N, V) behind
+    `result`. A window without any has 0, but no accuracy: NaN.
 
-    loss     cross-entropy of the targets, nats/token
-    entropy  of the prediction, nats/token: large where the model is uncertain
-    margin   of the likeliest token's probability over the next one's: small where it is uncertain; 1 if V = 1
+    loss      cross-entropy of the targets, nats/token
+    entropy   of the prediction, nats/token: large where the model is uncertain
+    margin    of the likeliest token's probability over the next one's: small if it is uncertain; 1 if V = 1
+    accuracy  whether the likeliest token is the target
 
     Raises UserError for another measure.
     """
     if measure == "loss":
         return result.window_losses
+    if measure == "accuracy":
+        return (logits.argmax(-1) == targets).sum(1) / (targets >= 0).sum(1)
+    weights = window_weights(targets)
     if measure == "entropy":
         logs = logits.float().log_softmax(-1)
         return (weights * -(logs.exp() * logs).sum(-1)).mean(1)

@@ -179,16 +179,16 @@ class Trainer:
         return bool(self.stopped) or (every > 0 and self.learner.step % every == 0)
 
     def _evaluate(self) -> tuple[Evaluation, bool]:
-        """The held-out loss, and whether it is the best so far. Reaching a target ends the run.
+        """The evaluation, and whether it is the best so far. Reaching a target ends the run.
 
         Raises NumericError when the loss is not finite.
         """
         train, evaluation = self.spec.train, self.learner.measure(self._signals)
         if not math.isfinite(evaluation.loss):
             raise NumericError(f"step {self.learner.step}: the held-out loss is {evaluation.loss}")
-        best = self.best is None or evaluation.loss < self.best
+        best = self.best is None or evaluation.error < self.best
         if best:
-            self.best = evaluation.loss
+            self.best = evaluation.error
         accurate = train.target_accuracy and (evaluation.accuracy or 0.0) >= train.target_accuracy
         if accurate or (train.target is not None and evaluation.loss <= train.target):
             self.stopped = "target"

@@ -52,6 +52,11 @@ def fitting_labels(subject: Subject) -> None:
         require((task.group < len(task.groups)).all(), "a group has no name")
 
 
+def labelled(subject: Subject) -> None:
+    """Its text is a task."""
+    require(subject.component.build().task is not None, "the text that it builds has no task")
+
+
 def reproducible_text(subject: Subject) -> None:
     """Built twice, it gives the same text."""
     first, second = subject.component.build(), subject.component.build()

@@ -80,6 +80,7 @@ _ALONE = {
     "corpus": (
         Check(data.valid_text),
         Check(data.fitting_labels),
+        Check(data.labelled, "labels"),
         Check(data.reproducible_text, "deterministic"),
     ),
     "tokenizer": (

@@ -26,6 +26,7 @@ class RunRow:
     step           the last one recorded
     ended          why: `steps`, `seconds` or `target`; None while it trains, and after an interruption
     loss           the last on the whole held-out text, in nats/token; bits_per_byte as well
+    accuracy       the last at held-out labels; None where there are none
     parameters     how many are trained, known at the end
     seconds        spent on steps
     differs        the keys of its spec that are not the same in all runs, with their values
@@ -39,6 +40,7 @@ class RunRow:
     ended: str | None = None
     loss: float | None = None
     bits_per_byte: float | None = None
+    accuracy: float | None = None
     parameters: int | None = None
     seconds: float | None = None
     differs: Mapping[str, Any] = attrs.field(factory=dict)
@@ -116,6 +118,7 @@ def _read(path: Path) -> tuple[RunRow, Mapping[str, Any]]:
         ended=printable(str(last["finished"]["stopped"])) if "stopped" in last["finished"] else None,
         loss=_number(tested, "loss"),
         bits_per_byte=_number(tested, "bits_per_byte"),
+        accuracy=_number(tested, "accuracy"),
         parameters=_number(last["finished"], "parameters"),
         seconds=_number(steps, "seconds"),
     )
@@ -148,15 +151,18 @@ def _print(rows: Sequence[RunRow], folder: Path) -> None:
     console = Console(highlight=False)
     sound = [row for row in rows if row.damaged is None]
     names = {row.run: escape(printable(os.path.relpath(row.run, folder))) for row in sound}
-    headings = ("run", "last written", "step", "ended", "nats/token", "bits/byte", "parameters", "seconds")
-    results = table(*headings, left=(0, 1, 3), whole=range(8))
+    of_tasks = any(row.accuracy is not None for row in sound)
+    quality = ("nats/token", "bits/byte", *["accuracy"] * of_tasks)
+    headings = ("run", "last written", "step", "ended", *quality, "parameters", "seconds")
+    results = table(*headings, left=(0, 1, 3), whole=range(len(headings)))
     differences = table("run", "differs in", left=(0, 1), whole=(0,))
     for row in sound:
         when = datetime.fromisoformat(str(row.when)).astimezone().strftime("%Y-%m-%d %H:%M")
-        losses = (_shown(row.loss, ".4f"), _shown(row.bits_per_byte, ".4f"))
+        measured = (row.loss, row.bits_per_byte, *[row.accuracy] * of_tasks)
         costs = (_shown(row.parameters, ",.0f"), _shown(row.seconds, ",.0f"))
+        shown_quality = (_shown(value, ".4f") for value in measured)
         results.add_row(
-            names[row.run], when, _shown(row.step, ",.0f"), escape(row.ended or "-"), *losses, *costs
+            names[row.run], when, _shown(row.step, ",.0f"), escape(row.ended or "-"), *shown_quality, *costs
         )
         values = ", ".join(f"{key} = {shown(value)}" for key, value in row.differs.items())
         if values:

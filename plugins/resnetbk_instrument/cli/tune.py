@@ -52,8 +52,9 @@ def command(
 ) -> None:
     """Searches settings of each SPEC, all with the same number of trials, and writes the best as specs.
 
-    Each trial is a training as SPEC describes it, judged by its held-out loss. The same command again goes on
-    where it was interrupted, with more --trials beyond; run at the same time, it shares the work.
+    Each trial is a training as SPEC describes it, judged by its held-out loss, in a task by accuracy at
+    labels; where SPEC has a target, by the FLOPs to reach it. The same command again goes on where it was
+    interrupted, with more --trials beyond; run at the same time, it shares the work.
     """
     from resnetbk_instrument.tuning.ranges import search_spaces
 
@@ -104,11 +105,11 @@ def _print(spaces: tuple[SearchSpace, ...], results: list[SearchResult]) -> None
     from resnetbk.cli.tables import table
 
     console = Console(highlight=False)
-    summary = table("variant", "loss", "as written", "trials", "failed", "seconds")
+    summary = table("variant", "best", "as written", "trials", "failed", "seconds")
     settings = table("variant", "key", "best", "best quarter", "searched", left=range(5), whole=(1,))
     for space, result in zip(spaces, results, strict=True):
         counts = (str(result.trials), str(result.failed), f"{result.seconds:.0f}")
-        summary.add_row(result.name, _loss(result.loss), _loss(result.own), *counts)
+        summary.add_row(result.name, result.best or "-", result.as_written or "-", *counts)
         name = result.name
         for key, span in space.ranges.items():
             best = _shown(result.values.get(key)) + ", at the end" * (key in result.edges)
@@ -128,10 +129,6 @@ def _print(spaces: tuple[SearchSpace, ...], results: list[SearchResult]) -> None
             )
         if result.tuned:
             click.echo(f"\n{result.name}: its best settings are in {result.tuned}")
-
-
-def _loss(loss: float | None) -> str:
-    return "-" if loss is None else f"{loss:.4f}"
 
 
 def _shown(value: Any) -> str:

@@ -44,7 +44,7 @@ def comparison_page(comparison: Comparison) -> str:
 def sections(comparison: Comparison) -> dict[str, Any]:
     """What `comparison_sections.html.j2` asks for: all below the head of a page."""
     return {
-        "unit": comparison.goal.unit,
+        "held_out": words.held_out(comparison),
         "to_loss": comparison.goal.loss is not None,
         "timed": comparison.goal.loss is not None or not COSTS[comparison.goal.equal or MAIN].exact,
         "with_parents": bool(comparison.with_parents()),
@@ -75,7 +75,7 @@ def _losses(comparison: Comparison) -> list[Figure]:
         lines = [
             _curve(number, variant, comparison, cost) for number, variant in enumerate(comparison.variants)
         ]
-        picture = curves(f"loss-{cost.key}", cost, f"Held-out loss in {comparison.goal.unit}", lines, rules)
+        picture = curves(f"loss-{cost.key}", cost, words.held_out(comparison), lines, rules)
         figures.append(Figure(picture, f"Against {cost.title}"))
     return [figure for figure in figures if figure.picture]
 
@@ -250,7 +250,9 @@ def _trials(trials: Sequence[Trial]) -> Table:
     costs = [c for c in COSTS.values() if any(t.cost(c.key) > 0 for t in trials)]
     units = {c.key: Unit.of(c.units, [t.cost(c.key) for t in trials]) for c in costs}
     byte = Unit.of(BYTES, [trial.outcome.peak_memory for trial in trials])
-    head = ["variant", "round", "counts", "seed", "steps", "nats/token", "bits/byte"]
+    of_task = any(trial.outcome.accuracy is not None for trial in trials)
+    quality = ["nats/label", "accuracy"] if of_task else ["nats/token", "bits/byte"]
+    head = ["variant", "round", "counts", "seed", "steps", *quality]
     head += [units[c.key].heading(c.title) for c in costs]
     head += [byte.heading("peak memory"), "speed before, s", "speed after, s"]
     rows = [
@@ -261,7 +263,7 @@ def _trials(trials: Sequence[Trial]) -> Table:
             str(t.seed),
             f"{t.steps:,}",
             nats(t.outcome.loss),
-            nats(t.outcome.bits_per_byte),
+            nats((t.outcome.accuracy or 0.0) if of_task else t.outcome.bits_per_byte),
             *(units[c.key].number(t.cost(c.key)) if t.cost(c.key) > 0 else NOTHING for c in costs),
             byte.number(t.outcome.peak_memory),
             *(digits(speed) for speed in t.speed),

@@ -42,6 +42,8 @@ def run_page(folder: RunFolder, ngram_baseline: Mapping[int, float]) -> str:
         aside=_aside(steps, measured, end, ngram_baseline),
         ngram_baseline=baseline_words(ngram_baseline),
         losses=_losses(steps, held_out, end, ngram_baseline),
+        accuracies=_accuracies(steps, held_out, end),
+        groups=_groups(measured),
         phases=_phases(end),
         course=_course(steps),
         numbers=_numbers(steps, end),
@@ -86,24 +88,45 @@ def _aside(
 def _losses(
     steps: Sequence[Line], held_out: Sequence[Line], end: Line | None, ngram_baseline: Mapping[int, float]
 ) -> list[Figure]:
-    at = {line["step"]: line for line in steps}
-    measured = {line["step"]: line for line in (*held_out, *([end] if end else []))}
     figures = []
     for cost in TRAINING:
-        points = [
-            (_number(at[step], cost.key), _number(line, "loss"))
-            for step, line in sorted(measured.items())
-            if step in at
-        ]
         lines = [
             _curve(steps, cost, lambda line: _number(line, "loss"), 0, band=True, strong=False),
-            Curve(hue=1, x=[x for x, _ in points], y=[y for _, y in points]),
+            _measured(steps, held_out, end, cost, "loss"),
         ]
         picture = curves(
             f"loss-{cost.key}", cost, "Loss in nats/token", lines, baseline_rules(ngram_baseline)
         )
         figures.append(Figure(picture, f"Against {cost.title}"))
     return [figure for figure in figures if figure.picture]
+
+
+def _accuracies(steps: Sequence[Line], held_out: Sequence[Line], end: Line | None) -> list[Figure]:
+    """Of a task, at held-out labels."""
+    figures = []
+    for cost in TRAINING:
+        line = _measured(steps, held_out, end, cost, "accuracy")
+        picture = curves(f"accuracy-{cost.key}", cost, "Accuracy at held-out labels", [line])
+        figures.append(Figure(picture, f"Against {cost.title}"))
+    return [figure for figure in figures if figure.picture]
+
+
+def _measured(
+    steps: Sequence[Line], held_out: Sequence[Line], end: Line | None, cost: Cost, value: str
+) -> Curve:
+    """What evaluations gave, against what had been spent."""
+    at = {line["step"]: line for line in steps}
+    measured = {line["step"]: line for line in (*held_out, *([end] if end else []))}
+    points = [(at[step], line) for step, line in sorted(measured.items()) if step in at]
+    return Curve(
+        hue=1, x=[_number(at, cost.key) for at, _ in points], y=[_number(line, value) for _, line in points]
+    )
+
+
+def _groups(measured: Line | None) -> Table:
+    """Accuracy by the group of labels, as measured last."""
+    groups = (measured or {}).get("groups") or {}
+    return Table(["labels", "accuracy"], [[str(name), f"{_number(groups, name):.4f}"] for name in groups])
 
 
 def _course(steps: Sequence[Line]) -> list[Figure]:

@@ -18,6 +18,17 @@ def short_unit(comparison: Comparison) -> str:
     return "nats" if comparison.goal.unit == "nats/token" else comparison.goal.unit
 
 
+def level(shown: str, unit: str) -> str:
+    """So much of a unit, in a sentence."""
+    return f"an error rate of {shown}" if unit == "error rate" else f"{shown} {unit}"
+
+
+def held_out(comparison: Comparison) -> str:
+    """What is measured, as a heading."""
+    unit = comparison.goal.unit
+    return "Held-out error rate" if unit == "error rate" else f"Held-out loss, {unit}"
+
+
 @attrs.frozen
 class Claim:
     """A sentence with what it claims, which a page sets off, in its middle."""
@@ -40,7 +51,7 @@ def verdict(comparison: Comparison, variant: Variant, name: str = "", first: str
         others = "; there is no baseline for the others" if variant is comparison.variants[0] else ""
         return Claim(f"{name} is ", "refused", f": {variant.refused}{others}.")
     if variant is comparison.variants[0]:
-        return Claim(f"{name} ends at {nats(variant.loss.estimate)} {comparison.goal.unit}.")
+        return Claim(f"{name} ends at {level(nats(variant.loss.estimate), comparison.goal.unit)}.")
     if comparison.goal.loss is None:
         besides = (
             ", the cost of its parent runs not counted" if variant.name in comparison.with_parents() else ""
@@ -51,7 +62,7 @@ def verdict(comparison: Comparison, variant: Variant, name: str = "", first: str
     if cost is None:
         return Claim(f"{name} has ", "no number", f" to compare with {first}.")
     return _saving(
-        name, first, cost, variant.saved[cost.key], f"{comparison.goal.loss:g} {short_unit(comparison)}"
+        name, first, cost, variant.saved[cost.key], level(f"{comparison.goal.loss:g}", short_unit(comparison))
     )
 
 
@@ -109,7 +120,9 @@ def _numbers(interval: Interval, shown: Callable[[float, Rounding], str]) -> str
 def goal_words(comparison: Comparison) -> str:
     goal = comparison.goal
     if goal.loss is not None:
-        return f"a held-out loss of {goal.loss:g} {comparison.goal.unit}"
+        if goal.unit == "error rate":
+            return f"an error rate of {goal.loss:g} at held-out labels"
+        return f"a held-out loss of {goal.loss:g} {goal.unit}"
     cost = COSTS[goal.equal or MAIN]
     budget = f" ({amount(cost.units, goal.budget)})" if goal.budget is not None else ""
     return f"equal {cost.title}{budget}"

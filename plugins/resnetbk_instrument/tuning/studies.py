@@ -21,6 +21,7 @@ import numpy as np
 
 from resnetbk.errors import StorageError, UserError, printable
 from resnetbk.lock.changes import differences
+from resnetbk_instrument.tuning.quality import minimised
 from resnetbk_instrument.tuning.ranges import Choices, SearchSpace
 
 if TYPE_CHECKING:
@@ -169,7 +170,7 @@ def tell(study: Study, trial: Trial, record: Mapping[str, Any]) -> None:
     for name, value in record.items():
         trial.set_user_attr(name, value)
     if "loss" in record:
-        study.tell(trial, record["loss"])
+        study.tell(trial, minimised(record))
     else:
         study.tell(trial, state=TrialState.PRUNED)  # unlike a failed one, it steers the search away
 

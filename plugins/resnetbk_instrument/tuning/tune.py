@@ -2,7 +2,7 @@
 
 The trials are kept in a database (see `studies`), so that a search can be interrupted, repeated to go on, and
 joined by other processes and machines. What a trial tries depends on the seed of the search, on
-how many trials were before it, and on their losses: an interrupted search goes on as if it had not
+how many trials were before it, and on how good they were: an interrupted search goes on as if it had not
 been. The first trial is the spec as it is, so that the result is no worse than it. A training
 that diverges counts as a trial, and so do values that do not go together.
 """
@@ -31,6 +31,7 @@ from resnetbk.registry.lookup import Registry
 from resnetbk.spec.spec import Spec
 from resnetbk.training.experiment import Experiment
 from resnetbk.training.signals import Interrupted
+from resnetbk_instrument.tuning.quality import said
 from resnetbk_instrument.tuning.ranges import SearchSpace
 from resnetbk_instrument.tuning.studies import database, dead, join, place, require_optuna, suggest, tell
 from resnetbk_instrument.tuning.tuned import SearchResult, ended, search_result
@@ -123,7 +124,7 @@ def _one(
                 error.exit_code - 128, f"interrupted in a trial of {space.name}; {kept}"
             ) from None
         tell(study, trial, record)
-    result = f"loss {record['loss']:.4f}" if "loss" in record else record["reason"]
+    result = said(record) if "loss" in record else record["reason"]
     settings = " ".join(space.assignments(values))
     count = f"trial {before + 1} of {search.trials}, {record['seconds']:.0f} s"
     return f"{space.name}: {count}: {result}  ({settings})"
@@ -157,6 +158,7 @@ def _trained(
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     done = [report for report in reports if report is not None]
+    accuracies = [report.accuracy for report in done if report.accuracy is not None]
     return {
         "seconds": time.perf_counter() - started,
         **{name: sum(getattr(r, name) for r in done) for name in ("cpu_seconds", "flops", "tokens")},
@@ -165,6 +167,8 @@ def _trained(
             "loss": float(np.mean([report.loss for report in done])),
             "bits_per_byte": float(np.mean([report.bits_per_byte for report in done])),
             "parameters": done[0].parameters,
+            **({"accuracy": float(np.mean(accuracies))} if accuracies else {}),
+            "reached": all(report.stopped == "target" for report in done),
         }),
     }  # fmt: skip
 

@@ -18,6 +18,7 @@ from resnetbk.registry.lookup import Registry
 from resnetbk.spec.document import Document, Place, from_set, merged
 from resnetbk.spec.read import finish, read
 from resnetbk_instrument.tuning.layout import edited
+from resnetbk_instrument.tuning.quality import minimised, said
 from resnetbk_instrument.tuning.ranges import Choices, SearchSpace, Span
 from resnetbk_instrument.tuning.studies import OWN, counted
 
@@ -33,6 +34,8 @@ class SearchResult:
     values   the best, by key
     loss     held-out, in nats/token: mean over the seeds of the best trial; None when there is none
     own      the same of the spec's own values; None where they were outside of the ranges, or diverged
+    accuracy of the best trial at held-out labels, as `loss`; None where there are none
+    best, as_written  in words, how good the best trial and that of the spec's own values are
     quarter  by key, what the best quarter of the trials have: least and largest, or the values
     edges    keys whose best value lies at an end of their range
     trials   that ended; `failed` of them without a loss; `elsewhere` are still running in other processes
@@ -45,6 +48,9 @@ class SearchResult:
     values: Mapping[str, Any]
     loss: float | None
     own: float | None
+    accuracy: float | None
+    best: str | None
+    as_written: str | None
     quarter: Mapping[str, tuple[Any, ...]]
     edges: tuple[str, ...]
     trials: int
@@ -72,15 +78,16 @@ def search_result(
     space: SearchSpace, study: Study, registry: Registry, out: Path, command: str
 ) -> SearchResult:
     records = ended(space, study)
-    good = sorted((r for r in records if "loss" in r), key=lambda record: float(record["loss"]))
+    good = sorted((r for r in records if "loss" in r), key=lambda record: (minimised(record), record["loss"]))
     own = {key: _plain(space.ranges[key], value) for key, value in space.own().items()}
     best = good[0] if good else None
+    as_written = next((r for r in good if r["values"] == own), None)
     failed, seconds = len(records) - len(good), sum(record["seconds"] for record in records)
     path = None
     if best:
         origin = (
-            f"held-out loss {best['loss']:.4f} nats/token, the best of {len(records)} trials "
-            f"({failed} failed), which took {seconds:.0f} s"
+            f"held-out {said(best)}, the best of {len(records)} trials ({failed} failed), "
+            f"which took {seconds:.0f} s"
         )
         path = _write_tuned(space, best["values"], registry, out, [origin, command])
     return SearchResult(
@@ -89,7 +96,10 @@ def search_result(
         tuned=path,
         values=best["values"] if best else {},
         loss=best["loss"] if best else None,
-        own=next((r["loss"] for r in good if r["values"] == own), None),
+        own=as_written["loss"] if as_written else None,
+        accuracy=best.get("accuracy") if best else None,
+        best=said(best) if best else None,
+        as_written=said(as_written) if as_written else None,
         quarter=_quarter(space, good),
         edges=tuple(
             key for key, span in space.ranges.items() if best and _at_edge(span, best["values"][key])

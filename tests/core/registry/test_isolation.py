@@ -81,7 +81,7 @@ FAULTS = {
     "unknown capability required": (
         HEAD + 'requires = ["fast"]',
         "5: optimizer.x.requires: unknown capability 'fast'; allowed: any-length, bidirectional, byte-level, "
-        "causal, data-parallel, deterministic, multi-resolution, ragged, streaming",
+        "causal, data-parallel, deterministic, labels, multi-resolution, ragged, streaming",
     ),
     "word is no list": (
         HEAD + 'conflicts = "causal"',

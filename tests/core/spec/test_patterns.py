@@ -26,10 +26,10 @@ def spec(registry: Registry, mixer: str = HYBRID, depth: int = 6, *sets: str, mo
     [
         (HYBRID, 6, "000100"),
         (HYBRID, 9, "000100010"),
-        (HYBRID, 2, "00"),
+        (HYBRID, 4, "0001"),
         ('["plain"]', 3, "000"),
         ('["plain", "chain"]', 3, "010"),
-        ('[{ use = "plain", layers = 9223372036854775807 }, "chain"]', 3, "000"),
+        ('[{ use = "plain", layers = 9223372036854775807 }]', 3, "000"),
     ],
 )
 def test_a_pattern_repeats_until_the_depth_is_filled(
@@ -38,6 +38,16 @@ def test_a_pattern_repeats_until_the_depth_is_filled(
     chosen = spec(registry, mixer, depth).model.mixer
     entries = dict(keyed("m", chosen))
     assert by_layer("m", chosen, depth) == [(f"m[{i}]", entries[f"m[{i}]"]) for i in keys]
+
+
+def test_an_entry_that_no_layer_has_is_refused(registry: Registry) -> None:
+    with pytest.raises(UserError) as caught:
+        spec(registry, HYBRID, 3, more='channel = [{ use = "dense", layers = 5 }, "dense"]')
+    assert [str(mistake) for mistake in caught.value.mistakes] == [
+        f"f:{line}: model.{key}: its last entry comes after {before} layers, and depth = 3: no layer has it; "
+        f"give depth = {before + 1} or more, or leave it out"
+        for line, key, before in ((6, "channel", 5), (8, "mixer", 3))
+    ]
 
 
 def test_one_component_is_that_of_every_layer(registry: Registry) -> None:

@@ -15,6 +15,7 @@ from resnetbk.kinds import Batch, SelectionContext, Text, Windows
 from resnetbk.model.assemble import assemble, build
 from resnetbk.model.language_model import Output
 from resnetbk.registry.lookup import Registry
+from resnetbk.runs import checkpoint
 from resnetbk.spec.reader import Reader
 from resnetbk.task import Task
 from resnetbk.training.data import UNLABELLED, Data
@@ -150,13 +151,12 @@ def test_micro_batches_give_the_gradient_of_the_whole_batch(tmp_path):
 def test_selectors_score_labelled_places_alone(tmp_path):
     batch = labelled()
     result, output = objective(model(tmp_path), batch, "fp32")
-    weights = window_weights(batch.targets)
-    for measure in ("entropy", "margin"):
-        scores = selector_score(measure, result, output.logits, weights)
+    for measure in ("entropy", "margin", "accuracy"):
+        scores = selector_score(measure, result, output.logits, batch.targets)
         counted = batch.targets[0] >= 0
-        alone = selector_score(measure, result, output.logits[:1, counted])
+        alone = selector_score(measure, result, output.logits[:1, counted], batch.targets[:1, counted])
         torch.testing.assert_close(scores[:1], alone)
-        assert scores[3] == 0
+        assert scores[3].isnan() if measure == "accuracy" else scores[3] == 0
 
 
 class Knows(torch.nn.Module):
@@ -183,6 +183,22 @@ def test_accuracy_is_the_share_of_labels_answered_right_in_all_and_by_group(tmp_
     assert evaluation.bits_per_byte == pytest.approx(evaluation.loss / np.log(2))
     without = evaluate(knows, data(tmp_path, group=None, groups=()), window=16, precision="fp32")
     assert (without.accuracy, without.groups) == (evaluation.accuracy, {})
+
+
+def test_the_best_evaluation_has_the_highest_accuracy_the_first_of_equals(tmp_path, monkeypatch):
+    known = iter([(3.0, 0.5), (2.9, 0.8), (2.8, 0.7), (2.7, 0.8), (2.6, 0.8)])
+
+    def measured(*arguments, **more) -> Evaluation:
+        loss, accuracy = next(known)
+        return attrs.evolve(evaluate(*arguments, **more), loss=loss, accuracy=accuracy)
+
+    monkeypatch.setattr("resnetbk.training.learner.evaluate", measured)
+    task = 'corpus = { use = "group-words", group = "Z2", length = 16, examples = 100, held_out = 20 }'
+    keys = {"corpus": task, "steps": "steps = 5", "more": "evaluate = 1\nsave = 1\nkeep = 1"}
+    folder = tiny.experiment(tmp_path, **keys).train(tmp_path / "run").folder
+    best = [line["best"] for line in folder.metrics() if line["event"] == "evaluation"]
+    assert best == [True, True, False, False, False]
+    assert [path.name for path in checkpoint.available(folder.path)] == ["step-000002", "step-000005"]
 
 
 def test_a_constant_guess():

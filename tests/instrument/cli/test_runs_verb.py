@@ -60,6 +60,18 @@ def test_the_table(call, two, monkeypatch) -> None:
     assert call("runs", two[0] / "a")[1].splitlines()[1].startswith(". ")
 
 
+def test_accuracy_has_a_column_where_there_is_a_task(call, copied, monkeypatch) -> None:
+    assert "accuracy" not in call("runs", copied)[1]
+    task = 'corpus = { use = "group-words", group = "Z2", length = 16, examples = 100, held_out = 20 }'
+    run = tiny.experiment(copied.parent, corpus=task, steps="steps = 2").train(copied / "task")
+    assert [row["accuracy"] for row in rows(call, copied)] == [None, None, run.report.accuracy]
+    heading, *lines = call("runs", copied)[1].splitlines()
+    assert heading.split()[6:9] == ["bits/byte", "accuracy", "parameters"]
+    of_text, of_task = (next(li for li in lines if li.startswith(name)).split() for name in ("a ", "task "))
+    assert of_task[6:8] == [f"{run.report.bits_per_byte:.4f}", f"{run.report.accuracy:.4f}"]
+    assert of_text[7] == "-"
+
+
 def test_runs_is_the_folder_unless_one_is_given(call, two, monkeypatch, tmp_path) -> None:
     monkeypatch.chdir(two[0].parent)
     assert len(json.loads(call("runs", "--json")[1])) == 2

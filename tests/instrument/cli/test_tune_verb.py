@@ -30,6 +30,7 @@ def test_the_verb_says_tables_or_json(call, specs, tmp_path, monkeypatch):
     assert err.startswith("reading the texts\n")
     assert err.count("\n") == 1 + 4
     assert "tiny: trial 1 of 2, " in err
+    assert len([line for line in out.splitlines() if line.count(" nats/token") == 2]) == 2
     for word in ("train.optimizer.lr", "0.001 to 0.1, log", '"rms", "layer"', "best quarter", "as written"):
         assert word in out
     assert "tiny: its best settings are in tuned/tiny/tiny-tuned.toml" in out

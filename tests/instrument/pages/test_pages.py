@@ -202,6 +202,28 @@ def test_losses_in_bits_are_called_so(tmp_path):
     assert "Held-out loss, bits/byte" in Page(text).text
 
 
+def test_a_comparison_of_a_task_is_about_error_rates_and_shows_accuracy(tmp_path):
+    comparison = measured.comparison(1.0, 5.9)
+    trials = tuple(
+        attrs.evolve(trial, outcome=attrs.evolve(trial.outcome, accuracy=0.9 + trial.pair / 1000))
+        for trial in comparison.trials
+    )
+    goal = attrs.evolve(comparison.goal, loss=0.05, unit="error rate")
+    text = written(attrs.evolve(comparison, goal=goal, trials=trials, ngram_baseline={}), tmp_path)
+    assert lead(text).startswith("beta reaches an error rate of 0.05 in at least")
+    words = Page(text).text
+    for said in (
+        "Held-out error rate",
+        "an error rate of 0.05 at held-out labels",
+        "accuracy",
+        "nats/label",
+        "0.904",
+    ):
+        assert said in words, said
+    assert "nats/token" not in words
+    assert "bits/byte" not in words
+
+
 def test_the_same_numbers_give_the_same_bytes(target, tmp_path):
     matplotlib = pytest.importorskip("matplotlib")
     with matplotlib.rc_context({"font.size": 30, "axes.facecolor": "red", "svg.fonttype": "path"}):

@@ -67,6 +67,31 @@ def test_a_page_says_what_the_run_came_to(run):
     assert page(run) == text
 
 
+@pytest.mark.parametrize(
+    ("corpus", "window", "groups"),
+    [
+        ('"pointer-chase", names = 8, pairs = 5, queries = 2, hops = 2', 17, ["hops 1", "hops 2"]),
+        ('"zipf-skills", skills = 3, bits = 6', 8, ["skill 1", "skill 2", "skill 3"]),
+    ],
+)
+def test_the_page_of_a_task_has_its_accuracy_by_group(tmp_path, corpus, window, groups):
+    trained = tiny.experiment(
+        tmp_path, corpus=f"corpus = {{ use = {corpus}, examples = 50, held_out = 20 }}",
+        window=f"window = {window}", steps="steps = 4", more="evaluate = 2",
+    ).train(tmp_path / "run")  # fmt: skip
+    text = page(trained.folder, {})
+    assert list(trained.report.groups) == groups
+    table = text[text.index("By group of labels") :]
+    for name, accuracy in trained.report.groups.items():
+        assert f'<th scope="row">{name}</th>\n<td class="number">{accuracy:.4f}</td>' in table
+    assert "Accuracy at held-out labels" in text
+    assert f"accuracy {trained.report.accuracy:.4f} at labels" in text
+
+
+def test_a_page_of_a_text_has_no_accuracy(run):
+    assert "ccuracy" not in page(run)
+
+
 def test_a_page_of_lines_from_before_costs_were_counted(run):
     def older(line):
         return {k: v for k, v in line.items() if k not in ("flops", "phases", "cpu_seconds", "peak_memory")}

@@ -1,13 +1,18 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
+import tiny
 from hypothesis import given
 from hypothesis import strategies as st
 
+import resnetbk
 from resnetbk.errors import UserError
 from resnetbk.kinds import SelectionContext, Windows
 from resnetbk.registry.lookup import Registry
+from resnetbk.runs import checkpoint
 from resnetbk.spec.read import read_text
 from resnetbk_plugins.data_selector.grow import Grow, GrowSelector
 from resnetbk_plugins.data_selector.shuffle import Shuffle
@@ -119,7 +124,104 @@ def test_a_corpus_shorter_than_a_whole_window_is_the_users_mistake() -> None:
         selector(total=256)
 
 
-@pytest.mark.parametrize("keys", [{"start": 0}, {"until": 0.0}, {"until": 1.5}])
+class Learning:
+    """Answers a hundredth of the labels for each step at a length; the first window of each step has none."""
+
+    def __init__(self) -> None:
+        self.steps: dict[int, int] = {}
+        self.scored: list[int] = []
+
+    def score(self, windows: Windows, measure: str = "loss") -> np.ndarray:
+        assert measure == "accuracy"
+        self.scored.append(windows.length)
+        shares = np.full(len(windows.starts), self.steps[windows.length] / 100, np.float32)
+        shares[0] = np.nan
+        return shares
+
+    def run(self, chosen: GrowSelector, steps: range, total: int = 400) -> list[int]:
+        actual = []
+        for step in steps:
+            windows = chosen.select(SelectionContext(step, step / total, self.score))
+            assert len(windows.starts) * windows.length == 4 * 64
+            self.steps[windows.length] = self.steps.get(windows.length, 0) + 1
+            actual.append(windows.length)
+        return actual
+
+
+def by_accuracy(**keys: float) -> GrowSelector:
+    grow = Grow(start=8, **keys)  # type: ignore[arg-type]
+    return grow.build(tokens=np.zeros(5000, np.uint8), window=64, batch=4, seed=0)
+
+
+def test_lengths_double_as_soon_as_accuracy_suffices() -> None:
+    learning = Learning()
+    actual = learning.run(by_accuracy(at_accuracy=0.25, until=1.0), range(400))
+    assert actual == [8] * 29 + [16] * 30 + [32] * 30 + [64] * 311
+    # at every tenth step, until windows are whole
+    assert learning.scored == [8] * 3 + [16] * 3 + [32] * 3
+
+
+def test_lengths_double_by_steps_where_accuracy_does_not_suffice() -> None:
+    learning = Learning()
+    assert learning.run(by_accuracy(at_accuracy=1.0), range(400)) == lengths(by_accuracy(), 400)
+    assert len(learning.scored) == 20
+    early = Learning().run(by_accuracy(at_accuracy=0.55, until=0.3), range(400))
+    assert early == [8] * 40 + [16] * 40 + [32] * 40 + [64] * 280
+    early = Learning().run(by_accuracy(at_accuracy=0.35, until=0.3), range(400))
+    assert early == [8] * 39 + [16] * 40 + [32] * 40 + [64] * 281
+
+
+def test_windows_without_labels_say_nothing() -> None:
+    def unlabelled(windows: Windows, measure: str = "loss") -> np.ndarray:
+        return np.full(len(windows.starts), np.nan, np.float32)
+
+    chosen = by_accuracy(at_accuracy=0.1)
+    assert chosen.select(SelectionContext(9, 0.0, unlabelled)).length == 8
+
+
+@given(stop=st.integers(0, 150))
+def test_growth_by_accuracy_is_resumed(stop: int) -> None:
+    whole, learning = Learning(), Learning()
+    stopped, resumed = by_accuracy(at_accuracy=0.15), by_accuracy(at_accuracy=0.15)
+    first = learning.run(stopped, range(stop))
+    state = stopped.state()
+    resumed.restore({name: value.copy() for name, value in state.items()})
+    assert first + learning.run(resumed, range(stop, 150)) == whole.run(
+        by_accuracy(at_accuracy=0.15), range(150)
+    )
+    assert state.keys() == {"halvings"}
+
+
+def test_a_run_that_grows_by_accuracy_resumes_bit_for_bit(tmp_path: Path) -> None:
+    task = 'corpus = { use = "group-words", group = "Z2", length = 16, examples = 200, held_out = 20 }'
+    grow = 'selector = { use = "grow", start = 4, until = 1.0, at_accuracy = 0.3 }'
+    keys = {"corpus": task, "selector": grow, "steps": "steps = 18", "more": "save = 5\nkeep = 9"}
+    tiny.write_spec(tmp_path, **keys)
+    whole = resnetbk.load(tmp_path / "tiny.toml").train(tmp_path / "whole")
+    tiny.stopped(whole.folder.path, 10, tmp_path / "parts")
+    parts = resnetbk.load(tmp_path / "tiny.toml").train(tmp_path / "parts", resume=True)
+    assert parts.report.loss == whole.report.loss
+    assert parts.report.accuracy == whole.report.accuracy
+    state = checkpoint.load(checkpoint.latest(whole.folder.path)).state
+    assert int(state["selector"]["halvings"]) == 0  # by steps it would be 1 until step 20
+    assert whole.report.phases["scoring"].flops > 0
+    losses = [
+        [line["loss"] for line in run.folder.metrics() if line["event"] == "step"] for run in (whole, parts)
+    ]
+    assert losses[0] == losses[1]
+    assert len(losses[0]) == 18
+
+
+def test_a_corpus_without_labels_has_no_accuracy() -> None:
+    with pytest.raises(UserError) as caught:
+        read_text(spec('{ use = "grow", start = 8, at_accuracy = 0.9 }'), Registry.discover(), "f")
+    assert str(caught.value) == (
+        "f:5: data.selector: at_accuracy: 'python-docs' is no task and has no labels; "
+        'write { use = "grow", start = 8, until = 0.5 }'
+    )
+
+
+@pytest.mark.parametrize("keys", [{"start": 0}, {"until": 0.0}, {"until": 1.5}, {"at_accuracy": 1.1}])
 def test_settings_out_of_range_are_refused(keys: dict) -> None:
     with pytest.raises(ValueError, match="must be"):
         Grow(**keys)

@@ -42,6 +42,14 @@ class Mislabelled:
         return Text(b"abab", b"abab", hashlib.sha256(b"abababab").hexdigest(), task)
 
 
+@attrs.frozen(kw_only=True)
+class Unlabelled:
+    """No task, although it provides labels."""
+
+    def build(self):
+        return Text(b"to learn", b"held out", hashlib.sha256(b"to learnheld out").hexdigest())
+
+
 class _Table:
     """Bytes through a table."""
 
