@@ -135,9 +135,10 @@ def test_no_decision_or_number_depends_on_the_future(combination, mode):
 
     def answer(tokens: Tensor) -> Output:
         torch.manual_seed(3)
-        return copy.deepcopy(model)(tokens)  # a training pass may change the model
+        passed = copy.deepcopy(model) if model.training else model  # a training pass may change it
+        return passed(tokens)
 
-    for length in (7, 16):
+    for length in (7, 12):
         known = text(length)
         before = answer(known)
         for cut in range(1, length):

@@ -54,8 +54,10 @@ def installed() -> Iterator[Plugin]:
     seen: set[str] = set()
     for distribution in importlib.metadata.distributions():
         try:
-            fields = distribution.metadata
-            name, version = (fields[key] if key in fields else "" for key in ("Name", "Version"))  # noqa: SIM401
+            text = distribution.read_text("METADATA") or distribution.read_text("PKG-INFO") or ""
+            # `distribution.metadata` parses e-mails, which takes longer than all else here together
+            fields = dict(re.findall(r"(?m)^(Name|Version):(.*)", text.partition("\n\n")[0]))
+            name, version = (fields.get(key, "").strip() for key in ("Name", "Version"))
             mentioned = GROUP in (distribution.read_text("entry_points.txt") or "")
         except Exception:
             continue  # what is left of a distribution that was removed
@@ -63,10 +65,8 @@ def installed() -> Iterator[Plugin]:
         if not key or key in seen:
             continue  # the first on sys.path is the one that is imported
         seen.add(key)
-        if not mentioned:
-            continue
         try:
-            points = [point for point in distribution.entry_points if point.group == GROUP]
+            points = [p for p in (distribution.entry_points if mentioned else ()) if p.group == GROUP]
         except Exception as cause:
             error = f"entry_points.txt is faulty: {one_line(cause)}"
             yield Plugin(name, version, None, None, error, package=name)

@@ -16,6 +16,7 @@ import pytest
 import tiny
 import torch
 
+import resnetbk
 from resnetbk.errors import UserError
 from resnetbk.kinds import BatchLoss, Windows
 from resnetbk.runs import checkpoint
@@ -31,11 +32,34 @@ needs_gloo = pytest.mark.skipif(
 )
 
 
-def torchrun(folder: Path, *arguments: object) -> subprocess.CompletedProcess[str]:
-    """`torchrun --nproc-per-node 2 -m resnetbk ...`, on a free port."""
+SELECTORS = {
+    "shuffle": "",
+    # an untrained model is as unsure of every window, and rounding would choose
+    "active": 'selector = { use = "active", refresh = 2, warmup = 0.5 }',
+    "excess-loss": 'selector = "excess-loss"',
+    "curriculum": 'selector = { use = "curriculum", every = 2 }',
+}
+SHARED = {"batch": "batch = 5", "more": "evaluate = 4"}
+"""Shares of 3 and 2 windows."""
+RESUMED = {
+    "steps": "steps = 6",
+    "more": "save = 3\nkeep = 9",
+    "channel": 'channel = { use = "mlp", dropout = 0.2 }',
+}
+CASES = {name: {**SHARED, "selector": line} for name, line in SELECTORS.items()} | {"resumed": RESUMED}
+ALL = """
+import sys
+from resnetbk.cli import _run
+for folder in sys.argv[1:]:
+    assert _run(["train", f"{folder}/tiny.toml", "--out", f"{folder}/both"]) == 0, folder
+"""
+
+
+def torchrun(folder: Path, *program: object) -> subprocess.CompletedProcess[str]:
+    """`torchrun --nproc-per-node 2 ...`, on a free port."""
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     return subprocess.run(
-        [*command, "-m", "resnetbk", *map(str, arguments)],
+        [*command, *map(str, program)],
         cwd=folder,
         env={**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""},
         capture_output=True,
@@ -44,37 +68,40 @@ def torchrun(folder: Path, *arguments: object) -> subprocess.CompletedProcess[st
     )
 
 
+@pytest.fixture(scope="module")
+def runs_of_two(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder for each case with the run `both`, one after the other in the same two processes: each start
+    of two takes longer than all that they train."""
+    root = tmp_path_factory.mktemp("two")
+    for name, changes in CASES.items():
+        (root / name).mkdir()
+        tiny.write_spec(root / name, **changes)
+    (root / "all.py").write_text(ALL)
+    done = torchrun(root, root / "all.py", *(root / name for name in CASES))
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("parameters,") == len(CASES)  # one of them speaks
+    return root
+
+
 def metrics(folder: Path, key: str) -> list[float]:
     return [record[key] for record in RunFolder(folder).metrics() if key in record]
 
 
 @needs_gloo
-@pytest.mark.parametrize(
-    "selector",
-    [
-        "",
-        # an untrained model is as unsure of every window, and rounding would choose
-        'selector = { use = "active", refresh = 2, warmup = 0.5 }',
-        'selector = "excess-loss"',
-        'selector = { use = "curriculum", every = 2 }',
-    ],
-    ids=["shuffle", "active", "excess-loss", "curriculum"],
-)
-def test_two_processes_learn_what_one_learns(tmp_path: Path, selector: str) -> None:
-    """With shares of 3 and 2 windows. Rounding grows from step to step."""
-    trial = tiny.experiment(tmp_path, batch="batch = 5", more="evaluate = 4", selector=selector)
-    trial.train(tmp_path / "alone", device="cpu")
-    done = torchrun(tmp_path, "train", tmp_path / "tiny.toml", "--out", "both")
-    assert done.returncode == 0, done.stderr
+@pytest.mark.parametrize("selector", SELECTORS)
+def test_two_processes_learn_what_one_learns(runs_of_two: Path, selector: str) -> None:
+    """Rounding grows from step to step."""
+    folder = runs_of_two / selector
+    resnetbk.load(folder / "tiny.toml").train(folder / "alone", device="cpu")
     for key in ("loss", "tokens", "gradient_norm"):
-        one, two = metrics(tmp_path / "alone", key), metrics(tmp_path / "both", key)
+        one, two = metrics(folder / "alone", key), metrics(folder / "both", key)
         assert len(one) == len(two) >= 8
         assert two == pytest.approx(one, rel=1e-3), key
-    assert metrics(tmp_path / "both", "loss")[0] == pytest.approx(
-        metrics(tmp_path / "alone", "loss")[0], rel=1e-6
+    assert metrics(folder / "both", "loss")[0] == pytest.approx(
+        metrics(folder / "alone", "loss")[0], rel=1e-6
     )
     evaluations = [
-        [e for e in RunFolder(tmp_path / name).metrics() if e["event"] == "evaluation"]
+        [e for e in RunFolder(folder / name).metrics() if e["event"] == "evaluation"]
         for name in ("alone", "both")
     ]
     for one, two in zip(*evaluations, strict=True):
@@ -82,28 +109,27 @@ def test_two_processes_learn_what_one_learns(tmp_path: Path, selector: str) -> N
         assert two["loss"] == pytest.approx(one["loss"], rel=1e-3)
         assert two["rows"] == one["rows"]
         assert two["depths"] == one["depths"]
-    flops = [metrics(tmp_path / name, "flops")[-1] for name in ("alone", "both")]
+    flops = [metrics(folder / name, "flops")[-1] for name in ("alone", "both")]
     assert flops[1] == pytest.approx(flops[0], rel=0.5)
-    assert done.stdout.count("parameters,") == 1  # one of them speaks
 
 
 @needs_gloo
-def test_a_run_of_two_goes_on_as_if_it_had_not_stopped(tmp_path: Path) -> None:
-    channel = 'channel = { use = "mlp", dropout = 0.2 }'
-    spec = tiny.write_spec(tmp_path, steps="steps = 6", more="save = 3\nkeep = 9", channel=channel)
-    assert torchrun(tmp_path, "train", spec, "--out", "whole").returncode == 0
-    again = tiny.copy_run(tmp_path / "whole", tmp_path / "again", drop="step-000006")
+def test_a_run_of_two_goes_on_as_if_it_had_not_stopped(runs_of_two: Path) -> None:
+    folder = runs_of_two / "resumed"
+    whole = folder / "both"
+    again = tiny.copy_run(whole, folder / "again", drop="step-000006")
     (again / "LATEST").write_text("step-000003\n")
-    done = torchrun(tmp_path, "train", spec, "--out", "again", "--resume")
+    done = torchrun(folder, "-m", "resnetbk", "train", folder / "tiny.toml", "--out", "again", "--resume")
     assert done.returncode == 0, done.stderr
-    assert metrics(again, "loss") == metrics(tmp_path / "whole", "loss")
-    assert metrics(again, "flops") == metrics(tmp_path / "whole", "flops")
+    assert done.stdout.count("parameters,") == 1  # one of them speaks
+    assert metrics(again, "loss") == metrics(whole, "loss")
+    assert metrics(again, "flops") == metrics(whole, "flops")
     # whoever starts from it is charged with what both processes did
     path = again / "checkpoints/step-000006"
     cost = RunState.of(checkpoint.load(path), path).training_cost()
     assert cost["flops"] == pytest.approx(metrics(again, "flops")[-1])
     last = "checkpoints/step-000006/model.safetensors"
-    assert (again / last).read_bytes() == (tmp_path / "whole" / last).read_bytes()
+    assert (again / last).read_bytes() == (whole / last).read_bytes()
 
 
 def test_each_process_and_step_has_random_numbers_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -130,7 +156,7 @@ def test_each_process_and_step_has_random_numbers_of_its_own(monkeypatch: pytest
 @needs_gloo
 def test_what_two_cannot_do_is_refused(tmp_path: Path) -> None:
     spec = tiny.write_spec(tmp_path, batch="batch = 1", more="seconds = 9.0")
-    done = torchrun(tmp_path, "train", spec, "--out", "run")
+    done = torchrun(tmp_path, "-m", "resnetbk", "train", spec, "--out", "run")
     assert done.returncode != 0
     assert "train.seconds: processes have no clock in common; give train.steps alone" in done.stderr
     assert "train.batch: 1 windows cannot be shared among 2 processes" in done.stderr

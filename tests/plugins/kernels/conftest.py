@@ -12,6 +12,15 @@ from torch import Tensor
 from resnetbk_plugins.kernels import backend
 
 
+@pytest.fixture(scope="module", autouse=True)
+def two_threads() -> Iterator[None]:
+    """However many the rest of the tests have: kernels share their rows among threads."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(2)
+    yield
+    torch.set_num_threads(threads)
+
+
 @pytest.fixture(scope="module", params=["torch", "numba", "triton"])
 def device(request: pytest.FixtureRequest) -> Iterator[str]:
     """The device of the kernel under test."""

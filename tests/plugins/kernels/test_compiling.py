@@ -42,11 +42,7 @@ def test_without_a_cache_every_run_says_so(tmp_path):
     assert run(tmp_path, "0.01", "uncached") == ALWAYS + "\n"
 
 
-def test_what_compiles_at_once_is_no_line(tmp_path):
-    assert run(tmp_path, "100") == ""
-
-
-def test_a_cache_folder_that_cannot_be_is_no_error(tmp_path):
+def test_what_compiles_at_once_is_no_line_nor_a_cache_folder_that_cannot_be_an_error(tmp_path):
     file = tmp_path / "file"
     file.touch()
     assert run(file / "cache", "100") == ""
