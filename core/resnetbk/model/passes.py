@@ -24,7 +24,7 @@ class LayerStatistics:
     position  (B, M) and length, (B,) or None, of the rows present: see `Rows`
     mixer     (B, M) bool: the rows its sequence mixer computed; None stands for all of them
     channel   the same of its channel mixer
-    rows      how many it computed; what only half of the layer computed counts half
+    rows      how many it computed, spare ones included; what only half of the layer computed counts half
     """
 
     layer: int
