@@ -84,6 +84,19 @@ def test_a_dense_model_and_its_loss_are_one_graph(mixer, embedding):
     assert any("cross_entropy" in str(node.target) for node in graphs[0].graph.nodes)
 
 
+def test_the_gradients_of_gated_linear_are_compiled_as_well():
+    torch._dynamo.reset()
+    mixer = built(f"mixer = {MIXERS['gated-linear']}", depth=1).trunk.layers[0].mixer
+    x = torch.randn(2, WINDOW, 8, requires_grad=True)
+
+    def mixed(x: torch.Tensor) -> torch.Tensor:
+        return mixer(x, torch.arange(WINDOW).repeat(2, 1), None).square().sum()
+
+    (expected,) = torch.autograd.grad(mixed(x), x)
+    compiled = torch.compile(mixed, backend="aot_eager", fullgraph=True, dynamic=False)
+    torch.testing.assert_close(torch.autograd.grad(compiled(x), x), (expected,))
+
+
 class Dropping(nn.Module):
     """A channel mixer that draws random numbers."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 from torch import Tensor, nn
 
@@ -29,6 +30,8 @@ class Layer(nn.Module):
 
     mixer: SequenceMixer
     channel: ChannelMixer
+    # calls mixer and `changed`, which training may compile
+    run: Callable[..., Any] = staticmethod(lambda piece, *arguments: piece(*arguments))
 
     def __init__(
         self, mixer: SequenceMixer, channel: ChannelMixer, *, width: int, style: str, wiring: str
@@ -49,7 +52,7 @@ class Layer(nn.Module):
     def forward(self, x: Tensor, mix: Mix) -> tuple[Tensor, Penalties]:
         if self.wiring == "sequential":
             return self.within(self.across(x, mix)[0], mix)
-        c, penalties = self.channel(self.channel_norm(x))
+        c, penalties = self.run(self.changed, x)
         # to the residual's type: under autocast the channel mixer returns half precision
         return x + c + mix(self.mixer_norm(c.to(x.dtype))), penalties
 
@@ -59,5 +62,9 @@ class Layer(nn.Module):
 
     def within(self, x: Tensor, mix: Mix) -> tuple[Tensor, Penalties]:
         """The second half of a sequential layer: what happens within each row."""
-        c, penalties = self.channel(self.channel_norm(x))
+        c, penalties = self.run(self.changed, x)
         return x + c, penalties
+
+    def changed(self, x: Tensor) -> tuple[Tensor, Penalties]:
+        """channel(norm x)."""
+        return self.channel(self.channel_norm(x))

@@ -9,16 +9,8 @@ import attrs
 import torch
 from torch import Tensor
 
-from resnetbk.kinds import (
-    Exit,
-    Keep,
-    Penalties,
-    ResolutionScheduler,
-    Rows,
-    SequenceMixer,
-    SparsityGate,
-    StreamingMixer,
-)
+from resnetbk.kinds import Exit, Keep, Penalties, ResolutionScheduler, Rows, SparsityGate, StreamingMixer
+from resnetbk.model.layer import Layer
 from resnetbk.model.rows import AnyPacking, merge, select
 
 StreamState = dict[str, Any]
@@ -32,7 +24,7 @@ class LayerStatistics:
     position  (B, M) and length, (B,) or None, of the rows present: see `Rows`
     mixer     (B, M) bool: the rows its sequence mixer computed; None stands for all of them
     channel   the same of its channel mixer
-    rows      how many it computed; what only half of the layer computed counts half
+    rows      how many it computed, spare ones included; what only half of the layer computed counts half
     """
 
     layer: int
@@ -75,10 +67,10 @@ class WindowPass:
     def fill(self, layer: int, before: Tensor, after: Tensor, keep: Keep) -> Tensor:
         return self.gate.fill(layer, before, after, keep)
 
-    def mix(self, layer: int, mixer: SequenceMixer, packing: AnyPacking, rows: Rows, x: Tensor) -> Tensor:
+    def mix(self, number: int, layer: Layer, packing: AnyPacking, rows: Rows, x: Tensor) -> Tensor:
         """The layer's mixer on the packed rows, (R, D) -> (R, D)."""
         position = packing.pad(packing.take(rows.position))
-        return packing.unpad(mixer(packing.pad(x), position, packing.length))
+        return packing.unpad(layer.run(layer.mixer, packing.pad(x), position, packing.length))
 
 
 class TokenPass(WindowPass):
@@ -126,9 +118,9 @@ class TokenPass(WindowPass):
         self.state["gate"] = merge(self.state["gate"], active, new)
         return x
 
-    def mix(self, layer: int, mixer: SequenceMixer, packing: AnyPacking, rows: Rows, x: Tensor) -> Tensor:
+    def mix(self, number: int, layer: Layer, packing: AnyPacking, rows: Rows, x: Tensor) -> Tensor:
         index, states = packing.take(self.active[-1][:, None]), self.state["layers"]
-        known = select(states[layer], index)
-        y, new = cast(StreamingMixer, mixer).step(x, packing.take(rows.position), known)
-        states[layer] = merge(states[layer], index, new)
+        known = select(states[number], index)
+        y, new = cast(StreamingMixer, layer.mixer).step(x, packing.take(rows.position), known)
+        states[number] = merge(states[number], index, new)
         return y

@@ -54,14 +54,16 @@ class Packing:
     spare  S, how many rows are computed besides, which are copies of the last and thrown away
 
     Under autocast there are spare rows and a wider W, so that their numbers recur from step to step: oneDNN
-    compiles half-precision products for each number of rows, which takes longer than the product.
+    compiles half-precision products for each number of rows, which takes longer than the product. With
+    `few_sizes`, for compiled layers, they are at least an eighth of all, and no more than 13.
     """
 
-    def __init__(self, mask: Tensor) -> None:
+    def __init__(self, mask: Tensor, few_sizes: bool = False) -> None:
         self.mask = mask
         self.index = mask.flatten().nonzero().squeeze(1)
-        self._recurs = mask.shape[1] > 1 and torch.is_autocast_enabled(mask.device.type)
-        self.spare = rounded(len(self.index), 64) - len(self.index) if self._recurs else 0
+        self._few = few_sizes
+        self._recurs = mask.shape[1] > 1 and (few_sizes or torch.is_autocast_enabled(mask.device.type))
+        self.spare = self._size(len(self.index), mask.numel(), 64) - len(self.index)
 
     @cached_property
     def length(self) -> Tensor:
@@ -72,7 +74,7 @@ class Packing:
     def width(self) -> int:
         """W: the largest length, or a few more."""
         longest = int(self.length.max()) if self.mask.numel() else 0
-        return min(rounded(longest, 32), self.mask.shape[1]) if self._recurs else longest
+        return self._size(longest, self.mask.shape[1], 32)
 
     @cached_property
     def slot(self) -> Tensor:
@@ -104,6 +106,12 @@ class Packing:
         """(B, W, ...) -> (R + S, ...)."""
         return padded.flatten(0, 1).index_select(0, self._with_spare(self.slot))
 
+    def _size(self, count: int, most: int, parts: int) -> int:
+        if not self._recurs or not count:
+            return count
+        few, parts = (most // 8, 4) if self._few else (0, parts)
+        return min(rounded(max(count, few), parts), most)
+
     def _with_spare(self, places: Tensor) -> Tensor:
         return torch.cat([places, places[-1:].expand(self.spare)]) if self.spare else places
 
@@ -111,10 +119,10 @@ class Packing:
 AnyPacking: TypeAlias = Packing | WholePacking
 
 
-def pack(rows: Rows, mask: Tensor | None) -> AnyPacking:
+def pack(rows: Rows, mask: Tensor | None, few_sizes: bool = False) -> AnyPacking:
     """The packing of those rows that `mask` (B, M) keeps; None keeps all."""
     if mask is not None:
-        packing = Packing(mask)
+        packing = Packing(mask, few_sizes)
         if packing.rows < mask.numel():
             return packing
     batch, present = rows.position.shape

@@ -32,6 +32,7 @@ class Trunk(nn.Module):
     halting: HaltingPolicy
     resolution: ResolutionScheduler
     gate: SparsityGate
+    few_sizes = False  # in training: see `Packing`
 
     def __init__(
         self, layers: list[Layer], *, halting: HaltingPolicy, resolution: ResolutionScheduler,
@@ -106,18 +107,19 @@ class Trunk(nn.Module):
             masks.append(decision.mask)
             counts.append(count)
         ran = sum(counts) / len(counts)
-        pass_.layers.append(LayerStatistics(number, rows.position, rows.length, masks[0], masks[-1], ran))
+        at = LayerStatistics(number, rows.position, rows.length, masks[0], masks[-1], ran)
+        pass_.layers.append(at)
         return rows
 
     def _block(
         self, pass_: WindowPass, number: int, block: Block, rows: Rows, keep: Keep
     ) -> tuple[Tensor, int]:
         """The rows after a block, of which those that `keep` masks out are as before; and how many it ran."""
-        packing = pack(rows, keep.mask)
+        packing = pack(rows, keep.mask, self.few_sizes and self.training)
         if keep.mask is not None and packing.rows == 0:
             return rows.x, 0
         before = packing.take(rows.x)
-        mix = partial(pass_.mix, number, self.layers[number].mixer, packing, rows)
+        mix = partial(pass_.mix, number, self.layers[number], packing, rows)
         again = self.recompute and torch.is_grad_enabled()
         run = partial(checkpoint, block, use_reentrant=False) if again else block
         after, penalties = run(before, mix)
@@ -125,7 +127,7 @@ class Trunk(nn.Module):
         if keep.weight is not None:  # at a weight of 1, `lerp` leaves `after` as it is, to the bit
             weight = packing.take(keep.weight)[:, None].to(before.dtype)
             after = torch.lerp(before, after.to(before.dtype), weight)
-        return packing.put(rows.x, after), packing.rows
+        return packing.put(rows.x, after), len(before)
 
 
 def _both(one: Tensor | None, other: Tensor | None) -> Tensor | None:

@@ -30,12 +30,8 @@ def weights(model: nn.Module) -> list[Weight]:
 
 def declared_roles(model: nn.Module) -> Iterator[tuple[str, nn.Parameter, Role | None]]:
     """Every parameter by name with its role: of its attribute `role`, or of torch's module; else None."""
-    of_torch = {
-        module.weight: role
-        for module in model.modules()
-        for kind, role in _OF_TORCH.items()
-        if isinstance(module, kind)
-    }
+    roles = _OF_TORCH.items()
+    of_torch = {m.weight: role for m in model.modules() for kind, role in roles if isinstance(m, kind)}
     for name, parameter in model.named_parameters():
         role = getattr(parameter, "role", of_torch.get(parameter))
         if role not in (None, *get_args(Role)):

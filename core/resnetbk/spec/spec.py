@@ -113,7 +113,7 @@ class Train:
     gradient   how a step's gradients are computed
     start      the weights to start from
     precision  of matrix products: "fp32", "bf16", or "auto": bf16 where the device has units for it
-    compile    whether steps are compiled as a whole: true, false, or "auto", in long runs on CUDA only
+    compile    whether steps are compiled: true, false, or "auto", as a whole and in long runs on CUDA only
     clip       largest global norm of a gradient; 0 turns clipping off
     evaluate   steps between validations; 0 validates at the end only
     save       steps between checkpoints; 0 saves at the end only

@@ -1,4 +1,4 @@
-"""The objective of a training step, compiled: as a whole, or not at all."""
+"""The objective of a training step, compiled: as a whole, or else layer by layer."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from resnetbk.exhausted import exhausted
 from resnetbk.kinds import BatchLoss
 from resnetbk.model.language_model import LanguageModel, Output
 from resnetbk.spec.spec import Train
+from resnetbk.training.compiled_layers import CompiledLayers
 from resnetbk.training.objective import objective
 
 SMALL = 30_000_000
@@ -41,15 +42,18 @@ def to_compile(train: Train, device: torch.device) -> bool | str:
 class CompiledObjective:
     """`objective`, compiled if `asked`. With "auto" it is no warning that a model cannot be compiled.
 
-    Models whose rows vary (halting, gates, learned resolution) cannot be compiled whole and run uncompiled:
-    in pieces they would be compiled again and again. One line in the log says so, and one that a compiler is
-    missing or fails, at whichever call. Results differ by rounding, and by what is drawn at random. Under a
-    dispatch mode, as where FLOPs are counted, all runs uncompiled. Models alike share compiled code.
+    Models whose rows vary (halting, gates, learned resolution) cannot be compiled whole: their layers are, if
+    that is `asked` for, on few numbers of rows; with "auto" they run uncompiled. One line in the log says so,
+    and one that a compiler is missing or fails, at whichever call. Results differ by rounding, and by what is
+    drawn at random. Under a dispatch mode, as where FLOPs are counted, all runs uncompiled, on the same rows.
+    Models alike share compiled code.
     """
 
     def __init__(self, asked: bool | str, model: LanguageModel, device: torch.device) -> None:
         self.asked = asked
         self.active = bool(asked)
+        self._model = model
+        model.trunk.few_sizes = asked is True  # from the first step on, counted or not
         self._graphs = self.active and device.type == "cuda" and model.parameter_count() <= SMALL
         self._function: Any = None
         for parameter in model.parameters() if self._graphs else ():
@@ -63,16 +67,23 @@ class CompiledObjective:
         try:
             return self._compiled(*arguments)
         except Exception as error:
-            if exhausted(error):
+            if exhausted(error) or self._function is objective:  # its layers tell of what fails in them
                 raise
-            traced = type(error).__name__ not in UNTRACEABLE
-            reason = one_line(error).split(" Set TORCH")[0]  # without its advice to developers
+            failure = error
+        if self.asked is True and type(failure).__name__ in UNTRACEABLE:
+            logging.getLogger("resnetbk").info("train.compile: layer by layer, since %s", _reason(failure))
+            self._function, self._graphs = objective, False
+            CompiledLayers(self._model, self._stop)
+            return self(*arguments)
         result = objective(*arguments)  # where the compiler is not to blame, this fails as well
-        self.active = False
-        level = logging.WARNING if traced or self.asked != "auto" else logging.INFO
-        why = "the compiler fails" if traced else "this model cannot be compiled as a whole"
-        logging.getLogger("resnetbk").log(level, "train.compile: uncompiled, since %s: %s", why, reason)
+        self._stop(failure)
         return result
+
+    def _stop(self, failure: str | Exception) -> None:
+        self.active = self._model.trunk.few_sizes = False
+        untraceable = type(failure).__name__ in UNTRACEABLE
+        level = logging.INFO if untraceable and self.asked == "auto" else logging.WARNING
+        logging.getLogger("resnetbk").log(level, "train.compile: uncompiled, since %s", _reason(failure))
 
     def _compiled(self, *arguments: Any) -> tuple[BatchLoss, Output]:
         import torch._dynamo.config  # here, since it takes more than a second
@@ -95,3 +106,11 @@ class CompiledObjective:
             penalties = {name: value.clone() for name, value in result.penalties.items()}
             result = attrs.evolve(result, **single, penalties=penalties)
         return result, output
+
+
+def _reason(failure: str | Exception) -> str:
+    if isinstance(failure, str):
+        return failure
+    untraceable = type(failure).__name__ in UNTRACEABLE
+    what = "this model cannot be compiled as a whole" if untraceable else "the compiler fails"
+    return f"{what}: {one_line(failure).split(' Set TORCH')[0]}"  # without its advice to developers

@@ -64,7 +64,8 @@ class DecayingStates(nn.Module):
         def heads(y: Tensor) -> Tensor:
             return y.view(*y.shape[:-1], self.heads, y.shape[-1] // self.heads).transpose(1, 2).to(dtype)
 
-        size = F.softplus(self.step_size(x).to(dtype)).transpose(1, 2)
+        # contiguous, since compiled code takes softplus' gradient to be laid out as its input, and it is not
+        size = F.softplus(self.step_size(x).to(dtype).transpose(1, 2).contiguous())
         q = heads(self.query(x)) * self.keys**-0.5
         k = heads(self.key(x)) * size[..., None]
         return q, k, heads(self.value(x)), -size * self.log_rate.to(dtype).exp()[:, None]
