@@ -26,6 +26,7 @@ LEFT_OUT = {
     "initializer/grow": RUN,
     "hf": "needs files, or a download: tests/plugins/corpus",
     "shakespeare": "needs an extra: tests/plugins/corpus",
+    "mixture": "consists of other components: tests/plugins/corpus",
     "tokens": "has tokens and no text: tests/plugins/corpus",
     "ids": "encodes numbers and no text: tests/plugins/tokenizer",
     "bpe": "needs an extra: tests/plugins/tokenizer",

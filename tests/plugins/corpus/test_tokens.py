@@ -99,7 +99,7 @@ def spec(vocabulary: int) -> str:
     [model]
     width = 16
     depth = 1
-    mixer = "gated-diagonal"
+    mixer = "attention"
     [train]
     steps = 60
     batch = 8
