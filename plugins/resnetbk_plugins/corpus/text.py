@@ -24,7 +24,8 @@ SHARE = and_(gt(0.0), lt(1.0))
 def check_names(_owner: Any, attribute: Any, value: Any) -> None:
     names = listed(value)
     if not isinstance(names, (list, tuple)) or not all(isinstance(name, str) and name for name in names):
-        what = "file, folder or pattern" if attribute.name in ("path", "valid") else "name or pattern"
+        files = "file, folder or pattern"
+        what = {"path": files, "valid": files, "patterns": "pattern"}.get(attribute.name, "name or pattern")
         raise ValueError(f"{attribute.name} must be a {what}, or a list of them, none empty")
 
 
