@@ -36,8 +36,7 @@ Penalties = Mapping[str, "Tensor"]
 NO_PENALTIES: Penalties = {}  # nobody writes to it; a MappingProxyType is not compiled by torch 2.10
 
 ParentCosts = dict[str, dict[str, float]]
-"""What it cost to train the parent runs of a run (seconds, cpu_seconds, flops, tokens), by the real paths of
-their folders."""
+"""Seconds, cpu_seconds, flops and tokens that trained each parent run, by the real path of its folder."""
 
 
 @attrs.frozen
@@ -258,7 +257,6 @@ class SparsityGate(Protocol):
 @attrs.frozen(eq=False)
 class Text:
     """A corpus as UTF-8: what to learn from, and what is held out. `build() -> Text` of a corpus.
-
     Large texts are read-only views of files on disk (`resnetbk.texts`), to be read in pieces.
     """
 
@@ -268,6 +266,8 @@ class Text:
     """Of train followed by valid, in hexadecimal."""
     task: Task | None = None
     """Labels, where something else is to be learned than what comes next."""
+    tokens: tuple[Array, Array] | None = None
+    """Train and valid as tokens, unsigned (T,), of a corpus that has no text: sha256 is of these."""
 
 
 class Tokenizer(Protocol):

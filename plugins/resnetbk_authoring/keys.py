@@ -15,6 +15,7 @@ from typing import Annotated, Any, Literal, TypeAlias, Union, get_args, get_orig
 import attrs
 
 from resnetbk.spec.reader import ARRAYS, MAPPINGS
+from resnetbk.spec.spec import Part
 
 Tree: TypeAlias = dict[str, Any]
 Table: TypeAlias = Callable[[type], Tree]
@@ -59,7 +60,7 @@ def _keys(cls: type, path: tuple[str, ...], within: tuple[type, ...]) -> Iterato
         allowed = _words(field_schema(field, lambda _: {}))
         yield Key(here, _type_name(field.type), allowed, _default(field.default))
         for table in _tables(field.type):
-            if table not in (cls, *within):
+            if table not in (cls, *within, Part):  # of which each component has its own keys
                 yield from _keys(table, here, (cls, *within))
 
 
@@ -192,6 +193,8 @@ def _type_name(type_: Any) -> str:
     if origin in (Union, types.UnionType):
         return " | ".join(map(_type_name, items))
     if isinstance(type_, type) and origin is None:
+        if type_ is Part:
+            return "component"
         return "table" if attrs.has(type_) else "None" if type_ is types.NoneType else type_.__name__
     if not items or not isinstance(origin, type):
         return "..." if type_ is Ellipsis else str(type_).replace("typing.", "")

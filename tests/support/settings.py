@@ -13,6 +13,7 @@ SETTINGS = {
     "fixed": {"layers": 3},
     "halting-policy/random": {"layers": 2.5},
     "text": {"path": str(HERE)},
+    "packages": {"names": "click", "held_out": 0.3},
     "confidence": {"agree": 0.6},
     "act": {"bias": -1.5},
     "every-k": {"slow": ["trunk.layers.0"]},
@@ -25,5 +26,8 @@ LEFT_OUT = {
     "initializer/grow": RUN,
     "hf": "needs files, or a download: tests/plugins/corpus",
     "shakespeare": "needs an extra: tests/plugins/corpus",
+    "mixture": "consists of other components: tests/plugins/corpus",
+    "tokens": "has tokens and no text: tests/plugins/corpus",
+    "ids": "encodes numbers and no text: tests/plugins/tokenizer",
     "bpe": "needs an extra: tests/plugins/tokenizer",
 }

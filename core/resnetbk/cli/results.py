@@ -46,7 +46,8 @@ def print_results(name: str, result: Evaluation | RunReport, data: Data, corpus:
         _print_task(name, result, data.text.task, corpus)
         return
     per_byte = (len(data.valid) - 1) / max(data.held_out_bytes, 1) / math.log(2)
-    rows = table(f"held-out text of {corpus}: {len(data.text.valid):,} bytes", "nats/token", "bits/byte")
+    size = f"{len(data.valid):,} tokens" if data.text.tokens else f"{len(data.text.valid):,} bytes"
+    rows = table(f"held-out text of {corpus}: {size}", "nats/token", "bits/byte")
     baselines: dict[str, float] = {}
     with part("baselines"):
         for answer in hooks.resnetbk_baselines(data=data):

@@ -94,7 +94,8 @@ def _print_sample(run: Run, data: Data) -> None:
     from resnetbk.cli.results import write
     from resnetbk.terminal import harmless
 
-    first, line_break, _ = bytes(data.text.valid[:200]).decode(errors="ignore").partition("\n")
+    start = data.tokenizer.decode(data.valid[:200].tolist())[:200]
+    first, line_break, _ = start.decode(errors="ignore").partition("\n")
     click.echo("\nIt goes on from the first line of the held-out text:\n")
     click.echo(click.style(harmless(first) + line_break, dim=True), nl=False)
     with part("sample"):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator
+from functools import cached_property
 from typing import TYPE_CHECKING, BinaryIO
 
 import attrs
@@ -54,10 +55,16 @@ class Data:
         Raises UserError when a part is too short to predict anything.
         """
         tokenizer = tokenizer or build("data.tokenizer", spec.tokenizer, Tokenizer, text=text)
-        train, valid = (_tokens(text, which, tokenizer, spec.tokenizer) for which in ("train", "valid"))
+        parts = text.tokens or [_tokens(text, p, tokenizer, spec.tokenizer) for p in ("train", "valid")]
+        train, valid = parts
         data = cls(text, tokenizer, train, valid)
         if text.task:
             _check_task(spec, text.task)
+        if text.tokens and (most := int(max(part.max() for part in parts))) >= tokenizer.vocabulary:
+            raise UserError(
+                f"data.tokenizer: {spec.tokenizer.name!r} has {tokenizer.vocabulary} tokens, and "
+                f"{spec.corpus.name!r} holds token {most}: choose one of {most + 1} tokens or more"
+            )
         if len(data.valid) < 2:
             raise UserError(
                 f"data.corpus: {spec.corpus.name!r} holds out too little text to validate on; "
@@ -98,9 +105,12 @@ class Data:
         """Tokens in a window of `held_out`."""
         return self.text.task.valid_length if self.text.task else window
 
-    @property
+    @cached_property
     def held_out_bytes(self) -> int:
         """Bytes of UTF-8 that the held-out targets stand for: all but the first token's."""
+        if self.text.tokens:
+            parts = (self.valid[i : i + PIECE].tolist() for i in range(1, len(self.valid), PIECE))
+            return sum(len(self.tokenizer.decode(part)) for part in parts)
         return len(self.text.valid) - len(self.tokenizer.decode(self.valid[:1].tolist()))
 
 

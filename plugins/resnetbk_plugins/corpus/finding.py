@@ -54,6 +54,12 @@ def identity(path: Path | str) -> tuple[int, int]:
     return status.st_dev, status.st_ino
 
 
+def state(file: str) -> list[str | int]:
+    """Path, size and modification time: whether a file was changed."""
+    status = os.stat(file)
+    return [os.path.abspath(file), status.st_size, status.st_mtime_ns]
+
+
 def copies(files: Sequence[Path], others: Sequence[Path]) -> list[Path]:
     """Those of `files` that hold the same bytes as one of `others`; only files of one size are compared."""
     by_size: dict[int, list[Path]] = {}

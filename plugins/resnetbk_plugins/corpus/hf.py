@@ -23,7 +23,7 @@ from attrs.validators import ge, min_len
 from resnetbk.cache import cached_file
 from resnetbk.errors import StorageError, UserError, one_line
 from resnetbk.kinds import Text
-from resnetbk_plugins.corpus.finding import expand, find
+from resnetbk_plugins.corpus.finding import expand, find, state
 from resnetbk_plugins.corpus.reading import and_more
 from resnetbk_plugins.corpus.text import (
     HELD_OUT,
@@ -88,12 +88,12 @@ class HuggingFace:
         needed; StorageError when something cannot be read or written."""
         train, *valid = (self._text(part) for part in (self.split, self.valid) if part)
         name = and_more(listed(self.files) or [self.path])
-        return split("hf", [train], self.held_out, self.sha256, valid, name)
+        return split("hf", [train], self.held_out, self.sha256, valid, dict.fromkeys([train, *valid], name))
 
     def _text(self, split: str) -> Path:
         """The text of a split, in the cache."""
         keys = {k: v for k, v in attrs.asdict(self).items() if k not in ("held_out", "valid", "sha256")}
-        depends = [{**keys, "split": split}, [_state(file) for file in self._local()]]
+        depends = [{**keys, "split": split}, [state(file) for file in self._local()]]
         key = hashlib.sha256(json.dumps(depends, sort_keys=True).encode()).hexdigest()
         return cached_file(f"texts/hf-{key}", lambda file: self._write(file, split))
 
@@ -157,9 +157,3 @@ def _overlap(a: str, b: str) -> bool:
     name, sliced, _ = a.strip().partition("[")
     other, also_sliced, _ = b.strip().partition("[")
     return name == other and not (sliced and also_sliced and a != b)
-
-
-def _state(file: str) -> list[str | int]:
-    """Path, size and modification time: whether a file was changed."""
-    status = Path(file).stat()
-    return [os.path.abspath(file), status.st_size, status.st_mtime_ns]

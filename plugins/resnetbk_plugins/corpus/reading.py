@@ -7,7 +7,7 @@ import functools
 import hashlib
 import json
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import attrs
@@ -48,21 +48,24 @@ class _Noticed:
             )
         if self.json_lines:
             file, field = next(iter(self.json_lines.items()))
-            keys = f'use = "hf", path = "json", files = "{file}", field = "{field}"'
             warn(
                 f"{corpus}: what looks like JSON lines in {and_more(list(self.json_lines))}: the model "
-                f"learns them as they stand; corpus = {{ {keys} }} reads the field"
+                f'learns them as they stand; corpus = {{ use = "text", path = "{file}", field = "{field}" }} '
+                "reads the field"
             )
 
 
-def read(corpus: str, files: Sequence[Path], name: str = "") -> tuple[bytes | memoryview, str]:
+def read(
+    corpus: str, files: Sequence[Path], names: Mapping[Path, str] | None = None
+) -> tuple[bytes | memoryview, str]:
     """The text of the files, in memory or mapped when it is large, and its sha256; without the byte order
-    mark that a file may begin with. `name` is what the text is called in messages, if not by its files.
+    mark that a file may begin with. `names` are what files are called in messages, if not by their paths.
 
     Raises UserError for what is no UTF-8 text, StorageError for what cannot be read.
     """
     noticed = _Noticed()
-    read = (chunk for file in files for chunk in _chunks(corpus, file, name, len(files) > 1, noticed))
+    called = [(file, (names or {}).get(file, str(file))) for file in files]
+    read = (chunk for pair in called for chunk in _chunks(corpus, *pair, len(files) > 1, noticed))
     try:
         size = sum(file.stat().st_size for file in files)
         if size <= LARGE:
@@ -86,13 +89,13 @@ def _large(corpus: str, files: Sequence[Path], digest: str) -> memoryview:
     if len(files) == 1:
         text = mapped(files[0])
         return text[len(codecs.BOM_UTF8) :] if bytes(text[:3]) == codecs.BOM_UTF8 else text
-    again = (chunk for file in files for chunk in _chunks(corpus, file, "", True, _Noticed()))
+    again = (chunk for file in files for chunk in _chunks(corpus, file, str(file), True, _Noticed()))
     return mapped(cached_file(f"texts/{digest}", lambda joined: joined.writelines(again)))
 
 
 def _chunks(corpus: str, file: Path, name: str, several: bool, noticed: _Noticed) -> Iterator[bytes]:
     """The content of a file, `PIECE` bytes at a time, checked to be text in UTF-8."""
-    name = printable(name or str(file))
+    name = printable(name)
     decoder = codecs.getincrementaldecoder("utf-8")()
     leave_out = ", or leave it out: `patterns` names what to take from a folder" if several else ""
     before = nuls = returns = 0  # before: bytes of the file that are decoded

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,15 +15,17 @@ from resnetbk.errors import UserError
 from resnetbk.kinds import Text
 from resnetbk_plugins.corpus.finding import copies, find, identity
 from resnetbk_plugins.corpus.reading import and_more, read, warn
+from resnetbk_plugins.corpus.unpacking import plain
 
 HELD_OUT = 0.1
 SHARE = and_(gt(0.0), lt(1.0))
 
 
-def _check_names(_owner: Any, attribute: Any, value: Any) -> None:
+def check_names(_owner: Any, attribute: Any, value: Any) -> None:
     names = listed(value)
     if not isinstance(names, (list, tuple)) or not all(isinstance(name, str) and name for name in names):
-        what = "pattern" if attribute.name == "patterns" else "file, folder or pattern"
+        files = "file, folder or pattern"
+        what = {"path": files, "valid": files, "patterns": "pattern"}.get(attribute.name, "name or pattern")
         raise ValueError(f"{attribute.name} must be a {what}, or a list of them, none empty")
 
 
@@ -43,9 +45,21 @@ def check_sha256(_owner: Any, _attribute: Any, value: str) -> None:
         raise ValueError("sha256 must be 64 hexadecimal digits in lower case, or empty")
 
 
+def check_apart(corpus: str, files: Sequence[Path], valid: Sequence[Path]) -> None:
+    """UserError where files are to be learned from and held out."""
+    learned = {identity(file) for file in files}
+    both = [str(file) for file in valid if identity(file) in learned]
+    if both:
+        raise UserError(
+            f"{corpus}: valid names {and_more(both)}, which path names too and so would be learned from; let "
+            "path name only the other files"
+        )
+
+
 @attrs.frozen(kw_only=True)
 class TextFiles:
-    """UTF-8 files, in the order of their paths, as if they were one; its end is held out.
+    """UTF-8 files, in the order of their paths, as if they were one; its end is held out. Files `.gz` are
+    unpacked.
 
     Each real file is read once, whatever links lead to it, and nothing but regular files. A byte order mark
     at the start of a file is dropped; all other bytes are text. A large text stays on disk: a single file
@@ -56,15 +70,18 @@ class TextFiles:
               directory.
     patterns  which files of folders to take, by their names: `*.txt`, or a list such as
               `["*.txt", "*.md"]`; all if empty
+    field     of each row what holds the text, if files are JSON lines or, by their names, `.parquet` (extra
+              `parquet`); rows where it is null are left out, and an empty line follows each other
     held_out  the share of bytes held out, at the end
     valid     what to hold out instead of the end: a file, folder or pattern, or a list of them, like `path`
     sha256    of the whole text, to learn from and then held out; if given, any other text is refused
     """
 
-    path: str | list[str] = attrs.field(validator=_check_names)
-    patterns: str | list[str] = attrs.field(factory=list, validator=_check_names)
+    path: str | list[str] = attrs.field(validator=check_names)
+    patterns: str | list[str] = attrs.field(factory=list, validator=check_names)
+    field: str = ""
     held_out: float = attrs.field(default=HELD_OUT, validator=SHARE)
-    valid: str | list[str] = attrs.field(factory=list, validator=_check_names)
+    valid: str | list[str] = attrs.field(factory=list, validator=check_names)
     sha256: str = attrs.field(default="", validator=check_sha256)
 
     def __attrs_post_init__(self) -> None:
@@ -76,16 +93,12 @@ class TextFiles:
         """Raises UserError for missing files and unusable texts, StorageError for unreadable files."""
         patterns = listed(self.patterns)
         files, valid = (find("text", listed(names), patterns) for names in (self.path, self.valid))
-        learned = {identity(file) for file in files}
-        both = [str(file) for file in valid if identity(file) in learned]
-        if both:
-            raise UserError(
-                f"text: valid names {and_more(both)}, which path names too and so would be learned from; let "
-                "path name only the other files"
-            )
+        check_apart("text", files, valid)
         if again := [str(file) for file in copies(valid, files)]:
             warn(f"text: held out are copies of files that are learned from: {and_more(again)}")
-        return split("text", files, self.held_out, self.sha256, valid)
+        names = {plain("text", file, self.field): str(file) for file in (*files, *valid)}
+        texts = list(names)
+        return split("text", texts[: len(files)], self.held_out, self.sha256, texts[len(files) :], names)
 
 
 def split(
@@ -94,16 +107,16 @@ def split(
     held_out: float,
     sha256: str,
     valid: Sequence[Path] = (),
-    name: str = "",
+    names: Mapping[Path, str] | None = None,
 ) -> Text:
     """UTF-8 files as one text, its end held out, or the files `valid` if there are any; says how much that
-    is. `sha256`, if given, must be that of the whole; `name` is what to call the text instead of its files.
+    is. `sha256`, if given, must be that of the whole; `names` are what to call files instead of their paths.
 
     Raises UserError for unusable texts, in the name of `corpus`, and StorageError.
     """
-    train, digest = read(corpus, files, name)
+    train, digest = read(corpus, files, names)
     if valid:
-        held, _ = read(corpus, valid, name)
+        held, _ = read(corpus, valid, names)
         hashed = hashlib.sha256(train)
         hashed.update(held)
         digest = hashed.hexdigest()

@@ -187,7 +187,7 @@ def test_what_is_no_text_is_told_as_in_files_of_text(caplog: pytest.LogCaptureFi
     reading.warn.cache_clear()
     whole(path="text", files="rows.json")
     assert "hf: what looks like JSON lines in rows.json:" in caplog.text
-    assert 'files = "rows.json", field = "text" } reads the field' in caplog.text
+    assert 'path = "rows.json", field = "text" } reads the field' in caplog.text
     Path("rows.txt").write_bytes("wide".encode("utf-16-le") * 9)
     with pytest.raises(UserError, match=r"hf: rows\.txt is full of zero bytes"):
         whole(path="text", files="rows.txt")

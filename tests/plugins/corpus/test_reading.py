@@ -92,7 +92,7 @@ def test_what_models_should_hardly_learn_is_said_once(caplog: pytest.LogCaptureF
         "text: carriage returns (\\r, line ends of Windows) in notes/a.txt and 1 more: the model learns "
         "them; `dos2unix` takes them out",
         "text: what looks like JSON lines in notes/c.jsonl: the model learns them as they stand; corpus = "
-        '{ use = "hf", path = "json", files = "notes/c.jsonl", field = "body" } reads the field',
+        '{ use = "text", path = "notes/c.jsonl", field = "body" } reads the field',
     ]
 
 

@@ -1,0 +1,121 @@
+"""Several corpora as one: the training text is drawn from them by shares, and so is the held-out text.
+
+The training text is as long as those of all parts together and consists of pieces of them in random order.
+Windows that a data selector draws from anywhere in it are thus drawn by shares, and a tokenizer or n-gram
+counts see what the model sees. A part that is smaller than its share comes several times, all of it before
+any of it again; of a larger one a random selection is read.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+from itertools import accumulate, pairwise
+from typing import TYPE_CHECKING, BinaryIO
+
+import attrs
+import numpy as np
+from attrs.validators import deep_iterable, ge, gt, min_len
+
+from resnetbk.cache import cached_file
+from resnetbk.errors import UserError
+from resnetbk.kinds import Text
+from resnetbk.model.assemble import build
+from resnetbk.spec.spec import Part
+from resnetbk.texts import LARGE, mapped, pieces
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from resnetbk.spec import Spec
+
+METHOD = 1  # part of every cache key: texts that were drawn in another way are not used
+
+STRETCH = 1 << 14
+"""Bytes of a piece: windows that reach over the end of one are few."""
+
+
+@attrs.frozen(kw_only=True)
+class Mixture:
+    """Corpora of text with shares, each with its own keys. The held-out text begins as each part's does, as
+    far as all have enough of it for their share: so its loss is the mean by shares. For the loss of one part:
+    `resnetbk eval RUN --set 'data.corpus={ use = "text", path = "notes" }'`.
+
+    parts   corpora, such as `[{ use = "packages" }, { use = "text", path = "notes" }]`
+    shares  of bytes, one for each part, such as `[0.8, 0.2]`, or `[4, 1]`; equal ones if left out
+    seed    of which pieces are drawn, and of their order
+    """
+
+    parts: tuple[Part, ...] = attrs.field(metadata={"kind": "corpus"}, validator=min_len(1))
+    shares: list[float] = attrs.field(factory=list, validator=deep_iterable(gt(0.0)))
+    seed: int = attrs.field(default=0, validator=ge(0))
+
+    def __attrs_post_init__(self) -> None:
+        if self.shares and len(self.shares) != len(self.parts):
+            raise ValueError(f"shares are {len(self.shares)} numbers for {len(self.parts)} parts: one each")
+
+    def check(self, spec: Spec) -> None:
+        for part in self.parts:
+            if own := getattr(part.component, "check", None):
+                own(spec)
+
+    def build(self) -> Text:
+        """Raises UserError for parts that are tasks or tokens, and what the parts raise."""
+        texts = [build(f"data.corpus.parts[{i}]", part, Text) for i, part in enumerate(self.parts)]
+        for part, text in zip(self.parts, texts, strict=True):
+            if text.task or text.tokens:
+                what = "a task" if text.task else "tokens"
+                raise UserError(f"mixture: {part.name!r} is {what}, and parts must be text")
+        shares = np.array(self.shares or [1.0] * len(texts))
+        shares /= shares.sum()
+        train, valid = self._train(texts, shares), _valid(texts, shares)
+        digest = hashlib.sha256(train)
+        digest.update(valid)
+        return Text(train, valid, digest.hexdigest())
+
+    def _train(self, texts: list[Text], shares: np.ndarray) -> bytes | memoryview:
+        total = sum(len(text.train) for text in texts)
+        depends = [METHOD, STRETCH, [(t.sha256, len(t.train)) for t in texts], [*shares], self.seed]
+        key = hashlib.sha256(json.dumps(depends).encode()).hexdigest()
+
+        def write(file: BinaryIO) -> None:
+            generator = np.random.default_rng(self.seed)
+            drawn = [
+                (text.train, start, end)
+                for text, share in zip(texts, shares, strict=True)
+                for start, end in _stretches(text.train, share * total, generator)
+            ]
+            for i in generator.permutation(len(drawn)):
+                of, start, end = drawn[i]
+                file.write(of[start:end])
+
+        for part, text, share in zip(self.parts, texts, shares, strict=True):
+            logging.getLogger("resnetbk").info(
+                "mixture: %.3f of %s: its %s bytes %.2f times",
+                *(share, part.name, f"{len(text.train):,}", share * total / len(text.train)),
+            )
+        path = cached_file(f"texts/mixture-{key}", write)
+        return path.read_bytes() if path.stat().st_size <= LARGE else mapped(path)
+
+
+def _stretches(
+    text: bytes | memoryview, size: float, generator: np.random.Generator
+) -> Iterator[tuple[int, int]]:
+    """Starts and ends of random pieces, `size` bytes of them to within half a piece; all before one again."""
+    ends = accumulate((len(piece) for piece in pieces(text, STRETCH)), initial=0)
+    stretches = list(pairwise(ends))
+    while True:
+        for i in generator.permutation(len(stretches)):
+            start, end = stretches[i]
+            if size < (end - start) / 2:
+                return
+            size -= end - start
+            yield start, end
+
+
+def _valid(texts: list[Text], shares: np.ndarray) -> bytes:
+    """The beginning of each held-out part, by shares, cut between characters."""
+    total = min(len(text.valid) / share for text, share in zip(texts, shares, strict=True))
+    begun = (bytes(text.valid[: round(share * total)]) for text, share in zip(texts, shares, strict=True))
+    return b"".join(part.decode(errors="ignore").encode() for part in begun)
