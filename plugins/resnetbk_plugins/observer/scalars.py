@@ -1,0 +1,33 @@
+"""Reports as numbers by name, as trackers take them: `train/loss`, `valid/accuracy` and so on."""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+from resnetbk.errors import UserError
+from resnetbk.hooks import EvaluationReport, StepReport
+
+
+def of_step(report: StepReport) -> dict[str, float]:
+    """Of one step; `layers` is how many ran for a token."""
+    names = ("loss", "rate", "gradient_norm", "tokens", "seconds", "flops")
+    numbers = {f"train/{name}": float(getattr(report, name)) for name in names}
+    penalties = {f"train/penalty {name}": value for name, value in report.penalties.items()}
+    return numbers | penalties | {"train/layers": sum(report.rows)}
+
+
+def of_evaluation(report: EvaluationReport) -> dict[str, float]:
+    """Of one evaluation; accuracies are a task's."""
+    numbers = {"valid/loss": report.loss, "valid/bits_per_byte": report.bits_per_byte}
+    if report.accuracy is not None:
+        numbers["valid/accuracy"] = report.accuracy
+    return numbers | {f"valid/accuracy {group}": share for group, share in report.groups.items()}
+
+
+def library(name: str, install: str) -> Any:
+    """The module of a tracker. Raises UserError, saying how to install it, where it is missing."""
+    try:
+        return importlib.import_module(name)
+    except ImportError:
+        raise UserError(f"{name}: needs the package {name}: {install}") from None

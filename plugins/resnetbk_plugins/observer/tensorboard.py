@@ -1,0 +1,58 @@
+"""Observer `tensorboard`: scalars for TensorBoard (extra `tensorboard`)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import attrs
+
+from resnetbk.hooks import EvaluationReport, RunReport, StepReport, hookimpl
+from resnetbk_plugins.observer.scalars import library, of_evaluation, of_step
+
+
+@attrs.frozen(kw_only=True)
+class TensorBoard:
+    """Event files in `tensorboard/` of the run's folder: `tensorboard --logdir runs` shows all runs. A run
+    that goes on has its steps since the checkpoint once."""
+
+    def build(self, *, folder: Path, spec: Any) -> Events:
+        library("tensorboard", 'pip install "resnetbk[tensorboard]"')
+        return Events(folder / "tensorboard")
+
+
+class Events:
+    """A writer, opened at the first report: what comes from that step on replaces what was there."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.writer: Any = None
+
+    @hookimpl
+    def resnetbk_step(self, report: StepReport) -> None:
+        self._write(report.step, of_step(report))
+
+    @hookimpl
+    def resnetbk_evaluated(self, report: EvaluationReport) -> None:
+        self._write(report.step, of_evaluation(report))
+        self.writer.flush()
+
+    @hookimpl
+    def resnetbk_finished(self, run: RunReport) -> None:
+        self._close()
+
+    @hookimpl
+    def resnetbk_interrupted(self, reason: str) -> None:
+        self._close()
+
+    def _write(self, step: int, numbers: dict[str, float]) -> None:
+        if self.writer is None:
+            from torch.utils.tensorboard import SummaryWriter
+
+            self.writer = SummaryWriter(str(self.folder), purge_step=step)
+        for name, value in numbers.items():
+            self.writer.add_scalar(name, value, step)
+
+    def _close(self) -> None:
+        if self.writer is not None:
+            self.writer.close()
