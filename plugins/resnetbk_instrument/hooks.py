@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
 
 import click
@@ -10,6 +11,7 @@ from resnetbk.errors import ResnetbkError
 from resnetbk.hooks import hookimpl
 from resnetbk.training.data import Data
 from resnetbk.training.run import Run
+from resnetbk_instrument.pages import svg
 from resnetbk_instrument.results.ngram_baseline import baseline_nats, gram_name
 
 
@@ -20,7 +22,10 @@ def resnetbk_baselines(data: Data) -> Mapping[str, float]:
 
 @hookimpl
 def resnetbk_trained(run: Run, data: Data) -> str | None:
-    """Writes report.html. It matters less than the run."""
+    """Writes report.html, or says what that takes without matplotlib. It matters less than the run."""
+    if not svg.has_matplotlib():
+        again = f"resnetbk report {shlex.quote(str(run.folder.path))}"
+        return f"For a page of it: {svg.INSTALL}, then {again}"
     from resnetbk_instrument.pages.write import write_run_report
 
     page = run.folder.path / "report.html"

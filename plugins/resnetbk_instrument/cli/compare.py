@@ -26,7 +26,7 @@ def command(registry: Registry, /, specs: tuple[str, ...], **given: Any) -> None
 
     Every training decays its learning rate to its own end. Variants take turns, with the same seeds; "2.1x"
     is the lower end of a 95 % interval. Files: plan.json, trials.jsonl with a line a training, result.json
-    and report.html.
+    and, with the extra plots, report.html.
     """
     options = comparing.Options(**given)
     if len(specs) < 2:

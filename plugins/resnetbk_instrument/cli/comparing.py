@@ -207,18 +207,22 @@ def finish(
     result: Comparison | Ablation, journal: Journal, print_table: Callable[[], None], as_json: bool
 ) -> None:
     """Writes the result and its page, and prints it."""
+    from resnetbk_instrument.pages.svg import INSTALL, has_matplotlib
     from resnetbk_instrument.pages.write import write_report
     from resnetbk_instrument.session.journal import as_json as values
 
     assert journal.folder is not None
     journal.finish(result)
-    report = journal.folder / "report.html"
-    write_report(result, report)
+    report = None
+    if has_matplotlib():
+        report = journal.folder / "report.html"
+        write_report(result, report)
     if as_json:
         print_json(values(result))
         return
     print_table()
-    click.echo(f"\nAll trainings are in {journal.folder}; the report is {report}")
+    again = f"for a report: {INSTALL}, then resnetbk report {shlex.quote(str(journal.folder))}"
+    click.echo(f"\nAll trainings are in {journal.folder}; {f'the report is {report}' if report else again}")
 
 
 def command_line(verb: str, files: Sequence[str], options: Options, *more: str) -> str:

@@ -18,9 +18,11 @@ from resnetbk.registry.lookup import Registry
 def command(registry: Registry, folder: Path, out: str | None) -> None:
     """Makes the page of a run, a comparison or an ablation anew, from the numbers in its folder."""
     from resnetbk.runs.run_folder import SPEC_LOCK, RunFolder
+    from resnetbk_instrument.pages.svg import need_matplotlib
     from resnetbk_instrument.pages.write import write_report, write_run_report
     from resnetbk_instrument.session.journal import PLAN, RESULT, read_result
 
+    need_matplotlib()
     path = Path(out) if out else folder / "report.html"
     if (folder / RESULT).is_file() or (folder / PLAN).is_file():
         write_report(read_result(folder), path, through_links=bool(out))

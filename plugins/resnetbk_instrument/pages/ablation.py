@@ -22,7 +22,7 @@ def ablation_page(ablation: Ablation) -> str:
         Group(each.name, _HUES[each.verdict], _estimates(each), each.verdict) for each in ablation.factors
     ]
     shown = digits if ratio else change
-    picture = forest(f"Worth of each factor, {what}", groups, ratio=ratio, shown=shown)
+    picture = forest("factors", f"Worth of each factor, {what}", groups, ratio=ratio, shown=shown)
     return render(
         "ablation",
         title=comparison.name,

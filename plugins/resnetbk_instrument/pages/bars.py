@@ -4,27 +4,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import attrs
 
 from resnetbk_instrument.pages import svg as report_svg
 from resnetbk_instrument.pages.numbers import Rounding, Unit, certain, digits, shares, spread
-from resnetbk_instrument.pages.svg import (
-    GRID,
-    INK,
-    MUTED,
-    PAPER,
-    PHASES,
-    WIDTH,
-    Picture,
-    Scale,
-    cut,
-    hue,
-    phase_color,
-    phase_index,
-)
+from resnetbk_instrument.pages.svg import INK, MUTED, PAPER, PHASES, WIDTH, cut, hue, phase_color, phase_index
 from resnetbk_instrument.results.comparison import Interval
 from resnetbk_instrument.results.costs import COSTS
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 _ROW, _GAP, _BAR = 21.0, 10.0, 52.0
 
@@ -58,6 +50,7 @@ class Phases:
 
 
 def forest(
+    name: str,
     label: str,
     groups: Sequence[Group],
     *,
@@ -81,32 +74,37 @@ def forest(
         reach += [interval.estimate, *((interval.low, interval.high) if certain(interval) else ())]
     reach = [end for end in reach if not ratio or end > 0]
 
-    letters = max(len(estimate.text) for group in kept for estimate in group.estimates)
-    if ratio:
-        low, high = report_svg.widened(min(reach), max(reach), 0.09)
-        ticks = report_svg.log_ticks(low, high, fewest=2)[:6]
-    else:
-        room = 0.09 * (max(reach) - min(reach)) or 0.01
-        low, high = min(reach) - room, max(reach) + room
-        ticks = report_svg.even_ticks(low, high, most=3)  # words like +0.250 are wide
-    x, bottom = Scale(low, high, 6.0 + 6.3 * letters, WIDTH - 148.0, log=ratio), height - below + 6.0
-    picture = Picture(height)
-    for tick in ticks:
-        picture.line([(x(tick), 2.0), (x(tick), bottom)], GRID)
-    tick_words = (lambda tick: f"{tick:g}×") if ratio else (lambda tick: shown(tick, round))
-    picture.axis_below(x, bottom, ticks, tick_words, "log scale" if ratio else "")
-    top = 2.0
-    for group in kept:
-        color, y = hue(group.hue), top + _ROW / 2
-        picture.text((2.0, y), cut(group.heading), color, bold=True, halo=True)
-        picture.text((WIDTH - 2.0, y), group.note, MUTED, "end")
-        ends = top + _ROW, top + _ROW * (1 + len(group.estimates))
-        picture.line([(x(middle), end) for end in ends], INK, 1.2)
-        for estimate in group.estimates:
-            top += _ROW
-            _estimate(picture, x, top + _ROW / 2, color, estimate, shown)
-        top += _ROW + _GAP
-    return picture.svg(label)
+    def draw(figure: Figure) -> None:
+        letters = max(len(estimate.text) for group in kept for estimate in group.estimates)
+        axes = report_svg.axes(figure, 6.0 + 6.3 * letters, 148.0, below - 6.0, 2.0)
+        if ratio:
+            low, high = report_svg.widened(min(reach), max(reach), 0.09)
+            axes.set_xscale("log")
+            ticks = report_svg.log_ticks(low, high, fewest=2)[:6]
+        else:
+            room = 0.09 * (max(reach) - min(reach)) or 0.01
+            low, high = min(reach) - room, max(reach) + room
+            ticks = report_svg.even_ticks(low, high, most=3)  # words like +0.250 are wide
+        axes.set_xlim(low, high)
+        axes.set_ylim(height - below + 4.0, 0.0)
+        report_svg.set_ticks(axes.xaxis, ticks, lambda tick: f"{tick:g}×" if ratio else shown(tick, round))
+        axes.set_xlabel("log scale" if ratio else "")
+        axes.set_yticks([])
+        axes.grid(axis="x")
+        top = 0.0
+        for group in kept:
+            place = 1 - (top + _ROW / 2 + 2) / height
+            color, said = hue(group.hue), cut(group.heading)
+            heading = figure.text(2 / WIDTH, place, said, color=color, weight="bold", va="center")
+            report_svg.halo(heading)
+            figure.text(1 - 2 / WIDTH, place, group.note, color=MUTED, ha="right", va="center")
+            axes.vlines(middle, top + _ROW, top + _ROW * (1 + len(group.estimates)), color=INK, linewidth=1.2)
+            for estimate in group.estimates:
+                top += _ROW
+                _estimate(figure, axes, height, top + _ROW / 2, color, estimate, shown)
+            top += _ROW + _GAP
+
+    return report_svg.svg(name, label, height, draw)
 
 
 def _bars(rows: Sequence[tuple[str, int, Mapping[str, float]]], names: Sequence[str]) -> str:
@@ -114,22 +112,33 @@ def _bars(rows: Sequence[tuple[str, int, Mapping[str, float]]], names: Sequence[
     totals = [sum(parts.values()) for _, _, parts in rows]
     unit, height = Unit.of(COSTS["seconds"].units, totals), _BAR * len(rows) + 4.0
 
-    picture, x = Picture(height), Scale(0.0, max(totals), 2.0, WIDTH - 2.0)
-    for number, ((text, color, parts), total) in enumerate(zip(rows, totals, strict=True)):
-        top, at = _BAR * number, 0.0
-        picture.text((2.0, top + 13.0), cut(text), hue(color), bold=True)
-        picture.text((WIDTH - 2.0, top + 13.0), unit.full(total), anchor="end")
-        for (part, value), percent in zip(parts.items(), shares(list(parts.values())), strict=True):
-            if part not in names:
-                continue
-            place, y = names.index(part), top + 36.0
-            picture.bar(x(at), x(at + value), y, 22.0, phase_color(place))
-            share, wide = f"{percent} %", x(value) - x(0.0)
-            said = next((s for s in (f"{part} {share}", share) if 6.6 * len(s) + 8 < wide), "")
-            on = INK if phase_index(place) == PHASES - 1 else PAPER  # the last is near to paper
-            picture.text((x(at + value / 2), y), said, on, "middle", size=10.0)
-            at += value
-    return picture.svg("Time by phase")
+    def draw(figure: Figure) -> None:
+        axes = report_svg.axes(figure, 2.0, 2.0, 2.0, 2.0)
+        axes.set_xlim(0.0, max(totals))
+        axes.set_ylim(height - 4.0, 0.0)
+        axes.axis("off")
+        for number, ((text, color, parts), total) in enumerate(zip(rows, totals, strict=True)):
+            top, place = _BAR * number, 1 - (_BAR * number + 13) / height
+            figure.text(2 / WIDTH, place, cut(text), color=hue(color), weight="bold", va="center")
+            figure.text(1 - 2 / WIDTH, place, unit.full(total), ha="right", va="center")
+            at = 0.0
+            for (part, value), percent in zip(parts.items(), shares(list(parts.values())), strict=True):
+                if part not in names:
+                    continue
+                place = names.index(part)
+                axes.barh(
+                    top + 34.0, value, height=22.0, left=at, color=phase_color(place), edgecolor=PAPER,
+                    linewidth=1.0,
+                )  # fmt: skip
+                share, wide = f"{percent} %", (WIDTH - 4.0) * value / max(totals)
+                said = next((s for s in (f"{part} {share}", share) if 6.6 * len(s) + 8 < wide), "")
+                axes.text(
+                    at + value / 2, top + 34.0, said, ha="center", va="center", fontsize=10,
+                    color=INK if phase_index(place) == PHASES - 1 else PAPER,  # the last is near to paper
+                )  # fmt: skip
+                at += value
+
+    return report_svg.svg("phases", "Time by phase", height, draw)
 
 
 def phases(rows: Sequence[tuple[str, int, Mapping[str, float]]], note: str) -> Phases | None:
@@ -145,23 +154,29 @@ def phases(rows: Sequence[tuple[str, int, Mapping[str, float]]], note: str) -> P
 
 
 def _estimate(
-    picture: Picture,
-    x: Scale,
+    figure: Figure,
+    axes: Axes,
+    height: float,
     y: float,
     color: str,
     estimate: Estimate,
     shown: Callable[[float, Rounding], str],
 ) -> None:
-    """One line of a forest plot, whose middle is `y`."""
-    interval = estimate.interval
-    picture.text((2.0, y), estimate.text, MUTED)
+    """One line of a forest plot, its middle `y` below the top of the axes."""
+    interval, place = estimate.interval, 1 - (y + 2) / height
+    figure.text(2 / WIDTH, place, estimate.text, color=MUTED, va="center")
     if certain(interval):
-        picture.line([(x(max(interval.low, x.low)), y), (x(interval.high), y)], color, 2.2)
+        axes.plot([max(interval.low, axes.get_xlim()[0]), interval.high], [y, y], color=color, linewidth=2.2)
     words = spread(interval, shown) or ("one pair" if interval.n == 1 else "no interval")
     face = PAPER if estimate.hollow else color
-    picture.mark((x(interval.estimate), y), 3.75, face, edge=color, width=1.8)
-    picture.text((WIDTH - 104.0, y), shown(interval.estimate, round), anchor="end", bold=True)
-    picture.text((WIDTH - 2.0, y), words, MUTED, "end")
+    axes.plot(
+        [interval.estimate], [y], "o", markersize=7.5, markerfacecolor=face, markeredgecolor=color,
+        markeredgewidth=1.8,
+    )  # fmt: skip
+    figure.text(
+        1 - 104 / WIDTH, place, shown(interval.estimate, round), ha="right", va="center", weight="bold"
+    )
+    figure.text(1 - 2 / WIDTH, place, words, ha="right", va="center", color=MUTED)
 
 
 def _sound(interval: Interval, ratio: bool) -> bool:

@@ -75,7 +75,7 @@ def _losses(comparison: Comparison) -> list[Figure]:
         lines = [
             _curve(number, variant, comparison, cost) for number, variant in enumerate(comparison.variants)
         ]
-        picture = curves(cost, f"Held-out loss in {comparison.goal.unit}", lines, rules)
+        picture = curves(f"loss-{cost.key}", cost, f"Held-out loss in {comparison.goal.unit}", lines, rules)
         figures.append(Figure(picture, f"Against {cost.title}"))
     return [figure for figure in figures if figure.picture]
 
@@ -108,7 +108,7 @@ def _worth(comparison: Comparison) -> Worths | None:
     if comparison.goal.loss is None:
         label = f"Losses below that of {first}"
         gains = [Group(a.name, i, [Estimate("loss", a.gained)]) for i, a in others if a.gained]
-        picture = forest(label, gains, ratio=False, shown=change)
+        picture = forest("worth", label, gains, ratio=False, shown=change)
         note = f"Right of the line: fewer {words.short_unit(comparison)} than {first} at {goal}."
     else:
         label = f"How many times less than {first}, by cost"
@@ -116,7 +116,7 @@ def _worth(comparison: Comparison) -> Worths | None:
             Group(a.name, i, [Estimate(c.title, a.saved[c.key]) for c in SHOWN if c.key in a.saved])
             for i, a in others
         ]
-        picture = forest(label, ratios, ratio=True)
+        picture = forest("worth", label, ratios, ratio=True)
         note = f"Cost of {first} divided by the variant's, on the way to {goal}; 2× is half."
     return Worths(picture, note, _amortised(comparison)) if picture else None
 

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import attrs
 
 from resnetbk_instrument.pages import svg as report_svg
 from resnetbk_instrument.pages.numbers import Unit
-from resnetbk_instrument.pages.svg import GRID, INK, MUTED, WIDTH, Picture, Scale, hue
+from resnetbk_instrument.pages.svg import INK, MUTED, PAPER, hue
 from resnetbk_instrument.results.costs import COUNT, Cost
 from resnetbk_instrument.results.ngram_baseline import gram_name
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 
 @attrs.frozen(kw_only=True)
@@ -49,6 +54,7 @@ def baseline_rules(ngram_baseline: Mapping[int, float]) -> list[Rule]:
 
 
 def curves(
+    name: str,
     cost: Cost | None,
     quantity: str,
     drawn: Sequence[Curve],
@@ -73,50 +79,58 @@ def curves(
     bottom, top = low - margin, high + margin
     unit = Unit.of(cost.units if cost else COUNT, [math.sqrt(min(xs) * max(xs))])
 
-    rows = report_svg.even_ticks(bottom, top)
-    ends = report_svg.widened(min(xs), max(xs)) if cost else (0.0, 1.02 * max(xs))
-    ticks_of = report_svg.log_ticks if cost else report_svg.even_ticks
-    columns = [tick * unit.size for tick in ticks_of(ends[0] / unit.size, ends[1] / unit.size)]
-    left = 10.0 + 6.6 * max(map(len, map(shown, rows)))
-    x, y = Scale(*ends, left, WIDTH - 10.0, log=bool(cost)), Scale(bottom, top, height - 40.0, 8.0)
-    picture = Picture(height)
-    for row in rows:
-        picture.line([(x.start, y(row)), (x.end, y(row))], GRID)
-        picture.text((x.start - 3.5, y(row)), shown(row), MUTED, "end")
-    label = unit.heading(against) + (", log scale" if cost else "")
-    picture.axis_below(x, y.start, columns, lambda tick: f"{tick / unit.size:,g}", label)
-    _rules(picture, x, y, near, (min(ys) + max(ys)) / 2)
-    for curve in finite:
-        _curve(picture, x, y, curve)
-    return picture.svg(f"{quantity} against {against}")
+    def draw(figure: Figure) -> None:
+        rows = report_svg.even_ticks(bottom, top)
+        axes = report_svg.axes(figure, 10.0 + 6.6 * max(map(len, map(shown, rows))), 10.0, 40.0, 8.0)
+        ends = report_svg.widened(min(xs), max(xs)) if cost else (0.0, 1.02 * max(xs))
+        axes.set_xscale("log" if cost else "linear")
+        axes.set_xlim(*ends)
+        axes.set_ylim(bottom, top)
+        axes.grid(axis="y")
+        ticks_of = report_svg.log_ticks if cost else report_svg.even_ticks
+        columns = [tick * unit.size for tick in ticks_of(ends[0] / unit.size, ends[1] / unit.size)]
+        report_svg.set_ticks(axes.xaxis, columns, lambda tick: f"{tick / unit.size:,g}")
+        report_svg.set_ticks(axes.yaxis, rows, shown)
+        axes.set_xlabel(unit.heading(against) + (", log scale" if cost else ""))
+        _rules(axes, near, height - 48.0, (min(ys) + max(ys)) / 2)
+        for curve in finite:
+            _curve(axes, curve)
+
+    return report_svg.svg(name, f"{quantity} against {against}", height, draw)
 
 
-def _curve(picture: Picture, x: Scale, y: Scale, curve: Curve) -> None:
-    color, shape = hue(curve.hue), report_svg.mark_index(curve.hue)
-    places = [(x(at), y(value)) for at, value in zip(curve.x, curve.y, strict=True)]
+def _curve(axes: Axes, curve: Curve) -> None:
+    color = hue(curve.hue)
     if curve.low:
-        edge = [*zip(curve.x, curve.high, strict=True), *reversed([*zip(curve.x, curve.low, strict=True)])]
-        picture.area([(x(at), y(value)) for at, value in edge], color)
-    for at, value in curve.dots:
-        picture.mark((x(at), y(value)), 1.8, color, width=0.0, opacity=0.55)
-    picture.line(places, color, 1.9 if curve.strong else 1.1)
-    for place in places if curve.marked else ():
-        picture.mark(place, 2.8, color, shape=shape)
-    if curve.label and places:
-        last_x, last_y = places[-1]
-        picture.text((last_x - 4.0, last_y - 12.0), curve.label, color, "end", halo=True)
+        axes.fill_between(curve.x, curve.low, curve.high, color=color, alpha=0.16, linewidth=0)
+    if curve.dots:
+        xs, ys = zip(*curve.dots, strict=True)
+        axes.plot(xs, ys, "o", color=color, markersize=3.6, markeredgewidth=0, alpha=0.55)
+    style: dict[str, Any] = {"color": color, "linewidth": 1.9 if curve.strong else 1.1}
+    if curve.marked:
+        style |= {"marker": report_svg.marker(curve.hue), "markersize": 5.6, "markeredgecolor": PAPER}
+    axes.plot(curve.x, curve.y, **style)
+    if curve.label and curve.x:
+        last = (curve.x[-1], curve.y[-1])
+        text = axes.annotate(curve.label, last, (-4, 8), textcoords="offset points", ha="right", color=color)
+        report_svg.halo(text)
 
 
-def _rules(picture: Picture, x: Scale, y: Scale, rules: Sequence[Rule], middle: float) -> None:
+def _rules(axes: Axes, rules: Sequence[Rule], height: float, middle: float) -> None:
     """Each level as a line, with its words above it; words that would meet move apart. Curves fall, so that
     there is room on the right above their middle and on the left below it."""
-    places = report_svg.spread([y(rule.value) - 7.5 for rule in rules], 13.0)
+    low, high = axes.get_ylim()
+    a_point = (high - low) / height
+    places = report_svg.spread([rule.value + 7.5 * a_point for rule in rules], 13.0 * a_point)
     for rule, place in zip(rules, places, strict=True):
-        color, dashes = (INK, "5.5 3.3") if rule.goal else (MUTED, "1.3 2.6")
-        picture.line([(x.start, y(rule.value)), (x.end, y(rule.value))], color, 1.1, dashes)
-        right = rule.value > middle
-        at = (x.end if right else x.start + 3.0, max(place, y.end + 6.0))
-        picture.text(at, rule.text, color, "end" if right else "start", size=10.0, halo=True)
+        color, dashes = (INK, (5.0, 3.0)) if rule.goal else (MUTED, (1.2, 2.4))
+        axes.axhline(rule.value, color=color, linewidth=1.1, linestyle=(0, dashes))
+        side, align = (1.0, "right") if rule.value > middle else (0.01, "left")
+        text = axes.annotate(
+            rule.text, (side, min(place, high - 6 * a_point)), xycoords=("axes fraction", "data"), ha=align,
+            va="center", fontsize=10, color=color,
+        )  # fmt: skip
+        report_svg.halo(text)
 
 
 def _finite(curve: Curve) -> Curve:

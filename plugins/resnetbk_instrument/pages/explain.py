@@ -1,6 +1,6 @@
 """The page of what a run spends where on a text: the text itself in colour, its layers, and the numbers.
 
-Its pictures are simple enough to be HTML and SVG of the template.
+Its pictures are simple enough to be HTML and SVG of the template, so that it needs no matplotlib.
 """
 
 from __future__ import annotations

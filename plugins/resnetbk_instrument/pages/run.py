@@ -99,7 +99,9 @@ def _losses(
             _curve(steps, cost, lambda line: _number(line, "loss"), 0, band=True, strong=False),
             Curve(hue=1, x=[x for x, _ in points], y=[y for _, y in points]),
         ]
-        picture = curves(cost, "Loss in nats/token", lines, baseline_rules(ngram_baseline))
+        picture = curves(
+            f"loss-{cost.key}", cost, "Loss in nats/token", lines, baseline_rules(ngram_baseline)
+        )
         figures.append(Figure(picture, f"Against {cost.title}"))
     return [figure for figure in figures if figure.picture]
 
@@ -126,7 +128,8 @@ def _course(steps: Sequence[Line]) -> list[Figure]:
         ]
         drawn.append(("Share of rows computed", layers, lambda share: f"{100 * share:.0f} %"))
     figures = (
-        Figure(curves(None, title, lines, shown=shown, height=200.0), title) for title, lines, shown in drawn
+        Figure(curves(f"course-{number}", None, title, lines, shown=shown, height=200.0), title)
+        for number, (title, lines, shown) in enumerate(drawn)
     )
     return [figure for figure in figures if figure.picture]
 

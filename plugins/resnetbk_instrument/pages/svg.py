@@ -1,17 +1,25 @@
-"""Pictures for a page: SVG elements that are a part of the HTML around them.
+"""Pictures for a page: matplotlib's SVG, made to be a part of the HTML around it.
 
-Text is in the page's font, every colour is one of the page's CSS variables (so that one picture serves light
-and dark), and the same input gives the same bytes.
+Text stays text in the page's fonts, every colour is one of the page's CSS variables (so that one picture
+serves light and dark), ids are unique to the picture, and the same input gives the same bytes.
 """
 
 from __future__ import annotations
 
+import importlib.util
+import io
 import math
+import re
+import warnings
 from collections.abc import Callable, Iterable, Sequence
 from html import escape
-from typing import Literal, TypeAlias
+from typing import TYPE_CHECKING, Any
 
-import attrs
+from resnetbk.errors import UserError
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 WIDTH = 380.0
 """Of a picture, in its own units: about a phone's, so that letters keep their size there."""
@@ -22,18 +30,43 @@ HUES = 7
 PHASES = 6
 """Colours for the parts of one thing, `--phase-0` to `--phase-5`: lightness alone tells them apart, too."""
 
-INK, MUTED, GRID, PAPER = (f"var(--{name})" for name in ("ink", "muted", "grid", "paper"))
+_HUES, _PHASES = [f"hue-{i}" for i in range(HUES)], [f"phase-{i}" for i in range(PHASES)]
+_VARIABLES = ("ink", "muted", "grid", "paper", *_HUES, *_PHASES)
+# matplotlib wants real colours: each of these stands for a variable until the SVG is text
+_STANDS_FOR = {name: f"#fe01{number:02x}" for number, name in enumerate(_VARIABLES)}
+INK, MUTED, GRID, PAPER = (_STANDS_FOR[name] for name in _VARIABLES[:4])
 
-SIZE = 11.0
-"""Of letters, as `.chart text` in report.css has it."""
-
-Point: TypeAlias = tuple[float, float]
-Anchor: TypeAlias = Literal["start", "middle", "end"]
+_STYLE: Any = {
+    "svg.fonttype": "none",
+    "text.parse_math": False,
+    "font.family": "DejaVu Sans",  # only measured with; wider than what the page shows
+    "font.size": 11.0,
+    "text.color": INK,
+    "axes.edgecolor": GRID,
+    "axes.linewidth": 1.0,
+    "axes.labelcolor": MUTED,
+    "axes.labelsize": 11.0,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.spines.left": False,
+    "axes.axisbelow": True,
+    "axes.unicode_minus": True,
+    "grid.color": GRID,
+    "grid.linewidth": 1.0,
+    "xtick.color": GRID,
+    "ytick.color": GRID,
+    "xtick.labelcolor": MUTED,
+    "ytick.labelcolor": MUTED,
+    "xtick.labelsize": 11.0,
+    "ytick.labelsize": 11.0,
+    "ytick.major.size": 0.0,
+    "lines.solid_capstyle": "round",
+}
 
 
 def hue(number: int) -> str:
     """The colour of thing `number`: the first is neutral, later ones repeat."""
-    return f"var(--hue-{hue_index(number)})"
+    return _STANDS_FOR[f"hue-{hue_index(number)}"]
 
 
 def hue_index(number: int) -> int:
@@ -43,7 +76,7 @@ def hue_index(number: int) -> int:
 
 def phase_color(number: int) -> str:
     """The colour of part `number`: those after the last colour share it."""
-    return f"var(--phase-{phase_index(number)})"
+    return _STANDS_FOR[f"phase-{phase_index(number)}"]
 
 
 def phase_index(number: int) -> int:
@@ -51,110 +84,69 @@ def phase_index(number: int) -> int:
     return min(number, PHASES - 1)
 
 
+def marker(number: int) -> str:
+    """The mark of thing `number`: it changes where colours begin again."""
+    return "osD"[mark_index(number)]
+
+
 def mark_index(number: int) -> int:
-    """Which of three marks thing `number` has, a dot, a square, a diamond: it changes where colours begin
-    again."""
+    """Which of three marks thing `number` has: a dot, a square, a diamond."""
     return max(0, number - 1) // (HUES - 1) % 3
 
 
-@attrs.frozen
-class Scale:
-    """An axis: values from `low` to `high` lie between `start` and `end`, in the picture's units."""
-
-    low: float
-    high: float
-    start: float
-    end: float
-    log: bool = False
-
-    def __call__(self, value: float) -> float:
-        low, high, value = (
-            map(math.log, (self.low, self.high, value)) if self.log else (self.low, self.high, value)
-        )
-        return self.start + (value - low) / (high - low) * (self.end - self.start)
+INSTALL = 'pip install "resnetbk[plots]"'
+"""What brings matplotlib."""
 
 
-class Picture:
-    """WIDTH by `height` units from the top left corner. What is drawn later lies above."""
-
-    def __init__(self, height: float) -> None:
-        self.height = height
-        self._elements: list[str] = []
-
-    def svg(self, label: str) -> str:
-        """The `<svg>` element, with this accessible label."""
-        return (
-            f'<svg class="chart" viewBox="0 0 {WIDTH:g} {self.height:g}" role="img" '
-            f'aria-label="{escape(label)}">{"".join(self._elements)}</svg>'
-        )
-
-    def line(self, points: Iterable[Point], color: str, width: float = 1.0, dashes: str = "") -> None:
-        dashed = f"; stroke-dasharray: {dashes}" if dashes else ""
-        style = f"fill: none; stroke: {color}; stroke-width: {width:g}{dashed}"
-        self._elements.append(f'<polyline points="{_places(points)}" style="{style}"/>')
-
-    def area(self, points: Iterable[Point], color: str) -> None:
-        """What these points enclose, faintly."""
-        style = f"fill: {color}; fill-opacity: 0.16"
-        self._elements.append(f'<polygon points="{_places(points)}" style="{style}"/>')
-
-    def bar(self, left: float, right: float, middle: float, height: float, color: str) -> None:
-        self._elements.append(
-            f'<rect x="{left:.2f}" y="{middle - height / 2:.2f}" width="{right - left:.2f}" '
-            f'height="{height:g}" style="fill: {color}; stroke: {PAPER}"/>'
-        )
-
-    def mark(
-        self, at: Point, radius: float, face: str, *, edge: str = PAPER, width: float = 1.0, shape: int = 0,
-        opacity: float = 1.0,
-    ) -> None:  # fmt: skip
-        """A dot, a square or a diamond (shape 0, 1, 2)."""
-        (x, y), r = at, radius
-        style = f'style="fill: {face}; stroke: {edge}; stroke-width: {width:g}; opacity: {opacity:g}"'
-        if shape == 0:
-            self._elements.append(f'<circle cx="{x:.2f}" cy="{y:.2f}" r="{r:g}" {style}/>')
-            return
-        square = ((x - r, y - r), (x + r, y - r), (x + r, y + r), (x - r, y + r))
-        diamond = ((x, y - 1.4 * r), (x + 1.4 * r, y), (x, y + 1.4 * r), (x - 1.4 * r, y))
-        self._elements.append(f'<polygon points="{_places(square if shape == 1 else diamond)}" {style}/>')
-
-    def text(
-        self,
-        at: Point,
-        words: str,
-        color: str = INK,
-        anchor: Anchor = "start",
-        *,
-        size: float = SIZE,
-        bold: bool = False,
-        halo: bool = False,
-    ) -> None:
-        """`at`: where it starts, ends or has its middle, and the middle of its height. `halo` sets it off
-        from lines behind it."""
-        x, y = at[0], at[1] + 0.38 * size  # to the line that letters stand on
-        style = f"fill: {color}; text-anchor: {anchor}"
-        style += f"; font-size: {size:g}px" * (size != SIZE) + "; font-weight: bold" * bold
-        name = ' class="halo"' if halo else ""
-        self._elements.append(f'<text{name} x="{x:.2f}" y="{y:.2f}" style="{style}">{escape(words)}</text>')
-
-    def axis_below(
-        self, x: Scale, y: float, ticks: Sequence[float], shown: Callable[[float], str], label: str
-    ) -> None:
-        """The axis `x` at the height `y`, with words at its ticks and a label under these."""
-        self.line([(x.start, y), (x.end, y)], GRID)
-        for tick in ticks:
-            self.line([(x(tick), y), (x(tick), y + 3.5)], GRID)
-            self.text((x(tick), y + 11.2), shown(tick), MUTED, "middle")
-        self.text(((x.start + x.end) / 2, y + 26.2), label, MUTED, "middle")
+def has_matplotlib() -> bool:
+    """Whether the extra `plots` is installed."""
+    return importlib.util.find_spec("matplotlib") is not None
 
 
-def _places(points: Iterable[Point]) -> str:
-    return " ".join(f"{x:.2f},{y:.2f}" for x, y in points)
+def need_matplotlib() -> None:
+    """Raises UserError where matplotlib, the extra `plots`, is not installed."""
+    if not has_matplotlib():
+        raise UserError(f"a report needs matplotlib: {INSTALL}")
+
+
+def svg(name: str, label: str, height: float, draw: Callable[[Figure], None]) -> str:
+    """What `draw` puts on a figure of WIDTH by `height`, as an `<svg>` element with this accessible label.
+
+    name  unique on the page: it leads every id
+    """
+    import matplotlib
+    from matplotlib.figure import Figure
+
+    with matplotlib.rc_context(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of letters that the font measured with does not have
+        matplotlib.rcdefaults()
+        matplotlib.rcParams.update({**_STYLE, "svg.hashsalt": name})
+        figure = Figure(figsize=(WIDTH / 72, height / 72), dpi=72)
+        figure.patch.set_visible(False)
+        draw(figure)
+        written = io.StringIO()
+        figure.savefig(written, format="svg", metadata={"Date": None})
+    return _inline(written.getvalue(), name, label, height)
+
+
+def axes(figure: Figure, left: float, right: float, bottom: float, top: float) -> Axes:
+    """Axes at these distances from the figure's edges, in its units, without a background."""
+    width, height = (72 * float(inches) for inches in figure.get_size_inches())
+    axes_ = figure.add_axes(
+        (left / width, bottom / height, (width - left - right) / width, (height - bottom - top) / height)
+    )
+    axes_.patch.set_visible(False)
+    return axes_
 
 
 def cut(name: str) -> str:
     """A name of any length as there is room for: `a-very-long-na…`."""
     return name if len(name) <= 40 else f"{name[:39]}…"
+
+
+def halo(artist: Any) -> None:
+    """Sets a text off from lines behind it."""
+    artist.set_gid("halo")
 
 
 def log_ticks(low: float, high: float, fewest: int = 3) -> list[float]:
@@ -170,18 +162,25 @@ def log_ticks(low: float, high: float, fewest: int = 3) -> list[float]:
 
 def even_ticks(low: float, high: float, most: int = 5) -> list[float]:
     """Some three to five round numbers within [low, high]."""
-    rough = (high - low) / most
-    decade = 10.0 ** math.floor(math.log10(rough))
-    step = next(size * decade for size in (1.0, 2.0, 2.5, 5.0, 10.0) if size * decade >= rough * (1 - 1e-9))
-    return [
-        number * step for number in range(math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9) + 1)
-    ]
+    from matplotlib.ticker import MaxNLocator
+
+    ticks = MaxNLocator(nbins=most, steps=[1, 2, 2.5, 5, 10]).tick_values(low, high)
+    return [float(tick) for tick in ticks if low <= tick <= high]
 
 
 def widened(low: float, high: float, share: float = 0.05) -> tuple[float, float]:
     """The ends of a logarithmic axis that leaves room about [low, high]."""
     room = max((high / low) ** share, 1.08)
     return low / room, high * room
+
+
+def set_ticks(axis: Any, ticks: Sequence[float], shown: Callable[[float], str]) -> None:
+    """Exactly these ticks on an axis, on a logarithmic one too."""
+    from matplotlib.ticker import FixedLocator, NullLocator
+
+    axis.set_major_locator(FixedLocator(list(ticks)))
+    axis.set_minor_locator(NullLocator())
+    axis.set_ticklabels([shown(tick) for tick in ticks])
 
 
 def spread(wanted: Iterable[float], gap: float) -> list[float]:
@@ -200,3 +199,33 @@ def spread(wanted: Iterable[float], gap: float) -> list[float]:
         for number, index in enumerate(held):
             places[index] = middle + gap * (number - (len(held) - 1) / 2)
     return places
+
+
+def _inline(text: str, name: str, label: str, height: float) -> str:
+    text = text[text.index("<svg") :]
+    text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.S)
+    text = re.sub(r"<style\b.*?</style>", "", text, flags=re.S)
+    text = re.sub(r"<!--.*?-->", "", text, flags=re.S)
+    text = re.sub(r"<g id=\"halo[^\"]*\">", '<g class="halo">', text)
+    text = re.sub(r"<[^>]*>", lambda tag: _tag(tag[0], name), text)
+    text = re.sub(r">\s+<", "><", text)
+    start = (
+        f'<svg class="chart" viewBox="0 0 {WIDTH:g} {height:g}" role="img" '
+        f'aria-label="{escape(label, quote=True)}">'
+    )
+    return start + text[text.index(">") + 1 :].strip()
+
+
+def _tag(tag: str, name: str) -> str:
+    """One tag: its ids, numbers, fonts and colours."""
+    used = re.search(r"\bid=\"([^\"]*)\"", tag)
+    if used and tag.startswith("<g "):  # nothing refers to groups
+        tag = tag.replace(f" {used[0]}", "")
+    tag = re.sub(r"\bid=\"", f'id="{name}-', tag)
+    tag = re.sub(r"\bxlink:href=\"#", f'href="#{name}-', tag)
+    tag = re.sub(r"url\(#", f"url(#{name}-", tag)
+    tag = re.sub(r"(\d+\.\d\d)\d+", r"\1", tag)
+    tag = re.sub(r"'DejaVu Sans'[^;\"]*", "var(--font)", tag)
+    for variable, colour in _STANDS_FOR.items():
+        tag = tag.replace(colour, f"var(--{variable})")
+    return tag

@@ -7,14 +7,16 @@ from pathlib import Path
 
 from resnetbk.files import replace_file, replace_own_file
 from resnetbk.runs.run_folder import RunFolder
+from resnetbk_instrument.pages.svg import need_matplotlib
 from resnetbk_instrument.results.comparison import Ablation, Comparison
 
 
 def write_report(result: Comparison | Ablation, path: Path, *, through_links: bool = False) -> None:
     """The page of a comparison or an ablation: the same bytes for the same numbers.
 
-    Raises StorageError when `path` cannot be written.
+    Raises UserError without matplotlib, StorageError when `path` cannot be written.
     """
+    need_matplotlib()
     from resnetbk_instrument.pages.ablation import ablation_page
     from resnetbk_instrument.pages.comparison import comparison_page
 
@@ -33,8 +35,9 @@ def write_run_report(
 
     through_links   whether `path` is the user's own, where a link stays a link; else it is replaced
     ngram_baseline  nats/token of n-gram counts by order, where they are known
-    Raises UserError where there is no run, StorageError for a damaged one.
+    Raises UserError without matplotlib or where there is no run, StorageError for a damaged one.
     """
+    need_matplotlib()
     from resnetbk_instrument.pages.run import run_page
 
     _write(run_page(folder, ngram_baseline or {}), path, through_links)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 
 import pytest
 import tiny
@@ -84,3 +85,8 @@ def test_what_cannot_be_is_said_in_one_line(call, trained, text, tmp_path):
         assert (code, out, len(err.splitlines())) == (2, "", 1), arguments
         assert words in err
     assert not list(tmp_path.glob("*.html"))
+
+
+def test_it_needs_no_matplotlib(call, trained, text, monkeypatch):
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    assert call("explain", trained, "--text", text)[0] == 0

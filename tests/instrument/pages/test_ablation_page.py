@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import attrs
 import measured
+import pytest
 from html_page import Page, lead, written
+
+pytest.importorskip("matplotlib", reason="reports need matplotlib, the extra `plots`")
 
 
 def test_an_ablation_says_each_worth_and_the_measured_whole(tmp_path):

@@ -57,10 +57,10 @@ def test_what_pages_are_made_of_is_installed():
     assert [name for name in others if not any(fnmatch(name, pattern) for pattern in patterns)] == []
 
 
-def test_jinja_is_not_imported_before_a_page_is_written():
+def test_neither_jinja_nor_matplotlib_is_imported_before_a_page_is_written():
     code = (
         "import sys\nimport resnetbk_instrument.pages.write, resnetbk_instrument.pages.ablation\n"
         "import resnetbk_instrument.pages.run, resnetbk_instrument.cli.tables\n"
-        "assert not {'jinja2', 'torch'} & set(sys.modules)"
+        "assert not {'jinja2', 'matplotlib', 'torch'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -10,9 +10,12 @@ import measured
 import pytest
 from html_page import Page, lead, written
 
-from resnetbk.errors import StorageError
+from resnetbk.errors import StorageError, UserError
+from resnetbk_instrument.pages import svg as report_svg
 from resnetbk_instrument.pages.write import write_report
 from resnetbk_instrument.results.comparison import FAILED, Interval
+
+pytest.importorskip("matplotlib", reason="reports need matplotlib, the extra `plots`")
 
 
 @pytest.fixture(scope="module")
@@ -40,6 +43,7 @@ def test_a_page_stands_alone_and_its_parts_fit_together(comparison, tmp_path):
     assert len(ids) == len(set(ids))
     used = {value[1:] for name, value in page.attributes if name == "href"}
     used |= set(re.findall(r"url\(#([^)]*)\)", text))
+    assert used
     assert used <= set(ids)
     assert ("name", "viewport") in page.attributes
 
@@ -199,7 +203,10 @@ def test_losses_in_bits_are_called_so(tmp_path):
 
 
 def test_the_same_numbers_give_the_same_bytes(target, tmp_path):
-    assert written(measured.comparison(1.0, 5.9), tmp_path) == target
+    matplotlib = pytest.importorskip("matplotlib")
+    with matplotlib.rc_context({"font.size": 30, "axes.facecolor": "red", "svg.fonttype": "path"}):
+        assert written(measured.comparison(1.0, 5.9), tmp_path) == target
+        assert matplotlib.rcParams["font.size"] == 30
 
 
 def test_what_is_not_finite_is_a_dash_and_breaks_nothing(tmp_path):
@@ -252,6 +259,13 @@ def test_a_comparison_of_one_variant_and_no_trials_still_makes_a_page(tmp_path):
 
 
 # ---------------------------------------------------------------- what can go wrong
+
+
+def test_without_matplotlib_it_says_how_to_get_it(monkeypatch, tmp_path):
+    monkeypatch.setattr(report_svg.importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(UserError, match=re.escape('pip install "resnetbk[plots]"')):
+        write_report(measured.comparison(1.0, 2.0), tmp_path / "report.html")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_page_that_cannot_be_written_is_one_line(tmp_path):

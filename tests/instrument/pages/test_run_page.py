@@ -15,8 +15,11 @@ from checkpoints import reseal
 from resnetbk.errors import StorageError
 from resnetbk.files import spelled, with_crc
 from resnetbk.runs.run_folder import RunFolder
+from resnetbk_instrument.pages import svg as report_svg
 from resnetbk_instrument.pages.write import write_run_report
 from resnetbk_instrument.session.journal import Journal
+
+pytest.importorskip("matplotlib", reason="reports need matplotlib, the extra `plots`")
 
 NGRAM_BASELINE = {1: 2.875, 7: 0.512}
 
@@ -186,9 +189,22 @@ def test_report_of_nothing_is_one_line(call, tmp_path):
     assert call("report", tmp_path, "--out", tmp_path)[0] == 2
 
 
-def test_train_writes_a_report(call, tmp_path):
+def test_report_without_matplotlib(call, run, monkeypatch):
+    monkeypatch.setattr(report_svg, "has_matplotlib", lambda: False)
+    code, out, err = call("report", run.path)
+    assert (code, out, err) == (2, "", 'a report needs matplotlib: pip install "resnetbk[plots]"\n')
+
+
+def test_train_writes_a_report_where_matplotlib_is(call, tmp_path, monkeypatch):
     spec = tiny.write_spec(tmp_path, steps="steps = 2")
     code, out, _ = call("train", spec, "--out", tmp_path / "with")
     assert code == 0
     assert f"\nReport: {tmp_path}/with/report.html\n" in out
     assert "7-gram" in (tmp_path / "with" / "report.html").read_text()
+    monkeypatch.setattr(report_svg, "has_matplotlib", lambda: False)
+    code, out, _ = call("train", spec, "--out", tmp_path / "without")
+    assert code == 0
+    assert "Report:" not in out
+    again = f"resnetbk report {tmp_path}/without"
+    assert f'\nFor a page of it: pip install "resnetbk[plots]", then {again}\n' in out
+    assert not (tmp_path / "without" / "report.html").exists()

@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from resnetbk_instrument.results import costs
 from resnetbk_instrument.results.costs import COSTS
 
@@ -59,6 +61,7 @@ print(comparison_page(found).replace("\\N{NO-BREAK SPACE}", " "))
 
 
 def test_a_cost_that_is_added_to_the_table_is_everywhere(tmp_path):
+    pytest.importorskip("matplotlib", reason="reports need matplotlib, the extra `plots`")
     text = Path(costs.__file__).read_text(encoding="utf-8")
     more = re.sub(r"\n    \)\n\}", lambda end: RECORD.rstrip() + end[0], text, count=1)
     assert more != text

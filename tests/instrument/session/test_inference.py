@@ -133,6 +133,7 @@ def test_the_terminal_shows_it_where_it_is_known(monkeypatch):
 
 
 def test_the_page_shows_it_where_it_is_known(tmp_path):
+    pytest.importorskip("matplotlib", reason="reports need matplotlib, the extra `plots`")
     from resnetbk_instrument.pages.write import write_report
 
     def page(comparison):
