@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     from resnetbk.training.data import Data
     from resnetbk.training.run import Run
 
-SAMPLE_TOKENS = 400
-
 
 @click.command("train")
 @click.argument("spec", type=click.Path())
@@ -99,7 +97,7 @@ def _print_sample(run: Run, data: Data) -> None:
     click.echo("\nIt goes on from the first line of the held-out text:\n")
     click.echo(click.style(harmless(first) + line_break, dim=True), nl=False)
     with part("sample"):
-        write(run.generate(first + line_break, SAMPLE_TOKENS))
+        write(run.generate(first + line_break))
     click.echo(f"\nMore of it: resnetbk generate {shlex.quote(str(run.folder.path))} --prompt TEXT")
 
 

@@ -213,7 +213,8 @@ class Trainer:
         Raises NumericError, and leaves what is saved alone, when a weight is not finite.
         """
         learner = self.learner
-        if not all(bool(torch.isfinite(parameter).all()) for parameter in learner.parameters):
+        ends = [torch.stack(torch.aminmax(parameter.detach())) for parameter in learner.parameters]
+        if not all(bool(torch.isfinite(pair).all()) for pair in ends):  # NaN is both ends of what it is in
             raise NumericError(
                 f"step {learner.step}: the weights are not finite; the last good ones are in "
                 f"{self.folder.path}"

@@ -120,7 +120,8 @@ def test_measuring_changes_nothing_of_what_is_drawn_at_random(tmp_path, monkeypa
     assert torch.equal(torch.get_rng_state(), before)
 
 
-def test_weights_that_are_not_finite_are_never_saved(tmp_path):
+@pytest.mark.parametrize("wrong", [math.inf, -math.inf, math.nan])
+def test_a_weight_that_is_not_finite_is_never_saved(tmp_path, wrong):
     trial = tiny.experiment(tmp_path, more="save = 1\nkeep = 9")
     trainer = Trainer(trial.spec, trial.registry, RunFolder.create(tmp_path / "run"))
     honest = trainer.learner.optimizer.update
@@ -128,7 +129,7 @@ def test_weights_that_are_not_finite_are_never_saved(tmp_path):
     def update(step, progress):
         rate = honest(step, progress)
         if step == 4:
-            trainer.learner.parameters[0].data.fill_(math.inf)
+            trainer.learner.parameters[0].data.view(-1)[1] = wrong
         return rate
 
     trainer.learner.optimizer.update = update
