@@ -107,7 +107,7 @@ class MoebiusChains(nn.Module):
 
 
 def unit(q: Tensor) -> Tensor:
-    """(..., 4, C) -> quaternions of norm 1. `F.normalize` takes several times as long over so short a column."""
+    """(..., 4, C) -> quaternions of norm 1, as `F.normalize`, which is slow over columns of four."""
     return q * q.square().sum(-2, keepdim=True).clamp_min(1e-24).rsqrt()
 
 
