@@ -1,4 +1,4 @@
-"""How fast the one-sided scan runs on a CPU: python benchmarks/scans.py; on CUDA: gpu.py
+"""How fast the scans run on a CPU: python benchmarks/scans.py; on CUDA: gpu.py
 
 Chain-steps are rows times chains times sequences. The baseline of every ratio, a Python loop over the rows
 with torch operators, runs in the same rounds.
@@ -75,7 +75,26 @@ def report(shape: tuple[int, int, int], *, with_loop: bool = True) -> None:
         print(f"  both ways, loop / scan  {ratio(seconds['loop backward'], seconds['scan, both ways'])}")
 
 
+def report_linear(name: str, batch: int, length: int, chains: int) -> None:
+    """`diagonal`, or `transfer`, whose rows are quaternions."""
+    fast, shape = scans_for("cpu"), (batch, length, chains)
+    row = (4,) if name == "transfer" else ()
+    f, q, x, out = torch.rand(shape), *torch.randn(3, batch, length, *row, chains)
+    factors = (f, q) if name == "transfer" else (f,)
+    forward, backward = getattr(fast, name), getattr(fast, name + "_adjoint")
+    y = forward(*factors, x)
+    seconds = paired(
+        {"forward": lambda: forward(*factors, x), "backward": lambda: backward(*factors, y, out)}, rounds=15
+    )
+    print(f"\n{name} {shape}, float32, {torch.get_num_threads()} threads")
+    for way in ("forward", "backward"):
+        print(f"  {way:24} {f.numel() / median(seconds[way]) / 1e9:6.2f} G chain-steps/s")
+
+
 if __name__ == "__main__":
+    for scan in ("transfer", "diagonal"):
+        report_linear(scan, 32, 256, 64)
+        report_linear(scan, 1, 65536, 32)
     report((32, 256, 64))
     report((16, 64, 128))
     report((4, 2048, 64))

@@ -64,7 +64,7 @@ def compiled(loops: Callable[..., None]) -> Callable[..., None]:
 
 
 @numba.njit(error_model="numpy")
-def _task(number, shape, rows):
+def task_of(number, shape, rows):
     """(sequence, chunk, its first row, the row after its last, first chain, the chain after the last)."""
     _, length, chains = shape
     blocks, chunks = (chains + WIDTH - 1) // WIDTH, (length + rows - 1) // rows
@@ -73,15 +73,15 @@ def _task(number, shape, rows):
 
 
 @numba.njit(error_model="numpy")
-def _tasks(shape, rows):
+def tasks_of(shape, rows):
     return shape[0] * ((shape[1] + rows - 1) // rows) * ((shape[2] + WIDTH - 1) // WIDTH)
 
 
 @compiled
 def one_sided(v, eta, g_re, g_im, rows, early):
     one = v.dtype.type(1)
-    for task in prange(_tasks(v.shape, rows)):
-        b, _, first, stop, lo, hi = _task(task, v.shape, rows)
+    for task in prange(tasks_of(v.shape, rows)):
+        b, _, first, stop, lo, hi = task_of(task, v.shape, rows)
         width = eta[lo:hi]
         s = np.zeros((4, hi - lo), v.dtype)
         last_re, last_im = s[0], s[1]
@@ -101,8 +101,8 @@ def one_sided(v, eta, g_re, g_im, rows, early):
 def one_sided_adjoint(g_re, g_im, out_re, out_im, v_grad, eta_grad, rows, early):
     length = g_re.shape[1]
     two = g_re.dtype.type(2)
-    for task in prange(_tasks(g_re.shape, rows)):
-        b, k, first, stop, lo, hi = _task(task, g_re.shape, rows)
+    for task in prange(tasks_of(g_re.shape, rows)):
+        b, k, first, stop, lo, hi = task_of(task, g_re.shape, rows)
         s = np.zeros((3, WIDTH), g_re.dtype)
         total = eta_grad[b, k, lo:hi]
         for i in range(min(stop + early, length) - 1, first - 1, -1):
@@ -129,8 +129,8 @@ def one_sided_adjoint(g_re, g_im, out_re, out_im, v_grad, eta_grad, rows, early)
 def two_sided(v, eta, d_re, d_im, l_re, l_im, r_re, r_im, rows, early):
     length = v.shape[1]
     one = v.dtype.type(1)
-    for task in prange(_tasks(v.shape, rows)):
-        b, _, first, stop, lo, hi = _task(task, v.shape, rows)
+    for task in prange(tasks_of(v.shape, rows)):
+        b, _, first, stop, lo, hi = task_of(task, v.shape, rows)
         s = np.zeros((9, WIDTH), v.dtype)
         s[4, : hi - lo] = eta[lo:hi]
         for i in range(min(stop + early, length) - 1, first - 1, -1):
@@ -177,8 +177,8 @@ def two_sided_adjoint(
 ):
     length = d_re.shape[1]
     two = d_re.dtype.type(2)
-    for task in prange(_tasks(d_re.shape, rows)):
-        b, k, first, stop, lo, hi = _task(task, d_re.shape, rows)
+    for task in prange(tasks_of(d_re.shape, rows)):
+        b, k, first, stop, lo, hi = task_of(task, d_re.shape, rows)
         s = np.zeros((4, WIDTH), d_re.dtype)
         total = eta_grad[b, k, lo:hi]
         for i in range(min(stop + early, length) - 1, first - 1, -1):
@@ -219,8 +219,8 @@ def two_sided_adjoint(
 @compiled
 def resolvent(v, eta, u, y_re, y_im, g_re, g_im, rows, early):
     one = v.dtype.type(1)
-    for task in prange(_tasks(v.shape, rows)):
-        b, _, first, stop, lo, hi = _task(task, v.shape, rows)
+    for task in prange(tasks_of(v.shape, rows)):
+        b, _, first, stop, lo, hi = task_of(task, v.shape, rows)
         s = np.zeros((7, WIDTH), v.dtype)
         s[4, : hi - lo] = eta[lo:hi]
         for i in range(max(first - early, 0), stop):
@@ -247,8 +247,8 @@ def resolvent_adjoint(
 ):
     length = y_re.shape[1]
     two = y_re.dtype.type(2)
-    for task in prange(_tasks(y_re.shape, rows)):
-        b, k, first, stop, lo, hi = _task(task, y_re.shape, rows)
+    for task in prange(tasks_of(y_re.shape, rows)):
+        b, k, first, stop, lo, hi = task_of(task, y_re.shape, rows)
         s = np.zeros((4, WIDTH), y_re.dtype)
         total = eta_grad[b, k, lo:hi]
         for i in range(min(stop + early, length) - 1, first - 1, -1):

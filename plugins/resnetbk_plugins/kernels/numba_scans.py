@@ -5,6 +5,10 @@ Few long sequences would leave cores idle. So where there are few tasks, the row
 start as early as it takes to forget the state before them (`forgetting`). Where chunks end depends on eta,
 dtype and how many sequences and chains there are, not on the number of threads nor of rows: no row's bits
 depend on these. What is not finite is remembered to the end of its chunk at least.
+
+The scans that need not forget, `diagonal` and `transfer`, multiply the maps of chunks first: one more pass
+over all rows. So they have chunks only where half of the threads or more would be idle, and their bits depend
+on the number of threads in that way. What is not finite is remembered to the last row.
 """
 
 from __future__ import annotations
@@ -20,6 +24,7 @@ from . import numba_kernels as kernels
 from .forgetting import linear_run_up, ratio_run_up
 
 _ROWS = 2048  # of a chunk, at least, for its task to be worth a thread
+_PRODUCT_ROWS = 512  # of a chunk whose products are computed first
 _TASKS = 16  # sequences times blocks of chains that occupy the cores without chunks
 
 
@@ -85,15 +90,39 @@ def resolvent_adjoint(eta: Tensor, *saved: Tensor) -> tuple[Tensor, ...]:
     return potential_grad, eta_grad, u_grad
 
 
+def _starts(
+    products: Callable[..., None],
+    scan: Callable[[Tensor, Tensor], Tensor],
+    factors: tuple[Tensor, ...],
+    x: Tensor,
+    up: bool = False,
+) -> tuple[Tensor, int]:
+    """(states that chunks begin with (B, chunks, ..., C), rows of a chunk): a chunk is a row of `scan`, which
+    has its `products`."""
+    batch, length, chains = factors[0].shape
+    few = 2 * batch * -(-chains // kernels.WIDTH) <= torch.get_num_threads()
+    rows = _PRODUCT_ROWS if few and length > _PRODUCT_ROWS else max(length, 1)
+    start = x.new_zeros(batch, -(-length // rows), *x.shape[2:])
+    if start.shape[1] > 1:
+        p, last = torch.empty_like(start), torch.empty_like(start)
+        kernels.launch(products, *factors, x, p, last, cut=(rows, up))
+        if up:
+            p, last = p.flip(1), last.flip(1)
+        start[:, 1:] = scan(p[:, :-1], last[:, :-1])
+    return (start.flip(1) if up else start), rows
+
+
 def diagonal(f: Tensor, x: Tensor) -> Tensor:
     h = torch.empty(x.shape, dtype=x.dtype)
-    kernels.launch(numba_diagonal.diagonal, f, x, h)
+    start, rows = _starts(numba_diagonal.diagonal_products, diagonal, (f,), x)
+    kernels.launch(numba_diagonal.diagonal, f, x, start, h, cut=(rows,))
     return h
 
 
 def diagonal_adjoint(f: Tensor, h: Tensor, out: Tensor) -> tuple[Any, ...]:
     f_grad, x_grad = (torch.empty(h.shape, dtype=h.dtype) for _ in range(2))
-    kernels.launch(numba_diagonal.diagonal_adjoint, f, h, out, f_grad, x_grad)
+    start, rows = _starts(numba_diagonal.diagonal_products, diagonal, (f,), out, up=True)
+    kernels.launch(numba_diagonal.diagonal_adjoint, f, h, out, start, f_grad, x_grad, cut=(rows,))
     return f_grad, x_grad
 
 
@@ -111,13 +140,19 @@ def convolution_adjoint(x: Tensor, weight: Tensor, out: Tensor) -> tuple[Any, ..
     return x_grad, weight_grad.sum(0)
 
 
+def _without_gate(q: Tensor, x: Tensor) -> Tensor:
+    return transfer(torch.ones_like(q[:, :, 0]), q, x)
+
+
 def transfer(f: Tensor, q: Tensor, x: Tensor) -> Tensor:
     y = torch.empty(x.shape, dtype=x.dtype)
-    kernels.launch(numba_transfer.transfer, f, q, x, y)
+    start, rows = _starts(numba_transfer.transfer_products, _without_gate, (f, q), x)
+    kernels.launch(numba_transfer.transfer, f, q, x, start, y, cut=(rows,))
     return y
 
 
 def transfer_adjoint(f: Tensor, q: Tensor, y: Tensor, out: Tensor) -> tuple[Tensor, ...]:
     gradients = tuple(torch.empty(z.shape, dtype=z.dtype) for z in (f, q, y))
-    kernels.launch(numba_transfer.transfer_adjoint, f, q, y, out, *gradients)
+    start, rows = _starts(numba_transfer.transfer_products, _without_gate, (f, q), out, up=True)
+    kernels.launch(numba_transfer.transfer_adjoint, f, q, y, out, start, *gradients, cut=(rows,))
     return gradients

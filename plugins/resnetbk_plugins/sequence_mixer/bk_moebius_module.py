@@ -67,13 +67,14 @@ class MoebiusChains(nn.Module):
     def _rows(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """(..., D) -> f (..., C), q, (1 - f) u (..., 4, C), at least float32; without values f = 1, u = 0."""
         dtype = torch.promote_types(x.dtype, torch.float32)
-        turned = self.rotation(x).unflatten(-1, (4, self.chains)).to(dtype) + self.turn.to(dtype)
-        q = F.normalize(turned, dim=-2)
+        parts = (self.rotation, self.value, self.forget) if self.values else (self.rotation,)
+        rows = F.linear(x, torch.cat([part.weight for part in parts]))
+        turned, *others = rows.unflatten(-1, (-1, self.chains)).to(dtype).split((4, 4, 1)[: len(parts)], -2)
+        q = unit(turned + self.turn.to(dtype))
         if not self.values:
             return torch.ones_like(q[..., 0, :]), q, torch.zeros_like(q)
-        logit = self.forget(x).to(dtype) + self.memory.to(dtype)
-        u = self.value(x).unflatten(-1, (4, self.chains)).to(dtype)
-        return logit.sigmoid(), q, (-logit).sigmoid()[..., None, :] * u
+        u, logit = others[0], others[1] + self.memory.to(dtype)
+        return logit.sigmoid().squeeze(-2), q, (-logit).sigmoid() * u
 
     def initial_state(self, batch: int) -> State:
         """`quaternion` (B, 4, C), zeros or without values ones, and the convolution's previous rows."""
@@ -93,16 +94,21 @@ class MoebiusChains(nn.Module):
         if self.convolution is not None:
             mixed, after["rows"] = self.convolution.step(x, state["rows"])
         y = transfer_step(*self._rows(mixed), state["quaternion"])
-        after["quaternion"] = y if self.values else F.normalize(y, dim=-2)
+        after["quaternion"] = y if self.values else unit(y)
         return self._features(x, y), after
 
     def _features(self, x: Tensor, y: Tensor) -> Tensor:
         gate = F.silu(self.gate(x))
         if not self.values:
-            y = rotation_matrix(F.normalize(y, dim=-2))
+            y = rotation_matrix(unit(y))
         features = self.norm(y.flatten(-2)).to(gate.dtype)
         row: Tensor = self.dropout(self.output(features * gate))
         return row
+
+
+def unit(q: Tensor) -> Tensor:
+    """(..., 4, C) -> quaternions of norm 1, as `F.normalize`, which is slow over columns of four."""
+    return q * q.square().sum(-2, keepdim=True).clamp_min(1e-24).rsqrt()
 
 
 def rotation_matrix(q: Tensor) -> Tensor:

@@ -65,6 +65,30 @@ def test_chunks_give_what_row_by_row_gives(device, dtype, memory, length):
         assert (a - b).abs().max() <= 4 * memory**0.5 * torch.finfo(dtype).eps * b.abs().max()
 
 
+@pytest.mark.parametrize("memory", [1.0, 1e4])
+@pytest.mark.parametrize("length", [513, 1024, 4096])
+def test_numba_cuts_single_sequences_exactly(monkeypatch, length, memory):
+    pytest.importorskip("numba")
+    from resnetbk_plugins.kernels import numba_kernels, numba_scans
+
+    cuts, launch = [], numba_kernels.launch
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
+    monkeypatch.setattr(
+        numba_kernels, "launch", lambda *args, cut: cuts.append(cut) or launch(*args, cut=cut)
+    )
+    inputs = tuple(x.requires_grad_() for x in drawn(length, (1, length, 3), "cpu", memory=memory))
+    out = torch.randn(1, length, 3, dtype=torch.float64)
+    f, x = (each.detach() for each in inputs)
+    h, expected = numba_scans.diagonal(f, x), by_rows(*inputs)
+    results = (h, *numba_scans.diagonal_adjoint(f, h, out))
+    assert {(512, False), (512, True), (512,)} <= set(cuts)
+    for a, b in zip(results, (expected, *torch.autograd.grad(expected, inputs, out)), strict=True):
+        assert (a - b).abs().max() <= 4 * memory**0.5 * torch.finfo(a.dtype).eps * b.abs().max()
+    assert torch.equal(h[:, :512], expected[:, :512])
+    x[:, -1] = torch.nan
+    assert torch.equal(numba_scans.diagonal(f, x)[:, :-1], h[:, :-1])
+
+
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_later_rows_and_their_number_change_not_one_bit(device, dtype):
     f, x = drawn(2, (2, 1301, 5), device, dtype, memory=30.0)

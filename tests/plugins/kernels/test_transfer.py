@@ -85,6 +85,36 @@ def test_chunks_give_what_the_rows_one_by_one_give(device, length):
         assert (a - b).abs().max() <= 1e-13 * length**0.5 * b.abs().max()
 
 
+@pytest.mark.parametrize("length", [513, 1024, 4096])
+def test_numba_cuts_single_sequences_exactly(monkeypatch, length):
+    """Values and gradients are those of the rows one by one; what comes later changes not one bit."""
+    pytest.importorskip("numba")
+    from resnetbk_plugins.kernels import numba_kernels, numba_scans
+
+    cuts, launch = [], numba_kernels.launch
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
+    monkeypatch.setattr(
+        numba_kernels, "launch", lambda *args, cut: cuts.append(cut) or launch(*args, cut=cut)
+    )
+    inputs = tuple(x.requires_grad_() for x in chains(length, (1, length, 3), "cpu"))
+    out = torch.randn(1, length, 4, 3, dtype=torch.float64)
+    f, q, x = (each.detach() for each in inputs)
+    y = numba_scans.transfer(f, q, x)
+    assert {(512, False), (512,)} <= set(cuts)
+    expected = by_steps(*inputs)
+    results = (y, *numba_scans.transfer_adjoint(f, q, y, out))
+    assert (512, True) in cuts
+    for a, b in zip(results, (expected, *torch.autograd.grad(expected, inputs, out)), strict=True):
+        assert (a - b).abs().max() <= 1e-13 * length**0.5 * b.abs().max()
+    assert torch.equal(y[:, :512], expected[:, :512])
+    x[:, -1] = torch.nan
+    assert torch.equal(numba_scans.transfer(f, q, x)[:, :-1], y[:, :-1])
+    x[:, 100, :, 1] = torch.nan
+    assert torch.equal(
+        numba_scans.transfer(f, q, x)[0, :-1].isnan().any(1).sum(0), torch.tensor([0, length - 101, 0])
+    )
+
+
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize("length", [130, 900])
 def test_agrees_with_plain_torch(device, dtype, length):
