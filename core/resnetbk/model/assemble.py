@@ -44,7 +44,10 @@ def assemble(model: Model, *, vocabulary: int, seed: int) -> LanguageModel:
     trunk = Trunk(layers, halting=halting, resolution=resolution, gate=gate, recompute=model.recompute)
     chosen = [v for v in attrs.asdict(model, recurse=False).values() if isinstance(v, (Part, tuple))]
     provides = frozenset.intersection(*(p.entry.provides for each in chosen for _, p in keyed("", each)))
-    return LanguageModel(embedding, trunk, **table, style=model.norm, tie=model.tie, provides=provides)
+    return LanguageModel(
+        embedding, trunk, width=width, vocabulary=vocabulary, style=model.norm, tie=model.tie,
+        provides=provides,
+    )  # fmt: skip
 
 
 def build(key: str, part: Part, kind: type[T], /, **given: Any) -> T:
