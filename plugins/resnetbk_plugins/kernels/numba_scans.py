@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from . import numba_convolution, numba_diagonal, numba_transfer
+from . import numba_convolution, numba_diagonal, numba_hopping, numba_transfer
 from . import numba_kernels as kernels
 from .forgetting import linear_run_up, ratio_run_up
 
@@ -83,6 +83,10 @@ def resolvent(potential: Tensor, eta: Tensor, u: Tensor) -> tuple[Tensor, ...]:
 def resolvent_adjoint(eta: Tensor, *saved: Tensor) -> tuple[Tensor, ...]:
     potential_grad, u_grad, eta_grad = _scan(kernels.resolvent_adjoint, saved, 2, _early(eta, 1, 2), eta)
     return potential_grad, eta_grad, u_grad
+
+
+def hopping(potential: Tensor, eta: Tensor, t: Tensor) -> tuple[Tensor, ...]:
+    return tuple(_scan(numba_hopping.hopping, (potential, eta, t), 2, _early(eta, 0)))
 
 
 def diagonal(f: Tensor, x: Tensor) -> Tensor:
