@@ -18,6 +18,8 @@ MIXERS = {
     "attention": '{ use = "attention", heads = 2 }',
     "bk-causal": '{ use = "bk-causal", chains = 8 }',
     "bk-resolvent": '{ use = "bk-resolvent", chains = 8 }',
+    "bk-causal, signed": '{ use = "bk-causal", chains = 8, hopping = "signed" }',
+    "bk-resolvent, signed": '{ use = "bk-resolvent", chains = 8, hopping = "signed" }',
     "gated-diagonal": '"gated-diagonal"',
     "bk-moebius": '{ use = "bk-moebius", chains = 4 }',
     "bk-moebius without values": '{ use = "bk-moebius", chains = 4, values = false }',

@@ -26,6 +26,10 @@ def _ratio(row: list[Tensor], before: Tensor, after: Tensor) -> None:
     torch.reciprocal(after, out=after)
 
 
+def _hopping(row: list[Tensor], before: Tensor, after: Tensor) -> None:
+    _ratio(row, row[1] * before, after)
+
+
 def _linear(row: list[Tensor], before: Tensor, after: Tensor) -> None:
     torch.add(row[0], before, out=after)
     torch.mul(after, row[1], out=after)
@@ -50,6 +54,10 @@ class Chunks:
     def ratios(self, potential: Tensor, eta: Tensor) -> Pair:
         """g_i = 1 / (potential_i - i eta - g_{i-1})."""
         return self._run(_ratio, [self._cut(potential, -eta)])
+
+    def hopping(self, potential: Tensor, eta: Tensor, t: Tensor) -> Pair:
+        """k_i = 1 / (potential_i - i eta - t_i k_{i-1})."""
+        return self._run(_hopping, [self._cut(potential, -eta), self._cut(t, torch.zeros_like(t))])
 
     def linear(self, factor: Pair, x: Pair) -> Pair:
         """s_i = factor_i (x_i + s_{i-1})."""

@@ -28,6 +28,10 @@ upwards):
 so rows more than h away, h odd, add at most max|x| exp(-t (h - 1)) / (eta^2 (1 - exp(-t))). For
 |c_i| = |g_i| take square roots: rate t / 2, 1 / eta.
 
+**A hopping for each row**, g_i = 1 / (a_i - t_i g_{i-1}) with 0 <= t_i <= 1 (see `hopping`), changes none:
+multiplication by t is an isometry of the half plane, and every y_{i-1} above becomes t_i y_{i-1}, which is no
+larger. The products that count are those of t_j |g_j|^2.
+
 The bounds depend on eta alone, and so do the chunks: the content of a row cannot affect another row through
 them, neither an earlier row nor a row of another sequence.
 """

@@ -19,7 +19,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from . import numba_convolution, numba_diagonal, numba_transfer
+from . import numba_convolution, numba_diagonal, numba_hopping, numba_transfer
 from . import numba_kernels as kernels
 from .forgetting import linear_run_up, ratio_run_up
 
@@ -110,6 +110,10 @@ def _starts(
             p, last = p.flip(1), last.flip(1)
         start[:, 1:] = scan(p[:, :-1], last[:, :-1])
     return (start.flip(1) if up else start), rows
+
+
+def hopping(potential: Tensor, eta: Tensor, t: Tensor) -> tuple[Tensor, ...]:
+    return tuple(_scan(numba_hopping.hopping, (potential, eta, t), 2, _early(eta, 0)))
 
 
 def diagonal(f: Tensor, x: Tensor) -> Tensor:

@@ -24,20 +24,22 @@ def _smallest(eta: Tensor) -> float:
     return float(eta.min()) if eta.numel() else 1.0
 
 
-def _ratios(potential: Tensor, eta: Tensor, up: bool = False) -> Pair:
-    run_up = ratio_run_up(_smallest(eta), potential.dtype)
-    real, imag = Chunks(potential.shape, run_up, up).ratios(potential, eta)
+def _ratios(potential: Tensor, eta: Tensor, up: bool = False, t: Tensor | None = None) -> Pair:
+    """1 / (potential_i - i eta - t_i g_{i-1}), t = 1 without one."""
+    chunks = Chunks(potential.shape, ratio_run_up(_smallest(eta), potential.dtype), up)
+    real, imag = chunks.ratios(potential, eta) if t is None else chunks.hopping(potential, eta, t)
     # where a square overflows, the loops give inf or NaN; complex reciprocals do not, and chunks forget it
     if _finite(potential, real * real + imag * imag):
         return real, imag
-    return _row_by_row(potential, eta, up)
+    return _row_by_row(potential, eta, up, torch.ones_like(potential) if t is None else t)
 
 
-def _row_by_row(potential: Tensor, eta: Tensor, up: bool) -> Pair:
+def _row_by_row(potential: Tensor, eta: Tensor, up: bool, t: Tensor) -> Pair:
     """The ratios with the arithmetic of the loops."""
-    g, rows = (torch.zeros_like(potential[:, 0]),) * 2, []
-    for row in reversed(potential.unbind(1)) if up else potential.unbind(1):
-        g = ratio_step(row, eta, *g)
+    inputs, rows = list(zip(potential.unbind(1), t.unbind(1), strict=True)), []
+    g = (torch.zeros_like(potential[:, 0]),) * 2
+    for row, t_i in reversed(inputs) if up else inputs:
+        g = ratio_step(row, eta, t_i * g[0], t_i * g[1])
         rows.append(g)
     real, imag = zip(*(reversed(rows) if up else rows), strict=True)
     return torch.stack(real, 1), torch.stack(imag, 1)
@@ -99,6 +101,10 @@ def one_sided_adjoint(
     eta: Tensor, g_real: Tensor, g_imag: Tensor, out_real: Tensor, out_imag: Tensor
 ) -> Pair:
     return _gradients(_linear((g_real, -g_imag), (out_real, out_imag), eta, power=2, up=True))
+
+
+def hopping(potential: Tensor, eta: Tensor, t: Tensor) -> Pair:
+    return _ratios(potential, eta, t=t)
 
 
 def two_sided(potential: Tensor, eta: Tensor) -> tuple[Tensor, ...]:

@@ -1,7 +1,8 @@
 # mypy: allow-untyped-defs, allow-incomplete-defs, allow-untyped-decorators
-"""The ratios g_i = 1 / (a_i - g_{i-1}), a_i = v_i - i eta, as triton kernels; `triton_steps` has the plan.
+"""The ratios g_i = 1 / (a_i - t_i g_{i-1}), a_i = v_i - i eta, as triton kernels; the plan is in
+`triton_steps`. Without `hop`, which has t_i for each row, it is 1.
 
-With g = p / q a row is linear, (p, q) -> (q, a q - p): the transfer matrix [[0, 1], [-1, a]]. A product of
+With g = p / q a row is linear, (p, q) -> (q, a q - t p): the transfer matrix [[0, 1], [-t, a]]. A product of
 them maps the ratio before a chunk to the one after it, g -> (m_11 g + m_12) / (m_21 g + m_22). The ratio does
 not change when the matrix is scaled, so each row divides it by its largest number: it never overflows. The
 denominator does not vanish: its zero has an imaginary part of at most -eta, and Im g >= 0.
@@ -16,7 +17,9 @@ from .triton_steps import chunk, chunks_before, larger, ratio, run_up, times
 
 
 @triton.jit
-def ratio_products(v, eta, m, length, chains, UP: tl.constexpr, ROWS: tl.constexpr, BLOCK: tl.constexpr):
+def ratio_products(
+    v, eta, hop, m, length, chains, UP: tl.constexpr, ROWS: tl.constexpr, BLOCK: tl.constexpr
+):  # fmt: skip
     """m (B, chunks, 8, C): each chunk's m_11, m_12, m_21, m_22; nothing where run-ups are short."""
     b, k, first, stop, c, live = chunk(length, chains, ROWS, BLOCK)
     e = tl.load(eta + c, live, 1.0)
@@ -27,6 +30,9 @@ def ratio_products(v, eta, m, length, chains, UP: tl.constexpr, ROWS: tl.constex
         at = (b * length + (stop - 1 if UP else first)) * chains + c
         for _ in range(stop - first):
             v_i = tl.load(v + at, live, 0.0)
+            if hop is not None:
+                h_i = tl.load(hop + at, live, 1.0)
+                p_re, p_im, s_re, s_im = h_i * p_re, h_i * p_im, h_i * s_re, h_i * s_im
             at += -chains if UP else chains
             x_re, x_im = times(v_i, -e, q_re, q_im)
             y_re, y_im = times(v_i, -e, t_re, t_im)
@@ -63,7 +69,7 @@ def after_chunk(m, chains, live, re, im):
 
 @triton.jit
 def ratio_scan(
-    v, eta, m, g_re, g_im, left_re, left_im, d_re, d_im, length, chains,
+    v, eta, hop, m, g_re, g_im, left_re, left_im, d_re, d_im, length, chains,
     UP: tl.constexpr, ROWS: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
     """g; upwards, with the ratios from the left, also the two-sided diagonal d."""
@@ -85,6 +91,9 @@ def ratio_scan(
     at = (b * length + (stop - 1 + early if UP else first - early)) * chains + c
     second = (b * length + 1) * chains
     for _ in range(early):
+        if hop is not None:
+            h_i = tl.load(hop + at, live, 1.0)
+            re, im = h_i * re, h_i * im
         re, im = ratio(tl.load(v + at, live, 0.0), e, re, im)
         at += -chains if UP else chains
     for _ in range(stop - first):
@@ -95,6 +104,9 @@ def ratio_scan(
             x, y = ratio(v_i, e, x, im + tl.load(left_im + at - chains, left, 0.0))
             tl.store(d_re + at, x, live)
             tl.store(d_im + at, y, live)
+        if hop is not None:
+            h_i = tl.load(hop + at, live, 1.0)
+            re, im = h_i * re, h_i * im
         re, im = ratio(v_i, e, re, im)
         tl.store(g_re + at, re, live)
         tl.store(g_im + at, im, live)

@@ -44,14 +44,16 @@ def _chunks(like: Tensor, quantities: int) -> Tensor:
     return like.new_empty(batch, triton.cdiv(length, ROWS), quantities, chains)
 
 
-def _ratios(v: Tensor, eta: Tensor, left: Pair | None = None, *, up: bool = False) -> tuple[Tensor, ...]:
+def _ratios(
+    v: Tensor, eta: Tensor, left: Pair | None = None, *, t: Tensor | None = None, up: bool = False
+) -> tuple[Tensor, ...]:
     """The ratios, real and imaginary part; with those from the left, also the two-sided diagonal."""
     parts = [torch.empty_like(v) for _ in range(4 if left else 2)]
     products = _chunks(v, 8)
     if products.shape[1] > 1:
-        _launch(ratio_products, v.shape, (v, eta, products), UP=up)
+        _launch(ratio_products, v.shape, (v, eta, t, products), UP=up)
     outputs = (*parts[:2], *(left or (None, None)), *(parts[2:] or (None, None)))
-    _launch(ratio_scan, v.shape, (v, eta, products, *outputs), UP=up)
+    _launch(ratio_scan, v.shape, (v, eta, t, products, *outputs), UP=up)
     return tuple(parts)
 
 
@@ -126,6 +128,11 @@ def resolvent_adjoint(eta: Tensor, *saved: Tensor) -> tuple[Tensor, Tensor, Tens
     _linear(eta, g, (y_out_real, y_out_imag), back, POWER=1, CONJUGATE=True, UP=True)
     gradients = _gradients(eta, g, (g_out[0], g_out[1]), own=(y_real, y_imag, *back))
     return *gradients, back[0]
+
+
+def hopping(potential: Tensor, eta: Tensor, t: Tensor) -> tuple[Tensor, ...]:
+    potential, eta, t = _contiguous(potential, eta, t)
+    return _ratios(potential, eta, t=t)
 
 
 def _diagonal(f: Tensor, x: Tensor, h: Tensor | None = None, *, up: bool = False) -> list[Tensor]:

@@ -6,18 +6,24 @@ import torch
 from torch import Tensor, nn
 
 from resnetbk.kinds import State
-from resnetbk_plugins.kernels import one_sided, one_sided_step
+from resnetbk_plugins.kernels import (
+    one_sided,
+    one_sided_step,
+    signed_one_sided,
+    signed_one_sided_step,
+)
 from resnetbk_plugins.sequence_mixer.short_convolution import ShortConvolution
 from resnetbk_plugins.sequence_mixer.spectrum import Spectrum
 
 
 class CausalChains(nn.Module):
-    """`chains` one-sided resolvents with hopping 1 and potentials read from the rows.
+    """`chains` one-sided resolvents with hopping 1, or read from the rows, and potentials read from the rows.
 
     H is tridiagonal with diagonal v_i and off-diagonal 1; a_i = v_i + E - i eta and
     g_i = 1 / (a_i - g_{i-1}), g_{-1} = 0, is the last diagonal element of (H + E - i eta)^-1 cut
     after site i. The iteration keeps Im g > 0, so |g| <= 1 / eta without any clamp.
-    The output row is output([Re g, Im g]).
+    The output row is output([Re g, Im g]). With `signed` hopping it is the ratio of `signed_one_sided`, with
+    b_i = tanh of a linear map of the row.
     """
 
     def __init__(
@@ -28,6 +34,7 @@ class CausalChains(nn.Module):
         eta_low: float,
         eta_high: float,
         convolution: int,
+        signed: bool = False,
         dropout: float = 0.0,
     ) -> None:
         super().__init__()
@@ -38,12 +45,22 @@ class CausalChains(nn.Module):
         self.dropout = nn.Dropout(dropout)
         nn.init.normal_(self.potential.weight, std=width**-0.5)
         nn.init.zeros_(self.output.weight)
+        self.hopping = None
+        if signed:
+            self.hopping = nn.Linear(width, chains, bias=False)
+            nn.init.normal_(self.hopping.weight, std=width**-0.5)
 
     def forward(self, x: Tensor, position: Tensor, length: Tensor | None) -> Tensor:
         """(B, M, D) -> (B, M, D). Sites are rows, not positions; padding comes last, so it is never seen."""
-        read = self.potential(x if self.convolution is None else self.convolution(x))
+        x = x if self.convolution is None else self.convolution(x)
+        read = self.potential(x)
+        hopping = None if self.hopping is None else self.hopping(x)
         with torch.autocast(x.device.type, enabled=False):
-            g_real, g_imag = one_sided(*self.spectrum.site(read))
+            site = self.spectrum.site(read)
+            if hopping is None:
+                g_real, g_imag = one_sided(*site)
+            else:
+                g_real, g_imag = signed_one_sided(*site, hopping.to(site[0].dtype).tanh())
         return self._features(g_real, g_imag, read.dtype)
 
     def initial_state(self, batch: int) -> State:
@@ -59,8 +76,13 @@ class CausalChains(nn.Module):
         if self.convolution is not None:
             x, after["rows"] = self.convolution.step(x, state["rows"])
         read = self.potential(x)
+        hopping = None if self.hopping is None else self.hopping(x)
         with torch.autocast(x.device.type, enabled=False):
-            g = one_sided_step(*self.spectrum.site(read), state["g_real"], state["g_imag"])
+            site, before = self.spectrum.site(read), (state["g_real"], state["g_imag"])
+            if hopping is None:
+                g = one_sided_step(*site, *before)
+            else:
+                g = signed_one_sided_step(*site, hopping.to(site[0].dtype).tanh(), *before)
         after["g_real"], after["g_imag"] = g
         return self._features(*g, read.dtype), after
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import attrs
-from attrs.validators import ge, lt
+from attrs.validators import ge, in_, lt
 
 from resnetbk_plugins.sequence_mixer.eta_range import at_least_eta_low, has_square
 
@@ -24,6 +24,8 @@ class BKResolvent:
     spread       energies are initialised evenly over [-spread, spread]; the free chain's band is [-2, 2]
     eta_low      imaginary parts of the energy are initialised evenly over [eta_low, eta_high]: how fast a
     eta_high     chain forgets
+    hopping      "fixed": 1 between all neighbours; "signed": b_i, from -1 to 1, read from each row, which may
+                 flip the sign of the values carried, y_i = g_i (u_i + b_i y_{i-1})
     convolution  size of a causal depthwise convolution before the chains; 0 for none
     dropout      share of the output that is set to zero in training
     """
@@ -33,10 +35,13 @@ class BKResolvent:
     eta_low: float = attrs.field(default=0.05, validator=has_square)
     eta_high: float = attrs.field(default=1.7, validator=at_least_eta_low)
     convolution: int = attrs.field(default=4, validator=ge(0))
+    hopping: Literal["fixed", "signed"] = attrs.field(default="fixed", validator=in_(("fixed", "signed")))
     dropout: float = attrs.field(default=0.0, validator=[ge(0.0), lt(1.0)])
 
     def build(self, *, width: int, depth: int) -> StreamingMixer:
         from resnetbk_plugins.sequence_mixer.bk_resolvent_module import ResolventValues
 
         eta = (self.eta_low, self.eta_high)
-        return ResolventValues(width, self.chains, self.spread, *eta, self.convolution, self.dropout)
+        return ResolventValues(
+            width, self.chains, self.spread, *eta, self.convolution, self.hopping == "signed", self.dropout
+        )

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from resnetbk.kinds import State
-from resnetbk_plugins.kernels import resolvent, resolvent_step
+from resnetbk_plugins.kernels import resolvent, resolvent_step, signed_resolvent, signed_resolvent_step
 from resnetbk_plugins.sequence_mixer.short_convolution import ShortConvolution
 from resnetbk_plugins.sequence_mixer.spectrum import Spectrum
 
@@ -16,7 +16,11 @@ CHAIN = ("y_real", "y_imag", "g_real", "g_imag")
 
 class ResolventValues(nn.Module):
     """y_i = g_i (u_i + y_{i-1}) on `chains` chains, g_i = 1 / (v_i + E - i eta - g_{i-1}); v and u are read
-    from the rows, and the output row is output(norm([Re y, Im y]) * silu(gate))."""
+    from the rows, and the output row is output(norm([Re y, Im y]) * silu(gate)).
+
+    With `signed` hopping, y_i = g_i (u_i + b_i y_{i-1}) and g_i = 1 / (v_i + E - i eta - b_i^2 g_{i-1}), with
+    b_i = tanh of a linear map of the row.
+    """
 
     def __init__(
         self,
@@ -26,6 +30,7 @@ class ResolventValues(nn.Module):
         eta_low: float,
         eta_high: float,
         convolution: int,
+        signed: bool = False,
         dropout: float = 0.0,
     ) -> None:
         super().__init__()
@@ -41,14 +46,23 @@ class ResolventValues(nn.Module):
         for layer in (self.potential, self.source, self.gate):
             nn.init.normal_(layer.weight, std=width**-0.5)
         nn.init.zeros_(self.output.weight)
+        self.hopping = None
+        if signed:
+            self.hopping = nn.Linear(width, chains, bias=False)
+            nn.init.normal_(self.hopping.weight, std=width**-0.5)
 
     def forward(self, x: Tensor, position: Tensor, length: Tensor | None) -> Tensor:
         """(B, M, D) -> (B, M, D). Sites are rows, not positions; padding comes last, so it is never seen."""
         mixed = x if self.convolution is None else self.convolution(x)
         read, source = self.potential(mixed), self.source(mixed)
+        hopping = None if self.hopping is None else self.hopping(mixed)
         with torch.autocast(x.device.type, enabled=False):
             site, eta = self.spectrum.site(read)
-            y_real, y_imag, *_ = resolvent(site, eta, source.to(site.dtype))
+            u = source.to(site.dtype)
+            if hopping is None:
+                y_real, y_imag, *_ = resolvent(site, eta, u)
+            else:
+                y_real, y_imag, *_ = signed_resolvent(site, eta, hopping.to(site.dtype).tanh(), u)
         return self._features(x, y_real, y_imag, read.dtype)
 
     def initial_state(self, batch: int) -> State:
@@ -65,9 +79,14 @@ class ResolventValues(nn.Module):
         if self.convolution is not None:
             mixed, after["rows"] = self.convolution.step(x, state["rows"])
         read, source = self.potential(mixed), self.source(mixed)
+        hopping = None if self.hopping is None else self.hopping(mixed)
         with torch.autocast(x.device.type, enabled=False):
             site, eta = self.spectrum.site(read)
-            chain = resolvent_step(site, eta, source.to(site.dtype), *(state[name] for name in CHAIN))
+            u, before = source.to(site.dtype), [state[name] for name in CHAIN]
+            if hopping is None:
+                chain = resolvent_step(site, eta, u, *before)
+            else:
+                chain = signed_resolvent_step(site, eta, hopping.to(site.dtype).tanh(), u, *before)
         after.update(zip(CHAIN, chain, strict=True))
         return self._features(x, chain[0], chain[1], read.dtype), after
 

@@ -15,8 +15,8 @@ class Spectrum(nn.Module):
     """Energies E and eta of C chains, both learned; eta = softplus(raw) stays positive by construction.
 
     E is initialised evenly over [-spread, spread], eta over [eta_low, eta_high], evenly in `raw_eta`.
-    The hopping t needs no parameter: 1 / (a - t^2 g) is the chain of hopping 1 with a / t in place of a, so a
-    learned hopping is a learned scale of the potential, the energy and eta together.
+    A constant hopping t needs no parameter: 1 / (a - t^2 g) is the chain of hopping 1 with a / t in place of
+    a, so a learned one is a learned scale of the potential, the energy and eta together.
     """
 
     def __init__(self, chains: int, spread: float, eta_low: float, eta_high: float) -> None:

@@ -28,8 +28,10 @@ def test_the_kernels_are_right_in_the_interpreter():
 _LINEAR = {"POWER": 2, "CONJUGATE": True, "UP": True, "ROWS": 64, "BLOCK": 128}
 _OWN, _TWO_SIDED = ("y_re", "y_im", "w_re", "w_im"), ("d_re", "d_im", "a_re", "a_im")
 _VARIANTS = [
-    ("ratios", "ratio_products", (), {"UP": True, "ROWS": 64, "BLOCK": 128}),
-    ("ratios", "ratio_scan", (), {"UP": True, "ROWS": 64, "BLOCK": 128}),
+    ("ratios", "ratio_products", (), {"UP": False, "ROWS": 64, "BLOCK": 128}),
+    ("ratios", "ratio_products", ("hop",), {"UP": True, "ROWS": 64, "BLOCK": 128}),
+    ("ratios", "ratio_scan", ("left_re", "left_im", "d_re", "d_im"), {"UP": False, "ROWS": 64, "BLOCK": 128}),
+    ("ratios", "ratio_scan", ("hop",), {"UP": True, "ROWS": 64, "BLOCK": 128}),
     ("linear", "linear_products", (), _LINEAR),
     ("linear", "linear_scan", _OWN, _LINEAR | {"GRADIENT": True}),
     ("linear", "linear_scan", (*_TWO_SIDED, "x_im"), _LINEAR | {"POWER": 1, "UP": False, "GRADIENT": False}),

@@ -68,6 +68,25 @@ def test_values_and_gradients_are_those_of_torch_in_float64(monkeypatch, name, e
         assert (a - b).abs().max() <= 5 * torch.finfo(dtype).eps * (1 + 1 / eta) * b.abs().max()
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("eta", [3.0, 0.05, 1e-3])
+def test_a_hopping_for_each_row_is_that_of_torch(monkeypatch, eta, dtype):
+    if eta == 3.0:
+        monkeypatch.setattr(triton_scans, "ROWS", 16)
+    (potential, etas, u), _ = drawn(eta, dtype, 35 if eta == 3.0 else 13)
+    t = u.tanh().abs()
+    t[:, 5], t[:, :, 1] = 0.0, 1.0
+    exact = torch_scans.hopping(potential.double(), etas.double(), t.double())
+    for a, b in zip(triton_scans.hopping(potential, etas, t), exact, strict=True):
+        assert a.dtype == dtype
+        assert (a - b).abs().max() <= 5 * torch.finfo(dtype).eps * (1 + 1 / eta) * b.abs().max()
+    changed = t.clone()
+    changed[:, 7:] = torch.nan
+    for a, b in zip(*(triton_scans.hopping(potential, etas, h) for h in (t, changed)), strict=True):
+        assert torch.equal(a[:, :7], b[:, :7])
+        assert not b[:, 7:].isfinite().any()
+
+
 @pytest.mark.parametrize("name", ["one_sided", "resolvent"])
 @pytest.mark.parametrize("eta", [1e4, 0.05])
 def test_later_rows_and_other_sequences_change_not_one_bit(name, eta):

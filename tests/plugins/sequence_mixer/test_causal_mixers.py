@@ -24,6 +24,8 @@ COMPONENTS = {
     "attention with convolution": Attention(heads=2, convolution=3),
     "bk-resolvent": BKResolvent(chains=10),
     "bk-resolvent without convolution": BKResolvent(chains=7, convolution=0),
+    "bk-causal, signed": BKCausal(chains=10, hopping="signed"),
+    "bk-resolvent, signed": BKResolvent(chains=10, hopping="signed"),
     "bk-moebius": BKMoebius(chains=7),
     "bk-moebius without values": BKMoebius(chains=5, values=False),
     "bk-moebius without convolution": BKMoebius(chains=3, convolution=0),
