@@ -5,14 +5,14 @@ from __future__ import annotations
 
 import numpy as np
 
-from .numba_kernels import WIDTH, _task, _tasks, compiled, prange
+from .numba_kernels import WIDTH, compiled, prange, task_of, tasks_of
 
 
 @compiled
 def hopping(v, eta, t, k_re, k_im, rows, early):
     one = v.dtype.type(1)
-    for task in prange(_tasks(v.shape, rows)):
-        b, _, first, stop, lo, hi = _task(task, v.shape, rows)
+    for task in prange(tasks_of(v.shape, rows)):
+        b, _, first, stop, lo, hi = task_of(task, v.shape, rows)
         s = np.zeros((5, WIDTH), v.dtype)
         s[4, : hi - lo] = eta[lo:hi]
         for i in range(max(first - early, 0), stop):
