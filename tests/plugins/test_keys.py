@@ -17,6 +17,7 @@ BY_NOTE = {
     "sha256": "a checksum",
     "path": "files or a folder, not empty",
     "files": "files",
+    "names": "names of distributions, or patterns of them",
     "patterns": "patterns of names",
     "plays": "names of plays",
     "without": "names of plays",

@@ -97,7 +97,7 @@ class Model:
     @channel.validator
     def _is_reached(self, field: attrs.Attribute[Any], value: Layered) -> None:
         before = sum(part.layers or 1 for _, part in keyed("", value)[:-1])
-        if before >= self.depth:
+        if before >= self.depth > 0:
             after = f"its last entry comes after {before} layers, and depth = {self.depth}"
             raise ValueError(f"{after}: no layer has it; give depth = {before + 1} or more, or leave it out")
 

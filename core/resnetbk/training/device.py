@@ -33,15 +33,15 @@ def find_device(asked: str | None = None) -> torch.device:
     there."""
     if not asked and (here := _HERE.get()):
         return here
-    count = torch.cuda.device_count() if torch.cuda.is_available() else 0  # those in CUDA_VISIBLE_DEVICES
-    device = torch.device(asked or ("cuda" if count else "cpu"))
-    if device.type == "cuda":
-        if not count:
-            raise UserError("there is no CUDA device here; leave --device out, or say cpu")
-        if (device.index or 0) >= count:
+    there = torch.cuda.is_available()
+    device = torch.device(asked or ("cuda" if there else "cpu"))
+    if device.type == "cuda" and not there:
+        raise UserError("there is no CUDA device here; leave --device out, or say cpu")
+    if device.type == "cuda" and device.index is not None:
+        count = torch.cuda.device_count()  # of those in CUDA_VISIBLE_DEVICES
+        if device.index >= count:
             raise UserError(f"there is no {device} here; the last one is cuda:{count - 1}")
-        if device.index is not None:
-            torch.cuda.set_device(device)
+        torch.cuda.set_device(device)
     if device.type == "mps" and not torch.backends.mps.is_available():
         raise UserError("there is no MPS device here; leave --device out, or say cpu")
     return device

@@ -17,7 +17,6 @@ class TensorBoard:
     that goes on has its steps since the checkpoint once."""
 
     def build(self, *, folder: Path, spec: Any) -> Events:
-        library("tensorboard", 'pip install "resnetbk[tensorboard]"')
         return Events(folder / "tensorboard")
 
 
@@ -27,6 +26,10 @@ class Events:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.writer: Any = None
+
+    @hookimpl
+    def resnetbk_check(self, spec: Any) -> None:
+        library("tensorboard", 'pip install "resnetbk[tensorboard]"')
 
     @hookimpl
     def resnetbk_step(self, report: StepReport) -> None:

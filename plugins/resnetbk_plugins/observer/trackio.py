@@ -23,16 +23,20 @@ class Trackio:
     project: str = "resnetbk"
 
     def build(self, *, folder: Path, spec: Any) -> Reporter:
-        module = library("trackio", 'pip install "resnetbk[trackio]"')
-        return Reporter(module, self.project, folder.name, spec)
+        return Reporter(self.project, folder.name, spec)
 
 
 class Reporter:
     """Begins at the first report, so that whatever fails there leaves the run alone."""
 
-    def __init__(self, module: Any, project: str, name: str, spec: Any) -> None:
-        self.module, self.project, self.name, self.spec = module, project, name, spec
+    def __init__(self, project: str, name: str, spec: Any) -> None:
+        self.project, self.name, self.spec = project, name, spec
+        self.module: Any = None
         self.run: Any = None
+
+    @hookimpl
+    def resnetbk_check(self, spec: Any) -> None:
+        self.module = library("trackio", 'pip install "resnetbk[trackio]"')
 
     @hookimpl
     def resnetbk_step(self, report: StepReport) -> None:

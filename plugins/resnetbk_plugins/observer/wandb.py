@@ -29,16 +29,20 @@ class WandB:
     mode: Literal["online", "offline"] = "online"
 
     def build(self, *, folder: Path, spec: Any) -> Reporter:
-        module = library("wandb", 'pip install "resnetbk[wandb]"')
-        return Reporter(module, folder, spec, project=self.project, mode=self.mode)
+        return Reporter(folder, spec, project=self.project, mode=self.mode)
 
 
 class Reporter:
     """Begins at the first report, so that whatever fails there leaves the run alone."""
 
-    def __init__(self, module: Any, folder: Path, spec: Any, **where: str) -> None:
-        self.module, self.folder, self.spec, self.where = module, folder, spec, where
+    def __init__(self, folder: Path, spec: Any, **where: str) -> None:
+        self.folder, self.spec, self.where = folder, spec, where
+        self.module: Any = None
         self.run: Any = None
+
+    @hookimpl
+    def resnetbk_check(self, spec: Any) -> None:
+        self.module = library("wandb", 'pip install "resnetbk[wandb]"')
 
     @hookimpl
     def resnetbk_step(self, report: StepReport) -> None:

@@ -81,6 +81,7 @@ def test_tensorboard_has_every_number_and_the_steps_that_are_done_again_once(tmp
 def test_wandb_offline_leaves_a_run_to_be_synced(tmp_path, capfd) -> None:
     wandb = pytest.importorskip("wandb")
     hook = manager([WandB(mode="offline").build(folder=tmp_path, spec=spec(tmp_path))]).hook
+    hook.resnetbk_check(spec=None)
     hook.resnetbk_step(report=step(1))
     hook.resnetbk_step(report=step(2))  # with which the first one counts
     assert wandb.run.offline
@@ -97,6 +98,7 @@ def test_trackio_has_the_numbers_in_its_own_database(tmp_path, monkeypatch, capf
     monkeypatch.setenv("HF_HOME", str(tmp_path / "hf"))
     pytest.importorskip("trackio")
     hook = manager([Trackio(project="p").build(folder=tmp_path / "run", spec=spec(tmp_path))]).hook
+    hook.resnetbk_check(spec=None)
     hook.resnetbk_step(report=step(1))
     hook.resnetbk_finished(run=None)
     from trackio.sqlite_storage import SQLiteStorage
@@ -110,8 +112,9 @@ def test_trackio_has_the_numbers_in_its_own_database(tmp_path, monkeypatch, capf
 def test_one_whose_library_is_missing_says_how_to_install_it(observer, tmp_path, monkeypatch) -> None:
     name = type(observer).__name__.lower()
     monkeypatch.setitem(sys.modules, name, None)
+    hook = manager([observer.build(folder=tmp_path, spec=None)]).hook
     with pytest.raises(UserError, match=rf'pip install "resnetbk\[{name}\]"'):
-        observer.build(folder=tmp_path, spec=None)
+        hook.resnetbk_check(spec=None)
 
 
 def test_one_that_fails_leaves_the_run_alone(tmp_path, capfd) -> None:
@@ -121,7 +124,9 @@ def test_one_that_fails_leaves_the_run_alone(tmp_path, capfd) -> None:
 
     from resnetbk_plugins.observer.wandb import Reporter
 
-    hook = manager([Reporter(Broken(), tmp_path, spec(tmp_path), project="p", mode="online")]).hook
+    reporter = Reporter(tmp_path, spec(tmp_path), project="p", mode="online")
+    reporter.module = Broken()
+    hook = manager([reporter]).hook
     for number in (1, 2):
         hook.resnetbk_step(report=step(number))
     assert (
