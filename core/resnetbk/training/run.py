@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import attrs
 import numpy as np
@@ -22,6 +22,7 @@ from resnetbk.runs import checkpoint, spec_lock
 from resnetbk.runs.checkpoint import Checkpoint, load_weights
 from resnetbk.runs.run_folder import RunFolder
 from resnetbk.spec.spec import Spec
+from resnetbk.training import notebook
 from resnetbk.training.data import Data
 from resnetbk.training.device import find_device
 from resnetbk.training.memory import largest_files
@@ -41,7 +42,7 @@ TRAINED = ("model.", "data.tokenizer")
 class Run:
     """What a run folder holds.
 
-    folder     where it is, and its metrics: `run.folder.metrics()`
+    folder     where it is
     spec       with all its defaults: `run.spec.model.width`
     model      a torch module on the device of the training, or on the one it was opened on
     tokenizer  see `kinds.Tokenizer`, which takes bytes; `run.encode` takes a str as well
@@ -88,6 +89,20 @@ class Run:
             window=self.spec.data.window,
             precision=self.spec.train.precision,
         )
+
+    def metrics(self) -> Any:
+        """The lines of metrics.jsonl: a pandas DataFrame where pandas is installed, else a list of dicts."""
+        return notebook.frame(self.folder.metrics())
+
+    def plot(self) -> notebook.Plot:
+        """A picture of its losses, which a notebook shows; its `figure` is matplotlib's. Raises UserError
+        without matplotlib."""
+        return notebook.curves(self.folder.metrics())
+
+    def _repr_html_(self) -> str:
+        about = {"folder": str(self.folder.path), "corpus": self.spec.data.corpus.name}
+        about["parameters"] = f"{self.model.parameter_count():,}"
+        return notebook.table(self.spec.name, about, self.folder.metrics())
 
     def encode(self, text: str | bytes) -> Array:
         """The tokens of a text, (T,) int64, which `torch.from_numpy` takes; `run.tokenizer.decode` is the way

@@ -11,17 +11,34 @@ from resnetbk_instrument.pages.svg import need_matplotlib
 from resnetbk_instrument.results.comparison import Ablation, Comparison
 
 
-def write_report(result: Comparison | Ablation, path: Path, *, through_links: bool = False) -> None:
-    """The page of a comparison or an ablation: the same bytes for the same numbers.
-
-    Raises UserError without matplotlib, StorageError when `path` cannot be written.
-    """
+def report_text(result: Comparison | Ablation) -> str:
+    """The page of a comparison or an ablation: the same text for the same numbers. Raises UserError without
+    matplotlib."""
     need_matplotlib()
     from resnetbk_instrument.pages.ablation import ablation_page
     from resnetbk_instrument.pages.comparison import comparison_page
 
-    text = ablation_page(result) if isinstance(result, Ablation) else comparison_page(result)
-    _write(text, path, through_links)
+    return ablation_page(result) if isinstance(result, Ablation) else comparison_page(result)
+
+
+def run_report_text(folder: RunFolder, ngram_baseline: Mapping[int, float] | None = None) -> str:
+    """The page of a run from what its folder says, finished or not.
+
+    ngram_baseline  nats/token of n-gram counts by order, where they are known
+    Raises UserError without matplotlib or where there is no run, StorageError for a damaged one.
+    """
+    need_matplotlib()
+    from resnetbk_instrument.pages.run import run_page
+
+    return run_page(folder, ngram_baseline or {})
+
+
+def write_report(result: Comparison | Ablation, path: Path, *, through_links: bool = False) -> None:
+    """`report_text` in a file. Raises StorageError, too, when `path` cannot be written.
+
+    through_links: whether `path` is the user's own, where a link stays a link; else it is replaced
+    """
+    _write(report_text(result), path, through_links)
 
 
 def write_run_report(
@@ -31,16 +48,8 @@ def write_run_report(
     *,
     through_links: bool = False,
 ) -> None:
-    """The page of a run from what its folder says, finished or not.
-
-    through_links   whether `path` is the user's own, where a link stays a link; else it is replaced
-    ngram_baseline  nats/token of n-gram counts by order, where they are known
-    Raises UserError without matplotlib or where there is no run, StorageError for a damaged one.
-    """
-    need_matplotlib()
-    from resnetbk_instrument.pages.run import run_page
-
-    _write(run_page(folder, ngram_baseline or {}), path, through_links)
+    """`run_report_text` in a file, as `write_report`."""
+    _write(run_report_text(folder, ngram_baseline), path, through_links)
 
 
 def _write(text: str, path: Path, through_links: bool) -> None:

@@ -1,0 +1,45 @@
+"""Pages in a notebook: `page("runs/quickstart")` as a cell's last line, also of a comparison or ablation."""
+
+from __future__ import annotations
+
+import html
+from pathlib import Path
+
+import attrs
+
+from resnetbk.errors import UserError
+from resnetbk.runs.run_folder import SPEC_LOCK, RunFolder
+from resnetbk_instrument.pages.write import report_text, run_report_text
+from resnetbk_instrument.results.comparison import Ablation, Comparison
+from resnetbk_instrument.session.journal import PLAN, RESULT, read_result
+
+
+@attrs.frozen
+class Page:
+    """A page that a notebook shows in a frame of its own, so that neither's style touches the other.
+
+    html    the whole document
+    result  what a comparison or an ablation came to; None of a run
+    """
+
+    html: str = attrs.field(repr=False)
+    result: Comparison | Ablation | None = None
+    height: int = 640
+
+    def _repr_html_(self) -> str:
+        style = f"width: 100%; height: {self.height}px; border: 0"
+        return f'<iframe srcdoc="{html.escape(self.html)}" style="{style}"></iframe>'
+
+
+def page(folder: Path | str) -> Page:
+    """The page of a run, a comparison or an ablation, from the numbers in its folder.
+
+    Raises UserError for a folder that is none, and without matplotlib; StorageError for a damaged one.
+    """
+    path = Path(folder)
+    if (path / RESULT).is_file() or (path / PLAN).is_file():
+        result = read_result(path)
+        return Page(report_text(result), result)
+    if path.is_dir() and not (path / SPEC_LOCK).is_file():
+        raise UserError(f"{path}: neither a run (no {SPEC_LOCK}) nor a comparison (no {RESULT})")
+    return Page(run_report_text(RunFolder.open(path)))
