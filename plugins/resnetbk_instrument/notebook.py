@@ -19,7 +19,7 @@ class Page:
     """A page that a notebook shows in a frame of its own, so that neither's style touches the other.
 
     html    the whole document
-    result  what a comparison or an ablation came to; None of a run
+    result  of a comparison or an ablation; None for a run
     """
 
     html: str = attrs.field(repr=False)

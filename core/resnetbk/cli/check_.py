@@ -18,19 +18,27 @@ from resnetbk.registry.lookup import Registry
 @json_option
 @click.pass_obj
 def command(registry: Registry, specs: tuple[str, ...], sets: tuple[str, ...], as_json: bool) -> None:
-    """Reports all mistakes in SPEC files at once."""
+    """Reports all mistakes in SPEC files at once, and what their components need that is not installed."""
     from resnetbk.spec.read import read
+    from resnetbk.spec.spec import parts
 
     mistakes: dict[str, Sequence[Mistake]] = {}
+    missing: dict[str, list[str]] = {}
     for path in specs:
         try:
-            read(path, registry, sets)
+            chosen = parts(read(path, registry, sets))
             mistakes[path] = ()
+            missing[path] = [
+                f"{key}: {part.name} {lack}" for key, part in chosen for lack in part.entry.missing()
+            ]
         except UserError as error:
             mistakes[path] = error.mistakes
         if not as_json and not mistakes[path]:
             click.echo(f"{printable(path)}: ok")
+            for lack in missing[path]:
+                click.echo(f"{printable(path)}: {lack}", err=True)
     if as_json:
-        print_json([{"spec": p, "mistakes": [attrs.asdict(m) for m in ms]} for p, ms in mistakes.items()])
+        rows = [{"spec": p, "mistakes": [attrs.asdict(m) for m in ms]} for p, ms in mistakes.items()]
+        print_json([row | {"missing": missing.get(str(row["spec"]), [])} for row in rows])
     if any(mistakes.values()):
         raise UserError(*(mistake for of_spec in mistakes.values() for mistake in of_spec))

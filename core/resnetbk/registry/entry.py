@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
+
 import attrs
 
 VERB = "verb"
@@ -17,6 +19,7 @@ class Entry:
     use      "package.module:Class", or "package.module:command" of a verb
     paper    where the idea comes from; may be empty
     default  what a spec gets when it leaves the key of this kind out
+    needs    modules that it imports beyond its plugin's own requirements, and what pip installs for each
     place    "path/registry.toml:12"
     """
 
@@ -31,12 +34,25 @@ class Entry:
     conflicts: frozenset[str]
     paper: str = ""
     default: bool = False
+    needs: tuple[tuple[str, str], ...] = ()
     place: str = ""
 
     @property
     def owner(self) -> str:
         """The plugin and its version, for messages."""
         return f"plugin {self.plugin} {self.version}".rstrip()
+
+    def missing(self) -> list[str]:
+        """What it needs and is not installed, a line for each, with how to install it."""
+        lacks = [(module, what) for module, what in self.needs if not _is_there(module)]
+        return [f'needs {module}, which is not installed: pip install "{what}"' for module, what in lacks]
+
+
+def _is_there(module: str) -> bool:
+    try:
+        return find_spec(module) is not None
+    except ValueError:  # a module that was blocked
+        return False
 
 
 @attrs.frozen

@@ -20,8 +20,9 @@ SCHEMA = 1
 _ENTRY_NAME = re.compile(r"[a-z0-9][a-z0-9-]*")
 # also of names that are not in the file: an entry point's, a folder's
 _PLUGIN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+_REQUIREMENT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*(\[[A-Za-z0-9._,-]+\])?")
 _OTHER_KEYS = ("schema", "plugin")
-_ENTRY_KEYS = ("use", "summary", "provides", "requires", "conflicts", "paper", "default", "api")
+_ENTRY_KEYS = ("use", "summary", "provides", "requires", "conflicts", "paper", "default", "api", "needs")
 _VERB_KEYS = ("use", "summary")
 _PLUGIN_KEYS = ("name", "hooks")
 # Kinds whose spec key takes a list, so that a plugin may have several defaults.
@@ -132,6 +133,7 @@ class _Reader:
         return Entry(
             kind=kind, name=name, plugin=self.plugin, version=self.version, use=use, summary=summary,
             provides=provides, requires=requires, conflicts=conflicts, paper=paper, default=default is True,
+            needs=self._needs(table.get("needs", {}), (*keys, "needs")),
             place=f"{self.file}:{self._line(keys)}",
         )  # fmt: skip
 
@@ -169,6 +171,15 @@ class _Reader:
             if value not in [*CAPABILITIES]:  # a list, since a value may be one
                 self._wrong(keys, f"unknown capability {_shown(value)}{nearest(str(value), CAPABILITIES)}", i)
         return frozenset(map(str, values))
+
+    def _needs(self, value: object, keys: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
+        table = self._table(value, keys)
+        for name, what in table.items():
+            if not (name.isidentifier() and isinstance(what, str) and _REQUIREMENT.fullmatch(what)):
+                self._wrong(
+                    keys, f'{_shown(what)} is nothing to install; write module = "package[extra]"', name
+                )
+        return tuple((name, str(what)) for name, what in table.items())
 
     def _wrong(self, keys: tuple[str, ...], message: str, *below: str | int) -> None:
         """Notes a mistake about `keys`, or about what is `below` them."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 
 import pytest
 import tiny
@@ -68,6 +69,15 @@ def test_show_a_spec_writes_every_default_and_reads_back(call, tmp_path):
     assert "width = 24" in out
     (tmp_path / "again.toml").write_text(out)
     assert call("show", tmp_path / "again.toml")[1] == out
+
+
+def test_check_says_what_is_not_installed(call, tmp_path, monkeypatch):
+    spec = tiny.write_spec(tmp_path, observe='observe = ["wandb"]')
+    monkeypatch.setitem(sys.modules, "wandb", None)
+    code, out, err = call("check", spec)
+    assert (code, out) == (0, f"{spec}: ok\n")
+    said = 'train.observe[0]: wandb needs wandb, which is not installed: pip install "resnetbk[wandb]"'
+    assert err == f"{spec}: {said}\n"
 
 
 def test_check_says_all_mistakes_of_all_files(call, tmp_path):

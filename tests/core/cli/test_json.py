@@ -69,7 +69,7 @@ def test_check_says_the_mistakes_of_each_file(document, spec) -> None:
     bad = spec.parent / "bad.toml"
     bad.write_text(spec.read_text(encoding="utf-8").replace("width = 16", 'width = "16"'), encoding="utf-8")
     good, wrong = document("check", spec, bad, code=2)
-    assert good == {"spec": str(spec), "mistakes": []}
+    assert good == {"spec": str(spec), "mistakes": [], "missing": []}
     (mistake,) = wrong["mistakes"]
     assert mistake["place"] == f"{bad}:7"
     assert mistake["message"].startswith("model.width: ")

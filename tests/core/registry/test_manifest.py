@@ -69,6 +69,7 @@ def test_what_a_manifest_says(tmp_path):
         "conflicts": frozenset({"bidirectional"}),
         "paper": "Somebody 2024",
         "default": True,
+        "needs": (),
         "place": f"{path}:3",
     }
     assert (jsonl.name, jsonl.place, jsonl.provides) == ("jsonl", f"{path}:13", frozenset())
@@ -88,7 +89,7 @@ def test_every_mistake_is_reported_in_the_order_of_lines(tmp_path):
     with pytest.raises(UserError) as error:
         read_manifest(path, "acme", "1.0")
     lines = str(error.value).replace(f"{path}:", "").splitlines()
-    keys = "api, conflicts, default, paper, provides, requires, summary, use"
+    keys = "api, conflicts, default, needs, paper, provides, requires, summary, use"
     assert lines == [
         "2: optimizer.a: 'use' is missing",
         "2: optimizer.a: 'summary' is missing",
@@ -151,3 +152,21 @@ def test_any_manifest_is_read_or_refused_line_by_line(tmp_path, tables):
         assert lines == sorted(lines)
         assert lines[-1] <= text.count("\n")
         assert all(str(mistake).isprintable() for mistake in mistakes)
+
+
+def test_what_a_component_needs_is_a_module_and_what_to_install(tmp_path) -> None:
+    manifest = (
+        'schema = 1\n[corpus.a]\nuse = "p:A"\nsummary = "s"\nneeds = { json = "x", nosuch = "pkg[more]" }\n'
+    )
+    (tmp_path / "registry.toml").write_text(manifest)
+    entry = read_manifest(tmp_path / "registry.toml", "p", "1").entries[0]
+    assert entry.needs == (("json", "x"), ("nosuch", "pkg[more]"))
+    assert entry.missing() == ['needs nosuch, which is not installed: pip install "pkg[more]"']
+
+
+@pytest.mark.parametrize("needs", ['"json"', "{ json = 1 }", '{ "a b" = "x" }', '{ json = "x; rm" }'])
+def test_what_nothing_can_install_is_a_mistake(tmp_path, needs) -> None:
+    manifest = f'schema = 1\n[corpus.a]\nuse = "p:A"\nsummary = "s"\nneeds = {needs}\n'
+    (tmp_path / "registry.toml").write_text(manifest)
+    with pytest.raises(UserError, match=r"registry.toml:5: corpus.a.needs: "):
+        read_manifest(tmp_path / "registry.toml", "p", "1")
