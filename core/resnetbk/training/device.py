@@ -28,9 +28,9 @@ def at(device: torch.device) -> Iterator[None]:
 
 
 def find_device(asked: str | None = None) -> torch.device:
-    """The device asked for, as `DEVICE` reads it; without that, the device of `at`, else cuda if available.
-    The CUDA device is then the current one, by which custom kernels go. Raises UserError for one that is not
-    there."""
+    """`cpu`, `cuda`, `cuda:N` or `mps` as asked; without that, the device of `at`, else cuda if available. A
+    CUDA device with a number becomes the current one, by which custom kernels go. Raises UserError for a
+    device that is not there."""
     if not asked and (here := _HERE.get()):
         return here
     there = torch.cuda.is_available()
