@@ -30,7 +30,8 @@ from resnetbk.training.sampling import streams
 
 
 class ResnetBKConfig(PretrainedConfig):
-    """`spec` is the tree of the run's spec; every component that it names must be installed."""
+    """`spec` is that of the run, without what it was trained on and how; every component that it names must
+    be installed."""
 
     model_type = "resnetbk"
 
@@ -62,7 +63,9 @@ class ResnetBKForCausalLM(PreTrainedModel, GenerationMixin):
 
     def __init__(self, config: ResnetBKConfig) -> None:
         super().__init__(config)
-        spec = read_text(toml_write.dumps(config.spec), Registry.discover(), "config.json")
+        data = {"corpus": "python-docs", **config.spec["data"]}  # a spec has one; nothing is read from it
+        tree = {**config.spec, "data": data, "train": {"steps": 1}}
+        spec = read_text(toml_write.dumps(tree, headers=2), Registry.discover(), "config.json")
         # transformers builds on `meta`, where what components compute when they are built would be lost
         with torch.random.fork_rng(devices=[]), torch.device("cpu"):
             self.model = assemble(spec.model, vocabulary=config.vocab_size, seed=spec.seed)

@@ -85,7 +85,10 @@ def write_hf(run: Run, registry: Registry, folder: Path) -> None:
 
     from resnetbk_plugins.hf import ResnetBKConfig, ResnetBKForCausalLM
 
-    config = ResnetBKConfig(spec=plain(run.spec, registry), vocab_size=run.tokenizer.vocabulary)
+    spec = plain(run.spec, registry)
+    needed = {key: spec[key] for key in ("name", "seed", "model")}
+    needed["data"] = {key: spec["data"][key] for key in ("tokenizer", "window")}
+    config = ResnetBKConfig(spec=needed, vocab_size=run.tokenizer.vocabulary)
     model = ResnetBKForCausalLM(config)
     model.model.load_state_dict(run.model.state_dict())
     saved = tokenizer_json(run.tokenizer)

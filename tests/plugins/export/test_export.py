@@ -155,9 +155,22 @@ def test_the_readme_of_plain_weights_loads_them(call, streaming_run, tmp_path) -
 def test_the_verb_writes_a_folder_for_transformers(call, streaming_run, tmp_path) -> None:
     code, out, err = call("export", streaming_run.folder.path, "--to", "hf", tmp_path / "model")
     assert (code, out.strip()) == (0, str(tmp_path / "model")), err
-    config = json.loads((tmp_path / "model" / "config.json").read_text())
-    assert config["spec"]["model"]["width"] == 16
+    spec = json.loads((tmp_path / "model" / "config.json").read_text())["spec"]
+    assert spec["model"]["width"] == 16
+    assert spec["data"] == {"tokenizer": {"use": "bytes"}, "window": 16}
+    assert "train" not in spec
     assert "import resnetbk_plugins.hf" in (tmp_path / "model" / "README.md").read_text()
+
+
+@needs_transformers
+def test_a_tokenizer_that_is_unknown_there_is_left_out(streaming_run, tmp_path, monkeypatch, caplog) -> None:
+    from resnetbk_plugins.export import folders
+
+    monkeypatch.setattr(folders, "tokenizer_json", lambda tokenizer: None)
+    folders.write_hf(streaming_run, streaming_run.registry, tmp_path / "model")
+    assert "no tokenizer in it: 'bytes' has none that transformers knows" in caplog.text
+    assert not list((tmp_path / "model").glob("tokenizer*"))
+    assert "AutoTokenizer" not in (tmp_path / "model" / "README.md").read_text()
 
 
 def test_mistakes_are_one_line_and_nothing_is_written(call, streaming_run, tmp_path, monkeypatch) -> None:
