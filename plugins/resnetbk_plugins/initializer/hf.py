@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import attrs
 
-from resnetbk.errors import UserError
+from resnetbk.errors import StorageError, UserError
 from resnetbk_plugins.initializer.hf_config import CONFIG, misfits, model_table, read_config
 
 if TYPE_CHECKING:
@@ -39,7 +39,10 @@ class HuggingFace:
         folder = Path(self.path).expanduser()
         # a trained run is opened by its spec as well, and needs the folder no more
         if (folder / CONFIG).is_file():
-            mistakes = list(misfits(spec.model, model_table(read_config(folder))))
+            try:
+                mistakes = list(misfits(spec.model, model_table(read_config(folder))))
+            except StorageError as error:
+                raise UserError(str(error)) from None
             if mistakes:
                 raise UserError(*mistakes)
 

@@ -153,6 +153,14 @@ def test_what_our_layers_cannot_do_is_refused(kind, changes, said, tmp_path) -> 
     assert said in str(caught.value)
 
 
+def test_a_damaged_config_is_one_line(tmp_path) -> None:
+    folder = config(tmp_path, "gpt2")
+    (folder / "config.json").write_text("[]")
+    with pytest.raises(UserError, match="is no configuration of a language model") as caught:
+        learner(tmp_path, folder)
+    assert len(caught.value.mistakes) == 1
+
+
 def test_other_vocabularies_pickles_and_missing_files_are_refused(tmp_path) -> None:
     with pytest.raises(UserError, match=r"have 50257 tokens, and data\.tokenizer has 256"):
         learner(tmp_path, config(tmp_path, "gpt2", vocab_size=50257), **GPT2)
