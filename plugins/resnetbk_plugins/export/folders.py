@@ -75,7 +75,7 @@ def write_torch(run: Run, registry: Registry, folder: Path) -> None:
             {name: t.contiguous() for name, t in run.model.state_dict().items()}, aside / "model.safetensors"
         )
         (aside / "tokenizer_state.json").write_text(json.dumps(run.tokenizer.state()), encoding="utf-8")
-        _about(run, aside, TORCH.format(folder=folder))
+        _about(run, aside, TORCH.format(folder=folder.as_posix()))
 
 
 def write_hf(run: Run, registry: Registry, folder: Path) -> None:
@@ -107,16 +107,16 @@ def write_hf(run: Run, registry: Registry, folder: Path) -> None:
                 tokenizer_file=str(aside / "tokenizer.json"), clean_up_tokenization_spaces=False
             ).save_pretrained(aside)
         text = HF.format(
-            folder=folder,
+            folder=folder.as_posix(),
             auto_tokenizer=", AutoTokenizer" if saved else "",
-            use=TOKENIZER_USE.format(folder=folder) if saved else "",
+            use=TOKENIZER_USE.format(folder=folder.as_posix()) if saved else "",
             cache=STREAMS if model.streams else RECOMPUTES.format(window=window),
         )
         _about(run, aside, text)
 
 
 def _about(run: Run, aside: Path, how: str) -> None:
-    """README.md and the lock."""
+    """README.md and the lock; all files get their permissions."""
     from resnetbk import __version__
 
     shutil.copyfile(run.folder.spec_lock, aside / "spec.lock.toml")
@@ -124,7 +124,10 @@ def _about(run: Run, aside: Path, how: str) -> None:
     about = ABOUT.format(
         name=run.spec.name, parameters=run.model.parameter_count(), version=__version__, limits=limits
     )
-    (aside / "README.md").write_text(f"{about}\n{how}", encoding="utf-8")
+    readme = aside / "README.md"
+    readme.write_text(f"{about}\n{how}", encoding="utf-8")
+    for file in aside.iterdir():  # safetensors makes files that nobody else may read
+        shutil.copymode(readme, file)
 
 
 @contextmanager

@@ -144,6 +144,7 @@ def test_the_readme_of_plain_weights_loads_them(call, streaming_run, tmp_path) -
     names = {path.name for path in folder.iterdir()}
     assert names == {"README.md", "model.safetensors", "spec.lock.toml", "tokenizer_state.json"}
     assert [path.name for path in folder.parent.iterdir()] == ["weights"]
+    assert len({path.stat().st_mode for path in folder.iterdir()}) == 1
     block = re.search(r"```python\n(.*?)```", (folder / "README.md").read_text(), re.S)
     assert block
     names = {}

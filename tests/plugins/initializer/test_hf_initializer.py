@@ -7,6 +7,7 @@ import json
 import pytest
 import tiny
 import torch
+from safetensors.torch import load_file, save_file
 
 from resnetbk.errors import StorageError, UserError
 from resnetbk.training.learner import Learner
@@ -91,6 +92,21 @@ def test_a_model_that_skips_work_may_start_from_them_and_its_policy_fresh(theirs
     ours = learner(tmp_path, folder, **spec | {"model": '[model]\nhalting = "act"'}).model
     assert "starts fresh: trunk.halting." in caplog.text
     assert torch.equal(ours.embedding.weight, model.get_input_embeddings().weight)
+
+
+def test_shards_and_files_without_a_prefix_are_read_as_well(theirs, tmp_path) -> None:
+    model, folder, spec = theirs
+    expected = learner(tmp_path, folder, **spec).model.state_dict()
+    model.save_pretrained(tmp_path / "shards", max_shard_size="10KB")
+    assert len(list((tmp_path / "shards").glob("*.safetensors"))) > 1
+    bare = config(tmp_path, "gpt2")  # as the hub has GPT-2, with its masks
+    (bare / "config.json").write_bytes((folder / "config.json").read_bytes())
+    weights = load_file(folder / "model.safetensors")
+    without = {name.removeprefix("transformer."): tensor for name, tensor in weights.items()}
+    save_file({**without, "h.0.attn.bias": torch.ones(1, 1, 32, 32)}, bare / "model.safetensors")
+    for other in (tmp_path / "shards", bare):
+        for name, tensor in learner(tmp_path, other, **spec).model.state_dict().items():
+            assert torch.equal(tensor, expected[name]), name
 
 
 def test_a_run_from_them_opens_without_their_folder(theirs, tmp_path) -> None:
