@@ -24,7 +24,8 @@ SETTINGS = {
 LEFT_OUT = {
     "run": RUN,
     "initializer/grow": RUN,
-    "hf": "needs files, or a download: tests/plugins/corpus",
+    "initializer/hf": "starts from weights on disk: tests/plugins/initializer",
+    "corpus/hf": "needs files, or a download: tests/plugins/corpus",
     "shakespeare": "needs an extra: tests/plugins/corpus",
     "mixture": "consists of other components: tests/plugins/corpus",
     "tokens": "has tokens and no text: tests/plugins/corpus",

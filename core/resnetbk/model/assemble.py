@@ -37,7 +37,7 @@ def assemble(model: Model, *, vocabulary: int, seed: int) -> LanguageModel:
         Layer(
             build_layer(*mixer, kinds.SequenceMixer, model, layer),
             build_layer(*channel, kinds.ChannelMixer, model, layer),
-            width=width, style=model.norm, wiring=model.wiring,
+            width=width, style=model.norm, eps=model.norm_eps, wiring=model.wiring,
         )
         for layer, (mixer, channel) in enumerate(zip(mixers, channels, strict=True))
     ]  # fmt: skip
@@ -46,7 +46,7 @@ def assemble(model: Model, *, vocabulary: int, seed: int) -> LanguageModel:
     provides = frozenset.intersection(*(p.entry.provides for each in chosen for _, p in keyed("", each)))
     return LanguageModel(
         embedding, trunk, width=width, vocabulary=vocabulary, style=model.norm, tie=model.tie,
-        provides=provides,
+        provides=provides, eps=model.norm_eps,
     )  # fmt: skip
 
 

@@ -45,12 +45,12 @@ class LanguageModel(nn.Module):
 
     def __init__(
         self, embedding: Embedding, trunk: Trunk, *, width: int, vocabulary: int, style: str, tie: bool,
-        provides: frozenset[str],
+        provides: frozenset[str], eps: float | None = None,
     ) -> None:  # fmt: skip
         super().__init__()
         self.embedding = embedding
         self.trunk = trunk
-        self.norm = norm(style, width)
+        self.norm = norm(style, width, eps)
         self.provides = provides
         self.head: nn.Linear | None = None
         if not tie:

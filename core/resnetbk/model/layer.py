@@ -16,9 +16,11 @@ Block = Callable[[Tensor, Mix], tuple[Tensor, Penalties]]
 """A layer, or half of one, on flat rows: (R, D) -> (R, D) and the channel mixer's penalties."""
 
 
-def norm(style: str, width: int) -> nn.Module:
-    """`rms`: RMSNorm (Zhang & Sennrich 2019); `layer`: LayerNorm without bias."""
-    return nn.RMSNorm(width) if style == "rms" else nn.LayerNorm(width, bias=False)
+def norm(style: str, width: int, eps: float | None = None) -> nn.Module:
+    """`rms`: RMSNorm (Zhang & Sennrich 2019); `layer`: LayerNorm without bias; `layer-bias`: with it."""
+    if style == "rms":
+        return nn.RMSNorm(width, eps)
+    return nn.LayerNorm(width, eps or 1e-5, bias=style == "layer-bias")
 
 
 class Layer(nn.Module):
@@ -34,13 +36,14 @@ class Layer(nn.Module):
     run: Callable[..., Any] = staticmethod(lambda piece, *arguments: piece(*arguments))
 
     def __init__(
-        self, mixer: SequenceMixer, channel: ChannelMixer, *, width: int, style: str, wiring: str
-    ) -> None:
+        self, mixer: SequenceMixer, channel: ChannelMixer, *, width: int, style: str, wiring: str,
+        eps: float | None = None,
+    ) -> None:  # fmt: skip
         super().__init__()
         self.mixer = mixer
         self.channel = channel
-        self.mixer_norm = norm(style, width)
-        self.channel_norm = norm(style, width)
+        self.mixer_norm = norm(style, width, eps)
+        self.channel_norm = norm(style, width, eps)
         self.wiring = wiring
 
     def blocks(self, scope: str) -> tuple[tuple[Block, bool], ...]:

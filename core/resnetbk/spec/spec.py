@@ -75,7 +75,8 @@ class Model:
     gate        which rows a layer computes
     wiring      of mixer and channel mixer in a layer: "sequential", x + mixer(x), then x + channel(x); or
                 "resnet-bk", x + c + mixer(c) with c = channel(x)
-    norm        "rms" or "layer"
+    norm        "rms", "layer", or "layer-bias"
+    norm_eps    what norms add to the mean square or variance; if left out, as torch: 1.2e-7 or 1e-5
     tie         whether the head shares the embedding's table
     recompute   whether the backward pass computes what is inside layers again, which saves its memory
     """
@@ -89,7 +90,8 @@ class Model:
     resolution: Part = attrs.field(metadata={"kind": "resolution-scheduler"})
     gate: Part = attrs.field(metadata={"kind": "sparsity-gate"})
     wiring: Literal["sequential", "resnet-bk"] = "sequential"
-    norm: Literal["rms", "layer"] = "rms"
+    norm: Literal["rms", "layer", "layer-bias"] = "rms"
+    norm_eps: float | None = attrs.field(default=None, validator=optional(gt(0)))
     tie: bool = False
     recompute: bool = False
 

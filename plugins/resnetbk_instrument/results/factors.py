@@ -20,7 +20,7 @@ from resnetbk.spec.spec import Spec, keyed
 
 Tree = dict[str, Any]
 
-GROUPS = {"model.wiring": "layout", "model.norm": "layout", "model.tie": "layout"}
+GROUPS = {"model.wiring": "layout", "model.norm": "layout", "model.norm_eps": "layout", "model.tie": "layout"}
 """Keys that are one factor together; every other key is one of its own."""
 
 SAME = {"data.corpus", "data.tokenizer"}

@@ -10,7 +10,7 @@ from attrs.validators import ge, gt, in_, lt
 if TYPE_CHECKING:
     from resnetbk.kinds import ChannelMixer
 
-Activation: TypeAlias = Literal["relu2", "gelu", "silu"]
+Activation: TypeAlias = Literal["relu2", "gelu", "gelu-tanh", "silu"]
 ACTIVATIONS = get_args(Activation)
 
 
@@ -19,7 +19,8 @@ class MLP:
     """width -> expansion * width -> width.
 
     expansion   hidden units, as a multiple of the width
-    activation  `relu2` is max(x, 0)^2 (So et al., 2021, Primer), `gelu`, or `silu`
+    activation  `relu2` is max(x, 0)^2 (So et al., 2021, Primer), `gelu`, its approximation `gelu-tanh`, as in
+                GPT-2, or `silu`
     bias        add a bias to both projections
     dropout     share of the output that is set to zero in training
     """

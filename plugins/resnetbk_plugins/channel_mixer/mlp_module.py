@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -15,7 +16,12 @@ def relu2(x: Tensor) -> Tensor:
     return F.relu(x).square()
 
 
-FUNCTIONS: dict[str, Callable[[Tensor], Tensor]] = {"relu2": relu2, "gelu": F.gelu, "silu": F.silu}
+FUNCTIONS: dict[str, Callable[[Tensor], Tensor]] = {
+    "relu2": relu2,
+    "gelu": F.gelu,
+    "gelu-tanh": partial(F.gelu, approximate="tanh"),
+    "silu": F.silu,
+}
 
 
 class DenseMLP(nn.Module):

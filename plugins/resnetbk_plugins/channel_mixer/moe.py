@@ -23,7 +23,7 @@ class MoE:
     experts     number of experts, each an MLP
     top_k       experts per row
     expansion   hidden units of an expert, as a multiple of the width
-    activation  `relu2`, `gelu` or `silu`
+    activation  `relu2`, `gelu`, `gelu-tanh` or `silu`
     balance     weight of the load-balancing penalty
     """
 

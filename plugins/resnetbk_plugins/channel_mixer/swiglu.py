@@ -19,7 +19,8 @@ class SwiGLU:
 
     expansion   2/3 of this times the width, rounded to a multiple of 8, are the hidden units: three matrices
                 take as many weights as the two of an `mlp` of the same expansion
-    activation  of the gate: `silu`, which makes it SwiGLU, `gelu` (GEGLU), or `relu2`, which is max(x, 0)^2
+    activation  of the gate: `silu`, which makes it SwiGLU, `gelu` (GEGLU) or its approximation `gelu-tanh`,
+                or `relu2`, which is max(x, 0)^2
     bias        add a bias to all three projections
     dropout     share of the output that is set to zero in training
     """

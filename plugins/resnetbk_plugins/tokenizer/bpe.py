@@ -80,7 +80,7 @@ class BPETokenizer:
         self._saved = saved
         self.vocabulary: int = self._tokenizer.get_vocab_size()
         names = {token: name for name, token in self._tokenizer.get_vocab().items()}
-        byte = {character: bytes([value]) for value, character in enumerate(_byte_characters())}
+        byte = {character: bytes([value]) for value, character in enumerate(byte_characters())}
         try:
             self._bytes = [b"".join(byte[c] for c in names[token]) for token in range(self.vocabulary)]
             self._token = {value: self._bytes.index(bytes([value])) for value in range(256)}
@@ -119,7 +119,7 @@ def _learn(text: Text, vocabulary: int) -> str:
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     trainer = trainers.BpeTrainer(
-        vocab_size=vocabulary, initial_alphabet=_byte_characters(), show_progress=False
+        vocab_size=vocabulary, initial_alphabet=byte_characters(), show_progress=False
     )
     tokenizer.train_from_iterator(_learned(text), trainer)
     saved: str = tokenizer.to_str()
@@ -149,7 +149,7 @@ def _cut(text: str) -> list[str]:
     return _RUN.split(text)
 
 
-def _byte_characters() -> list[str]:
+def byte_characters() -> list[str]:
     """The character that stands for each byte in GPT-2's vocabularies: itself if it is visible in Latin-1,
     otherwise one from U+0100 on."""
     visible = {*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)}

@@ -72,7 +72,7 @@ def test_a_range_is_typed_as_its_key_is(text, expected, specs, registry):
         ("model.tie=0:1", "model.tie: takes no number; write its values, separated by commas"),
         (
             "model.norm=rms,leyer",
-            "model.norm: expects 'rms' or 'layer', found 'leyer'; did you mean 'layer'?",
+            "model.norm: expects 'rms' or 'layer' or 'layer-bias', found 'leyer'; did you mean 'layer'?",
         ),
         ("model.norm=rms", "model.norm: a choice needs two different values or more, separated by commas"),
         ("model.width=8,8", "model.width: a choice needs two different values or more, separated by commas"),

@@ -183,7 +183,10 @@ def test_state_dict_round_trip_and_plain_matrices() -> None:
         ({"experts": 2, "top_k": 3}, "top_k must be at most experts = 2, not 3"),
         ({"top_k": 0}, "'top_k' must be >= 1: 0"),
         ({"balance": -1.0}, "'balance' must be >= 0.0: -1.0"),
-        ({"activation": "silo"}, "'activation' must be in ('relu2', 'gelu', 'silu') (got 'silo')"),
+        (
+            {"activation": "silo"},
+            "'activation' must be in ('relu2', 'gelu', 'gelu-tanh', 'silu') (got 'silo')",
+        ),
     ],
 )
 def test_mistakes_are_named(keys: dict[str, object], message: str) -> None:

@@ -76,7 +76,10 @@ def test_bfloat16_autocast_stays_close() -> None:
     ("keys", "message"),
     [
         ({"expansion": 0.0}, "'expansion' must be > 0.0: 0.0"),
-        ({"activation": "gelo"}, "'activation' must be in ('relu2', 'gelu', 'silu') (got 'gelo')"),
+        (
+            {"activation": "gelo"},
+            "'activation' must be in ('relu2', 'gelu', 'gelu-tanh', 'silu') (got 'gelo')",
+        ),
     ],
 )
 def test_mistakes_are_named(keys: dict[str, object], message: str) -> None:
