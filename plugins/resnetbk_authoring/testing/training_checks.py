@@ -13,6 +13,7 @@ from torch.nn import functional as F
 from resnetbk.hooks import HOOKS
 from resnetbk.kinds import Batch, BatchLoss, with_role
 from resnetbk.model.weights import weights
+from resnetbk.training.averaging import averaged
 from resnetbk.training.observers import manager
 from resnetbk_authoring.testing.subject import DEPTH, Subject, reloaded, require, same, seeded, text
 
@@ -153,14 +154,16 @@ def reproducible_updates(subject: Subject) -> None:
 
 
 def optimizer_resumed(subject: Subject) -> None:
-    """With its state loaded it makes the same updates, bit for bit."""
-    whole, again = Toy(subject), Toy(subject)
-    _updates(whole, range(5))
-    again.load_state_dict(whole.state_dict())
-    again.built.load_state_dict(reloaded(whole.built.state_dict()))
-    _updates(whole, range(5, 10))
-    _updates(again, range(5, 10))
-    _same_weights(whole, again, "after its state was loaded")
+    """With its state loaded, and after its averages if it has any, it makes the same updates, bit for bit."""
+    whole, saved, again = (Toy(subject) for _ in range(3))
+    _updates(whole, range(10))
+    _updates(saved, range(5))
+    with averaged(saved.built):
+        again.load_state_dict(saved.state_dict())
+        again.built.load_state_dict(reloaded(saved.built.state_dict()))
+    for toy, when in ((saved, "after it was saved"), (again, "after its state was loaded")):
+        _updates(toy, range(5, 10))
+        _same_weights(whole, toy, when)
 
 
 def _updates(toy: Toy, steps: range) -> None:
