@@ -170,8 +170,10 @@ def test_a_bad_gradient_can_be_passed_over(tmp_path, policy):
     assert math.isfinite(report.loss)
 
 
-def test_rollback_goes_back_to_the_saved_weights(tmp_path):
-    trainer = trainer_of(tmp_path, more='nonfinite = "rollback"\nsave = 3')
+@pytest.mark.parametrize("more", ["", "\naverage = 0.9"], ids=["plain", "averaged"])
+def test_rollback_goes_back_to_the_saved_weights(tmp_path, more):
+    """Those that are trained, even where a checkpoint's model has their averages."""
+    trainer = trainer_of(tmp_path, more='nonfinite = "rollback"\nsave = 3' + more)
     spoil(trainer, 4)
     for _ in range(3):
         trainer._step()
