@@ -411,7 +411,12 @@ class Weight:
 
 class Optimizer(Protocol):
     """The update and its schedule. `build(*, weights: Sequence[Weight])`. It may have `found_inf`, None until
-    it is set to a scalar on the device: where that is not zero, `update` changes nothing, to the bit."""
+    it is set to a scalar on the device: where that is not zero, `update` changes nothing, to the bit.
+
+    It may have `eval()` and `train()`: the first sets the weights to the averages that are evaluated, saved
+    and generated with, the second back to those that are trained, to the bit. A state of in between, loaded
+    when the weights are the averages, makes them those that are trained.
+    """
 
     def update(self, step: int, progress: float) -> float:
         """Sets the learning rate for this step, applies and clears the gradients; returns the rate used."""

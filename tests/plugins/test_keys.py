@@ -26,6 +26,8 @@ BY_NOTE = {
     "layers": "layers of the model",
     "factor": "as many as `layers` needs",
     "reference": "needed for one measure only",
+    "name": "a class of torch.optim",
+    "options": "of that class",
 }
 """Keys whose limits depend on more than their value, and what their notes say instead."""
 

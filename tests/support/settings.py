@@ -31,4 +31,5 @@ LEFT_OUT = {
     "tokens": "has tokens and no text: tests/plugins/corpus",
     "ids": "encodes numbers and no text: tests/plugins/tokenizer",
     "bpe": "needs an extra: tests/plugins/tokenizer",
+    "schedule-free": "needs an extra: tests/plugins/optimizer",
 }

@@ -12,7 +12,7 @@ from itertools import cycle, islice
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import attrs
-from attrs.validators import and_, ge, gt, le, optional
+from attrs.validators import and_, ge, gt, le, lt, optional
 
 from resnetbk.kinds import KINDS
 
@@ -114,6 +114,7 @@ class Train:
     optimizer  the update and its schedule
     gradient   how a step's gradients are computed
     start      the weights to start from
+    average    decay of a moving average of the weights, with which the model is evaluated and saved
     precision  of matrix products: "fp32", "bf16", or "auto": bf16 where the device has units for it
     compile    whether steps are compiled: true, false, or "auto", as a whole and in long runs on CUDA only
     clip       largest global norm of a gradient; 0 turns clipping off
@@ -133,6 +134,7 @@ class Train:
     optimizer: Part = attrs.field(metadata={"kind": "optimizer"})
     gradient: Part = attrs.field(metadata={"kind": "gradient-strategy"})
     start: Part = attrs.field(metadata={"kind": "initializer"})
+    average: float | None = attrs.field(default=None, validator=optional(and_(gt(0), lt(1))))
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     compile: Literal["auto", True, False] = "auto"
     clip: float = attrs.field(default=1.0, validator=ge(0))

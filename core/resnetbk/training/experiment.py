@@ -21,6 +21,7 @@ from resnetbk.registry.lookup import Registry
 from resnetbk.runs import checkpoint, spec_lock
 from resnetbk.runs.run_folder import RunFolder
 from resnetbk.spec.spec import Spec
+from resnetbk.toml_write import inline
 from resnetbk.training.device import find_device, precision_on
 from resnetbk.training.memory import told_if_exhausted
 from resnetbk.training.processes import Processes
@@ -115,10 +116,11 @@ class Experiment:
         before = spec_lock.read(folder, self.registry)
         changed = differences(resolved(before), resolved(self.spec))
         if changed:
+            start = inline({"use": "run", "path": str(folder.path)})
             raise UserError(
                 *(f"{folder.path}: the spec has changed since this run began: {line}" for line in changed),
-                "Take that back; or begin another run, without --resume: an initializer under train.start can"
-                " begin it with these weights (resnetbk list initializer)",
+                "Take that back, or begin another run with these weights and a schedule of its own: without"
+                f" --resume, with --set 'train.start={start}'",
             )
 
     def _same_sources(self, folder: RunFolder, device: str) -> None:

@@ -29,6 +29,7 @@ from resnetbk.model.assemble import assemble, build
 from resnetbk.model.language_model import Output
 from resnetbk.runs.checkpoint import Checkpoint, load_weights
 from resnetbk.spec.spec import Spec
+from resnetbk.training.averaging import Averaging, averaged
 from resnetbk.training.compiled import CompiledObjective, to_compile
 from resnetbk.training.data import Data
 from resnetbk.training.device import at, find_device, generators, same_draws, set_generators, tell_if_slow
@@ -84,6 +85,8 @@ class Learner:
             weights = self.model.weights()
             self.parameters = [weight.parameter for weight in weights]
             self.optimizer = build("train.optimizer", spec.train.optimizer, Optimizer, weights=weights)
+            if spec.train.average is not None:
+                self.optimizer = Averaging(self.optimizer, weights, spec.train.average)
             self.strategy = build("train.gradient", spec.train.gradient, GradientStrategy, weights=weights)
             self.selector = build(
                 "data.selector", spec.data.selector, DataSelector, tokens=self.data.train,
@@ -242,7 +245,7 @@ class Learner:
         measured. Raises Interrupted for a signal."""
         self.processes.align(self.model)
         window, precision = self.spec.data.window, self.spec.train.precision
-        with same_draws(self.device):
+        with same_draws(self.device), averaged(self.optimizer):
             return evaluate(
                 self.model, self.data, window=window, precision=precision, meter=self.meter,
                 processes=self.processes, signals=signals,

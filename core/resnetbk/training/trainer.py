@@ -17,6 +17,7 @@ from resnetbk.runs import checkpoint
 from resnetbk.runs.checkpoint import Checkpoint
 from resnetbk.runs.run_folder import RunFolder
 from resnetbk.spec.spec import Spec
+from resnetbk.training.averaging import averaged, to_averages
 from resnetbk.training.device import precision_on
 from resnetbk.training.learner import Learner
 from resnetbk.training.memory import largest_files
@@ -193,9 +194,9 @@ class Trainer:
         if accurate or (train.target is not None and evaluation.loss <= train.target):
             self.stopped = "target"
         self.evaluation_due = False
-        self.hooks.resnetbk_evaluated(
-            report=EvaluationReport(step=self.learner.step, best=best, **attrs.asdict(evaluation))
-        )
+        report = EvaluationReport(step=self.learner.step, best=best, **attrs.asdict(evaluation))
+        with averaged(self.learner.optimizer):
+            self.hooks.resnetbk_evaluated(report=report)
         return evaluation, best
 
     def _spent(self) -> str:
@@ -232,11 +233,11 @@ class Trainer:
         if not self.processes.first:
             return self.folder.checkpoints / checkpoint.name(learner.step)
         self.folder.check_same()
-        whole = Checkpoint(
-            learner.model.state_dict(), learner.optimizer.state_dict(), attrs.asdict(state, recurse=False)
-        )
         unchanged = evaluated and self._saved == learner.step
-        path = checkpoint.save(self.folder.checkpoints, learner.step, whole, unchanged=unchanged)
+        with averaged(learner.optimizer):
+            tensors = learner.model.state_dict(), learner.optimizer.state_dict()
+            whole = Checkpoint(*tensors, attrs.asdict(state, recurse=False))
+            path = checkpoint.save(self.folder.checkpoints, learner.step, whole, unchanged=unchanged)
         self._saved = learner.step
         checkpoint.prune(self.folder.path, self.spec.train.keep, self.best_at)
         return path
@@ -257,6 +258,7 @@ class Trainer:
 
     def _report(self, evaluation: Evaluation) -> RunReport:
         learner = self.learner
+        to_averages(learner.optimizer)  # with which whoever trained this run goes on
         spent = learner.spent()
         return RunReport(
             folder=self.folder.path,

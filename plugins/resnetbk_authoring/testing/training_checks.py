@@ -13,6 +13,7 @@ from torch.nn import functional as F
 from resnetbk.hooks import HOOKS
 from resnetbk.kinds import Batch, BatchLoss, with_role
 from resnetbk.model.weights import weights
+from resnetbk.training.averaging import averaged
 from resnetbk.training.observers import manager
 from resnetbk_authoring.testing.subject import DEPTH, Subject, reloaded, require, same, seeded, text
 
@@ -153,11 +154,14 @@ def reproducible_updates(subject: Subject) -> None:
 
 
 def optimizer_resumed(subject: Subject) -> None:
-    """With its state loaded it makes the same updates, bit for bit."""
+    """With its state loaded it makes the same updates, bit for bit; so does it after it gave its averages."""
     whole, again = Toy(subject), Toy(subject)
     _updates(whole, range(5))
-    again.load_state_dict(whole.state_dict())
-    again.built.load_state_dict(reloaded(whole.built.state_dict()))
+    before = {name: parameter.detach().clone() for name, parameter in whole.named_parameters()}
+    with averaged(whole.built):
+        again.load_state_dict(whole.state_dict())
+        again.built.load_state_dict(reloaded(whole.built.state_dict()))
+    same(dict(whole.named_parameters()), before, "weights after averages in their place", 0.0)
     _updates(whole, range(5, 10))
     _updates(again, range(5, 10))
     _same_weights(whole, again, "after its state was loaded")

@@ -38,7 +38,8 @@ class Muon:
     table_lr      peak learning rate of Adagrad (Duchi et al., 2011) for tables whose gradients are sparse
     warmup        steps over which all learning rates rise linearly
     decay         of all learning rates: "linear", "cosine" (Loshchilov & Hutter, 2016) or "constant"
-    decay_share   the share of the run, at its end, over which they decay; never during warmup
+    decay_share   the share of the run, at its end, over which they decay; never during warmup; below 1 this
+                  is warmup-stable-decay (WSD)
     final         the rates at the end of the run, as a share of their peaks
     """
 

@@ -14,14 +14,16 @@ DECAYS = get_args(Decay)
 
 @attrs.frozen
 class Schedule:
-    """Warm up, hold, decay.
+    """Warm up, hold, decay: warmup-stable-decay (WSD; Hu et al., 2024, arXiv:2404.06395), also known as
+    trapezoidal, where decay_share is below 1.
 
     warmup       steps over which the rate rises linearly: step s of w runs at (s + 1) / (w + 1) of the peak
     decay        `linear`, `cosine` (Loshchilov & Hutter, 2016) or `constant`
     decay_share  the share of the run, at its end, over which the rate decays; never during warmup
     final        the rate at the end of the run, as a share of its peak
 
-    nanoGPT's recipe is warmup 100, decay "cosine", decay_share 1, final 0.1.
+    nanoGPT's recipe is warmup 100, decay "cosine", decay_share 1, final 0.1; one of WSD is warmup 100,
+    decay "linear", decay_share 0.2, final 0.
     """
 
     warmup: int = 0

@@ -49,6 +49,7 @@ class ScheduledUpdates:
     """An optimizer. Each weight is updated by the rule that `route` names, weights with sparse gradients by
     `adagrad`: those whose gradient is a sparse tensor or whose parameter has `sparse_gradient = True`. The
     rate reported is `rate` times the schedule's factor; a weight's own is multiplied by its `Weight.rate`.
+    It has `found_inf`, see `kinds.Optimizer`, if all rules heed it: if it is `guarded`.
     """
 
     def __init__(
@@ -58,13 +59,15 @@ class ScheduledUpdates:
         schedule: Schedule,
         rate: float,
         route: Callable[[Weight], str],
+        guarded: bool = True,
     ) -> None:
         self.weights = tuple(weights)
         self.updates = updates
         self.schedule = schedule
         self.rate = rate
         self.route = route
-        self.found_inf: Tensor | None = None
+        if guarded:
+            self.found_inf: Tensor | None = None
 
     @torch.no_grad()
     def update(self, step: int, progress: float) -> float:
@@ -76,7 +79,7 @@ class ScheduledUpdates:
                 name = "adagrad" if _sparse(weight) else self.route(weight)
                 shares.setdefault((name, weight.rate), []).append(weight)
         for (name, rate), weights in shares.items():
-            self.updates[name].apply(weights, factor * rate, self.found_inf)
+            self.updates[name].apply(weights, factor * rate, getattr(self, "found_inf", None))
         for weight in self.weights:
             weight.parameter.grad = None
         return self.rate * factor
@@ -95,7 +98,7 @@ class ScheduledUpdates:
                 if weight not in known:
                     raise StorageError(f"optimizer state: the model has no weight {weight!r}")
                 for tensor in tensors.values():
-                    if tensor.ndim and tensor.shape != known[weight].shape:
+                    if not _fits(tensor, known[weight]):
                         raise StorageError(
                             f"optimizer state: {weight!r} has shape {tuple(known[weight].shape)}, "
                             f"its state {tuple(tensor.shape)}"
@@ -104,6 +107,12 @@ class ScheduledUpdates:
                 weight: {key: tensor.to(known[weight].device, copy=True) for key, tensor in tensors.items()}
                 for weight, tensors in state[name].items()
             }
+
+
+def _fits(state: Tensor, parameter: Tensor) -> bool:
+    """Whether it is one number, or of the parameter's shape, but for axes of 1 as means over one have."""
+    sizes = zip(state.shape, parameter.shape, strict=False)
+    return not state.ndim or (state.ndim == parameter.ndim and all(a in (1, b) for a, b in sizes))
 
 
 def _sparse(weight: Weight) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import re
 import shutil
 import signal
 
@@ -78,6 +79,17 @@ def test_resume_refuses_another_spec_and_names_the_key(tmp_path):
     tiny.experiment(tmp_path).train(tmp_path / "run")
     with pytest.raises(UserError, match=r"train\.batch: 4 -> 5"):
         tiny.experiment(tmp_path, batch="batch = 5").train(tmp_path / "run", resume=True)
+
+
+def test_resume_with_more_steps_says_how_to_start_from_the_run(tmp_path):
+    run = tiny.experiment(tmp_path).train(tmp_path / "run")
+    with pytest.raises(UserError, match=r"train\.steps: 8 -> 12") as caught:
+        tiny.experiment(tmp_path, steps="steps = 12").train(tmp_path / "run", resume=True)
+    (said,) = re.findall("without --resume, with --set '(.*)'$", str(caught.value.mistakes[-1]))
+    more = resnetbk.load(tiny.write_spec(tmp_path, steps="steps = 12"), sets=[said]).train(tmp_path / "more")
+    first = checkpoint.load(tmp_path / "more" / "checkpoints" / "step-000000").model
+    assert all(torch.equal(first[name], weight) for name, weight in run.model.state_dict().items())
+    assert more.report.steps == 12
 
 
 def test_resume_refuses_another_text(tmp_path):
@@ -158,8 +170,10 @@ def test_a_bad_gradient_can_be_passed_over(tmp_path, policy):
     assert math.isfinite(report.loss)
 
 
-def test_rollback_goes_back_to_the_saved_weights(tmp_path):
-    trainer = trainer_of(tmp_path, more='nonfinite = "rollback"\nsave = 3')
+@pytest.mark.parametrize("more", ["", "\naverage = 0.9"], ids=["plain", "averaged"])
+def test_rollback_goes_back_to_the_saved_weights(tmp_path, more):
+    """Those that are trained, even where a checkpoint's model has their averages."""
+    trainer = trainer_of(tmp_path, more='nonfinite = "rollback"\nsave = 3' + more)
     spoil(trainer, 4)
     for _ in range(3):
         trainer._step()

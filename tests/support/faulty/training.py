@@ -109,6 +109,17 @@ class _Momentary(_Descent):
     momentum = 0.9
 
 
+class _Rounding(_Descent):
+    def eval(self):
+        torch._foreach_mul_([parameter.data for parameter in self.parameters], 0.3)
+
+    def train(self):
+        torch._foreach_div_([parameter.data for parameter in self.parameters], 0.3)
+
+    def load_state_dict(self, state):
+        self.train()
+
+
 class _Restless(_Descent):
     def __init__(self, weights):
         super().__init__(weights)
@@ -150,6 +161,7 @@ Rough = _component(_Rough, "Scales gradients by chance.")
 Uphill = _component(_Uphill, "Climbs.")
 Decaying = _component(_Decaying, "Shrinks weights that have no gradient.")
 Momentary = _component(_Momentary, "Does not save its momentum.")
+Rounding = _component(_Rounding, "Comes back from its averages up to rounding.")
 Restless = _component(_Restless, "Scales updates by chance.")
 
 
