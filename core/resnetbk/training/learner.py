@@ -237,15 +237,15 @@ class Learner:
     def _with_gradient(self) -> int:
         return sum(parameter.grad is not None for parameter in self.parameters)
 
-    def measure(self, signals: Signals | None = None) -> Evaluation:
-        """The held-out loss, metered, by all processes together; training goes on as if it had not been
-        measured. Raises Interrupted for a signal."""
+    def measure(self, signals: Signals | None = None, *, most: int = 0) -> Evaluation:
+        """The held-out loss, of the first `most` tokens if given, metered, by all processes together;
+        training goes on as if it had not been measured. Raises Interrupted for a signal."""
         self.processes.align(self.model)
         window, precision = self.spec.data.window, self.spec.train.precision
         with same_draws(self.device):
             return evaluate(
-                self.model, self.data, window=window, precision=precision, meter=self.meter,
-                processes=self.processes, signals=signals,
+                self.model, self.data.beginning(most, window), window=window, precision=precision,
+                meter=self.meter, processes=self.processes, signals=signals,
             )  # fmt: skip
 
     def progress(self) -> float:
