@@ -30,4 +30,6 @@ LEFT_OUT = {
     "tokens": "has tokens and no text: tests/plugins/corpus",
     "ids": "encodes numbers and no text: tests/plugins/tokenizer",
     "bpe": "needs an extra: tests/plugins/tokenizer",
+    "tokenizer-json": "needs a file and an extra: tests/plugins/tokenizer",
+    "tiktoken": "needs a file and an extra: tests/plugins/tokenizer",
 }

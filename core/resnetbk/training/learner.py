@@ -276,9 +276,12 @@ class Learner:
 
     def restore(self, saved: Checkpoint, state: RunState, path: Path) -> None:
         """Goes on from a checkpoint: bitwise what the uninterrupted run would do. `path` is for messages."""
-        if state.corpus_sha256 != self.data.text.sha256:
+        changed = "on another text than data.corpus" if state.corpus_sha256 != self.data.text.sha256 else ""
+        if not changed and dict(state.tokenizer) != self.data.tokenizer.state():
+            changed = "with another tokenizer than data.tokenizer"
+        if changed:
             raise UserError(
-                f"{path}: trained on another text than data.corpus gives now; bring that back, or "
+                f"{path}: trained {changed} gives now; bring that back, or "
                 "begin another run, without --resume"
             )
         load_weights(self.model, saved.model, path)

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Iterator, Sequence
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from resnetbk.errors import StorageError, UserError
+from resnetbk.errors import StorageError, UserError, printable
+from resnetbk.files import read_file
 from resnetbk.texts import pieces
 
 if TYPE_CHECKING:
@@ -45,6 +48,7 @@ class ByteLevelTokenizer:
         added = {token: each.content for token, each in self._tokenizer.get_added_tokens_decoder().items()}
         byte = {character: bytes([value]) for value, character in enumerate(byte_characters())}
         self.vocabulary: int = max(names, default=0) + 1
+        self.added = list(added.values())
         self._bytes = [b""] * self.vocabulary  # of a number that no token has, nothing
         try:
             for token, name in names.items():
@@ -86,6 +90,20 @@ class ByteLevelTokenizer:
 
     def state(self) -> dict[str, Any]:
         return {"tokenizer": self._saved}
+
+
+def read_checked(name: str, path: str, sha256: str) -> bytes:
+    """A file that component `name` needs, of that sha256 if one is given. UserError for another or none."""
+    file = Path(path).expanduser()
+    if not file.is_file():
+        raise UserError(
+            f"{name}: there is no file {printable(path)}; path is relative to the working directory"
+        )
+    content = read_file(file)
+    digest = hashlib.sha256(content).hexdigest()
+    if sha256 and digest != sha256:
+        raise UserError(f"{name}: sha256 of {printable(path)} is {digest}, but the spec asks for {sha256}")
+    return content
 
 
 def restored(name: str, state: dict[str, Any]) -> ByteLevelTokenizer:
