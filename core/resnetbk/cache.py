@@ -8,11 +8,13 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import BinaryIO
 
 from resnetbk.errors import StorageError
-from resnetbk.files import read_file, replacing, sha256_of
+from resnetbk.files import locked, read_file, replacing, sha256_of
+from resnetbk.terminal import told_if_slow
 
 
 def cache_folder() -> Path:
@@ -24,7 +26,7 @@ def cache_folder() -> Path:
 
 def cached_file(name: str, write: Callable[[BinaryIO], object]) -> Path:
     """The file `name` in the cache: written by `write`, whole or not at all, unless it is there and has the
-    sha256 that stands beside it.
+    sha256 that stands beside it. Of several processes that want it one writes, and the others wait.
 
     Raises StorageError, and what `write` raises.
     """
@@ -34,17 +36,23 @@ def cached_file(name: str, write: Callable[[BinaryIO], object]) -> Path:
         if not _is_whole(path, digest):
             path.parent.mkdir(parents=True, exist_ok=True)
             _tidy(path.parent)
-            # a name of its own, since another process may be writing the same file
-            with replacing(path, path.with_name(f".new-{os.urandom(8).hex()}")) as file:
-                write(file)
-            with replacing(digest, digest.with_name(f".new-{os.urandom(8).hex()}")) as file:
-                file.write(sha256_of(path).encode())
+            with ExitStack() as lock:
+                with told_if_slow(f"{name}: waiting for another process to write it, which"):
+                    lock.enter_context(locked(path.with_name(f".{path.stem}.lock"), wait=True))
+                if not _is_whole(path, digest):
+                    _write(path, write)
+                    _write(digest, lambda file: file.write(sha256_of(path).encode()))
         return path
     except (OSError, RuntimeError) as error:
         cause = getattr(error, "strerror", None) or error
         raise StorageError(
             f"cannot write {name} to the cache ({cause}); RESNETBK_CACHE names its folder"
         ) from error
+
+
+def _write(path: Path, write: Callable[[BinaryIO], object]) -> None:
+    with replacing(path, path.with_name(f".new-{os.urandom(8).hex()}")) as file:
+        write(file)
 
 
 def _tidy(folder: Path) -> None:

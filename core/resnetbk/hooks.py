@@ -69,7 +69,7 @@ class StepReport:
 
 @attrs.frozen
 class EvaluationReport:
-    """After an evaluation on the whole held-out text.
+    """After an evaluation on the held-out text, or its first `train.evaluate_tokens`.
 
     step           steps done
     loss           cross-entropy in nats/token

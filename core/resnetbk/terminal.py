@@ -8,10 +8,13 @@ import os
 import re
 import sys
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
-from typing import TextIO
+from typing import TextIO, TypeVar
+
+T = TypeVar("T")
 
 _CONTROLS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 """What a terminal would obey: controls but for tab and line feed, and those that reverse text."""
@@ -58,6 +61,24 @@ def told_if_slow(what: str) -> Iterator[None]:
         yield
     finally:
         timer.cancel()
+
+
+def steps_told(what: str, steps: Iterable[T], total: int) -> Iterator[T]:
+    """`steps`, while standard error tells how many of `total` are done, if they take long: by a bar on a
+    terminal, elsewhere in a line every `SLOW` seconds."""
+    from rich.console import Console
+    from rich.progress import track
+
+    started = said = time.monotonic()
+    if (stream := standard_error()).isatty():
+        yield from track(steps, what, total, console=Console(file=stream), transient=True)
+        return
+    for done, step in enumerate(steps):
+        if (now := time.monotonic()) >= said + SLOW:
+            left = duration((now - started) / done * (total - done))
+            logging.getLogger("resnetbk").info("%s: %d of %d, %s left", what, done, total, left)
+            said = now
+        yield step
 
 
 def ignore_absurd_size() -> None:

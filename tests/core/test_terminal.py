@@ -8,7 +8,8 @@ import sys
 import pytest
 import tiny
 
-from resnetbk.terminal import duration, harmless, ignore_absurd_size, standard_error
+from resnetbk import terminal
+from resnetbk.terminal import duration, harmless, ignore_absurd_size, standard_error, steps_told
 
 LETTERS = "aé漢字 עברית فارسی\u200cها 👩\u200d🔬 \u00a0\u00ad\n\t"
 
@@ -53,3 +54,20 @@ def test_a_program_without_standard_error_trains(tmp_path, monkeypatch) -> None:
 def test_for_ever_is_no_date() -> None:
     assert duration(75) == "0:01:15"
     assert duration(1e30).endswith(" days")
+
+
+def test_long_steps_are_told_in_lines_without_a_terminal(monkeypatch, caplog) -> None:
+    caplog.set_level("INFO", "resnetbk")
+    clock = iter(range(0, 1000, 6))
+    monkeypatch.setattr(terminal.time, "monotonic", lambda: next(clock))
+    assert list(steps_told("encoding 4 MiB", iter("abcd"), 4)) == list("abcd")
+    assert caplog.messages == ["encoding 4 MiB: 1 of 4, 0:00:36 left", "encoding 4 MiB: 3 of 4, 0:00:08 left"]
+
+
+def test_long_steps_are_a_bar_on_a_terminal(monkeypatch, capsys) -> None:
+    monkeypatch.setattr(type(sys.stderr), "isatty", lambda stream: True, raising=False)
+    monkeypatch.setenv("TERM", "xterm")
+    assert list(steps_told("encoding 4 MiB", iter("abcd"), 4)) == list("abcd")
+    written = capsys.readouterr()
+    assert "encoding 4 MiB" in written.err
+    assert not written.out

@@ -59,7 +59,7 @@ def test_what_fails_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
     with pytest.raises(KeyboardInterrupt):
         cached_file("a/b", write)
-    assert os.listdir(tmp_path / "a") == []
+    assert os.listdir(tmp_path / "a") == [".b.lock"]
 
 
 def test_a_cache_that_cannot_be_written_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -32,4 +32,6 @@ LEFT_OUT = {
     "ids": "encodes numbers and no text: tests/plugins/tokenizer",
     "bpe": "needs an extra: tests/plugins/tokenizer",
     "schedule-free": "needs an extra: tests/plugins/optimizer",
+    "tokenizer-json": "needs a file and an extra: tests/plugins/tokenizer",
+    "tiktoken": "needs a file and an extra: tests/plugins/tokenizer",
 }

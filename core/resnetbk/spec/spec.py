@@ -119,6 +119,7 @@ class Train:
     compile    whether steps are compiled: true, false, or "auto", as a whole and in long runs on CUDA only
     clip       largest global norm of a gradient; 0 turns clipping off
     evaluate   steps between validations; 0 validates at the end only
+    evaluate_tokens  held-out tokens, from the first, in validations before the end; 0 takes all
     save       steps between checkpoints; 0 saves at the end only
     keep       newest checkpoints kept besides the best
     target     validation loss in nats/token at which to stop early
@@ -139,6 +140,7 @@ class Train:
     compile: Literal["auto", True, False] = "auto"
     clip: float = attrs.field(default=1.0, validator=ge(0))
     evaluate: int = attrs.field(default=0, validator=ge(0))
+    evaluate_tokens: int = attrs.field(default=0, validator=ge(0))
     save: int = attrs.field(default=0, validator=ge(0))
     keep: int = attrs.field(default=2, validator=ge(0))
     target: float | None = attrs.field(default=None, validator=optional(gt(0)))
@@ -147,11 +149,14 @@ class Train:
     log_every: int | None = attrs.field(default=None, validator=optional(ge(1)))
     observe: tuple[Part, ...] = attrs.field(default=(), metadata={"kind": "observer"})
 
+    @evaluate_tokens.validator
     @target.validator
     @target_accuracy.validator
     def _is_evaluated(self, field: attrs.Attribute[Any], value: float | None) -> None:
-        if value is not None and not self.evaluate:
-            raise ValueError("needs evaluate, such as evaluate = 100: it is compared with each evaluation")
+        if value and not self.evaluate:
+            raise ValueError(
+                "needs evaluate, such as evaluate = 100: it is about evaluations during training"
+            )
 
     @steps.validator
     def _ends(self, field: attrs.Attribute[Any], value: int | None) -> None:
@@ -171,7 +176,13 @@ class Spec:
     seed: int = attrs.field(default=0, validator=ge(0))
     data: Data
     model: Model
-    train: Train
+    train: Train = attrs.field()
+
+    @train.validator
+    def _evaluates_a_window(self, field: attrs.Attribute[Any], value: Train) -> None:
+        if 0 < value.evaluate_tokens < self.data.window:
+            few = f"evaluate_tokens: {value.evaluate_tokens} tokens are less than data.window"
+            raise ValueError(f"{few}; give a multiple of {self.data.window}, or 0 for all")
 
     @name.validator
     def _is_a_name(self, field: attrs.Attribute[Any], value: str) -> None:

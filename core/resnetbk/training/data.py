@@ -1,4 +1,4 @@
-"""A corpus as tokens: batches to train on, and the whole held-out part to measure by."""
+"""A corpus as tokens: batches to train on, and the held-out part to measure by."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ from resnetbk.model.assemble import build
 from resnetbk.spec.spec import Data as DataSpec
 from resnetbk.spec.spec import Part
 from resnetbk.task import Task
+from resnetbk.terminal import steps_told
 from resnetbk.texts import PIECE, pieces
 
 if TYPE_CHECKING:
@@ -72,6 +73,16 @@ class Data:
             )
         return data
 
+    def beginning(self, tokens: int, window: int) -> Data:
+        """With only the first held-out targets, at most `tokens` but one window or example; 0 takes all."""
+        task, size = self.text.task, self.held_out_window(window)
+        count = max(1, tokens // size) * size + (0 if task else 1)
+        if not tokens or count >= len(self.valid):
+            return self
+        valid = self.valid[:count]
+        text = self.text if self.text.tokens else attrs.evolve(self.text, valid=self._decoded(valid))
+        return attrs.evolve(self, text=text, valid=valid)
+
     def batch(self, windows: Windows, device: torch.device) -> Batch:
         """The windows' tokens from the training part; in a task each is an example or its beginning, and as
         long as there are enough, another one. Raises UserError for windows that do not lie in it."""
@@ -109,26 +120,35 @@ class Data:
     def held_out_bytes(self) -> int:
         """Bytes of UTF-8 that the held-out targets stand for: all but the first token's."""
         if self.text.tokens:
-            parts = (self.valid[i : i + PIECE].tolist() for i in range(1, len(self.valid), PIECE))
-            return sum(len(self.tokenizer.decode(part)) for part in parts)
+            return len(self._decoded(self.valid[1:]))
         return len(self.text.valid) - len(self.tokenizer.decode(self.valid[:1].tolist()))
+
+    def _decoded(self, tokens: Array) -> bytes:
+        parts = (tokens[i : i + PIECE].tolist() for i in range(0, len(tokens), PIECE))
+        return b"".join(map(self.tokenizer.decode, parts))
 
 
 def _tokens(text: Text, which: str, tokenizer: Tokenizer, chosen: Part) -> Array:
-    """Part `which` of a text in tokens: of a large text on disk, unless the tokens are the text itself."""
+    """Part `which` of a text in tokens: of a large text on disk, unless the tokens are the text itself. Those
+    of more than a piece are encoded once for all processes and runs."""
     part: bytes | memoryview = getattr(text, which)
-    if isinstance(part, bytes) or "byte-level" in chosen.entry.provides:
+    small = isinstance(part, bytes) and len(part) <= PIECE
+    if small or "byte-level" in chosen.entry.provides:
         return tokenizer.encode(part)
     dtype = np.min_scalar_type(tokenizer.vocabulary - 1)
 
     def write(file: BinaryIO) -> None:
-        for piece in pieces(part):
+        count = -(-len(part) // PIECE)
+        for piece in steps_told(f"encoding {len(part) >> 20:,} MiB", pieces(part), count):
             file.write(tokenizer.encode(piece).astype(dtype, copy=False).tobytes())
 
     source = source_sha256(type(chosen.component))
     depends = [text.sha256, which, len(part), PIECE, source, tokenizer.state()]
     key = hashlib.sha256(json.dumps(depends, sort_keys=True).encode()).hexdigest()
-    return np.memmap(cached_file(f"tokens/{key}.{dtype}", write), dtype, "r").view(np.ndarray)
+    path = cached_file(f"tokens/{key}.{dtype}", write)
+    if isinstance(part, bytes):
+        return np.fromfile(path, dtype)
+    return np.memmap(path, dtype, "r").view(np.ndarray)
 
 
 def in_windows(tokens: Array, window: int, batch: int, device: torch.device) -> Iterator[Batch]:

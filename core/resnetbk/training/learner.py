@@ -240,15 +240,15 @@ class Learner:
     def _with_gradient(self) -> int:
         return sum(parameter.grad is not None for parameter in self.parameters)
 
-    def measure(self, signals: Signals | None = None) -> Evaluation:
-        """The held-out loss, metered, by all processes together; training goes on as if it had not been
-        measured. Raises Interrupted for a signal."""
+    def measure(self, signals: Signals | None = None, *, most: int = 0) -> Evaluation:
+        """The held-out loss, of the first `most` tokens if given, metered, by all processes together;
+        training goes on as if it had not been measured. Raises Interrupted for a signal."""
         self.processes.align(self.model)
         window, precision = self.spec.data.window, self.spec.train.precision
         with same_draws(self.device), averaged(self.optimizer):
             return evaluate(
-                self.model, self.data, window=window, precision=precision, meter=self.meter,
-                processes=self.processes, signals=signals,
+                self.model, self.data.beginning(most, window), window=window, precision=precision,
+                meter=self.meter, processes=self.processes, signals=signals,
             )  # fmt: skip
 
     def progress(self) -> float:
@@ -279,9 +279,12 @@ class Learner:
 
     def restore(self, saved: Checkpoint, state: RunState, path: Path) -> None:
         """Goes on from a checkpoint: bitwise what the uninterrupted run would do. `path` is for messages."""
-        if state.corpus_sha256 != self.data.text.sha256:
+        changed = "on another text than data.corpus" if state.corpus_sha256 != self.data.text.sha256 else ""
+        if not changed and dict(state.tokenizer) != self.data.tokenizer.state():
+            changed = "with another tokenizer than data.tokenizer"
+        if changed:
             raise UserError(
-                f"{path}: trained on another text than data.corpus gives now; bring that back, or "
+                f"{path}: trained {changed} gives now; bring that back, or "
                 "begin another run, without --resume"
             )
         load_weights(self.model, saved.model, path)

@@ -106,7 +106,7 @@ def _calibration_loss(logits: Tensor, confidence: Tensor, last: Tensor) -> Tenso
 
 @attrs.frozen
 class Evaluation:
-    """The model on the whole held-out text.
+    """The model on held-out text.
 
     loss           nats/token
     bits_per_byte  which compares across tokenizers; in a task bits/label
@@ -144,7 +144,7 @@ def evaluate(
     processes: Processes = ALONE,
     signals: Signals | None = None,
 ) -> Evaluation:
-    """The loss on the whole held-out part, of which `processes` take shares; the same number every time at
+    """The loss on the held-out part, of which `processes` take shares; the same number every time at
     one thread count and number of processes. Raises Interrupted, in all of them, for a signal to one."""
     started = time.perf_counter()
     device = model.embedding.weight.device

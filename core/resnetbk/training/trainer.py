@@ -121,8 +121,8 @@ class Trainer:
                     raise
                 if best or self.stopped:
                     self.save(best, evaluated=True)
-                if self.stopped:
-                    return evaluation
+                if self.stopped:  # and where evaluations read a part, this one reads all
+                    return self.learner.measure(self._signals) if train.evaluate_tokens else evaluation
             received = max(self.processes.gather(self._signals.received))
             if received:
                 self.save()
@@ -184,7 +184,8 @@ class Trainer:
 
         Raises NumericError when the loss is not finite.
         """
-        train, evaluation = self.spec.train, self.learner.measure(self._signals)
+        train = self.spec.train
+        evaluation = self.learner.measure(self._signals, most=train.evaluate_tokens)
         if not math.isfinite(evaluation.loss):
             raise NumericError(f"step {self.learner.step}: the held-out loss is {evaluation.loss}")
         best = self.best is None or evaluation.error < self.best

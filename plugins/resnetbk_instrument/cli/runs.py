@@ -25,7 +25,7 @@ class RunRow:
     when           last written to: an instant of ISO 8601, in UTC
     step           the last one recorded
     ended          why: `steps`, `seconds` or `target`; None while it trains, and after an interruption
-    loss           the last on the whole held-out text, in nats/token; bits_per_byte as well
+    loss           the last on held-out text, in nats/token; bits_per_byte as well
     accuracy       the last at held-out labels; None where there are none
     parameters     how many are trained, known at the end
     seconds        spent on steps

@@ -15,6 +15,7 @@ from resnetbk.metering.flops import FlopCounter, by_component
 from resnetbk.metering.meter import STEP_PHASES
 from resnetbk.model.language_model import LanguageModel
 from resnetbk.spec.spec import Model, Spec, by_layer
+from resnetbk.training.data import Data
 from resnetbk.training.device import bf16_speed, precision_on
 from resnetbk.training.learner import Learner
 from resnetbk.training.objective import objective, windows_per_pass
@@ -105,7 +106,9 @@ def cost(spec: Spec, *, steps: int = STEPS, device: str = "") -> CostEstimate:
     meter.check()
     whole = _steps(spec, seconds)
     evaluations = _evaluations(spec, whole)
-    evaluation_seconds = _evaluation_seconds(learner)
+    window, most = spec.data.window, spec.train.evaluate_tokens
+    evaluation_seconds = _evaluation_seconds(learner, learner.data.beginning(most, window))
+    last = _evaluation_seconds(learner, learner.data) if most else 0.0
     return CostEstimate(
         name=spec.name,
         device=str(learner.device),
@@ -124,7 +127,7 @@ def cost(spec: Spec, *, steps: int = STEPS, device: str = "") -> CostEstimate:
         steps=whole,
         evaluations=evaluations,
         evaluation_seconds=evaluation_seconds,
-        total_seconds=setup_seconds + whole * seconds + evaluations * evaluation_seconds,
+        total_seconds=setup_seconds + whole * seconds + evaluations * evaluation_seconds + last,
         total_flops=setup_flops + whole * training_flops * (tokens / steps_taken),
     )
 
@@ -149,9 +152,9 @@ def _evaluations(spec: Spec, steps: int) -> int:
     return -(-steps // spec.train.evaluate) if spec.train.evaluate else 1
 
 
-def _evaluation_seconds(learner: Learner) -> float:
-    """Measured on one pass and scaled to the whole held-out text."""
-    spec, data = learner.spec, learner.data
+def _evaluation_seconds(learner: Learner, data: Data) -> float:
+    """Measured on one pass and scaled to the held-out text of `data`."""
+    spec = learner.spec
     window = data.held_out_window(spec.data.window)
     together = windows_per_pass(window, learner.device)
     batch = next(data.held_out(window, together, learner.device))

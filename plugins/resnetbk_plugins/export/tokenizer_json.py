@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from resnetbk_plugins.tokenizer.bpe import BPETokenizer, byte_characters
+from resnetbk_plugins.tokenizer.byte_level import ByteLevelTokenizer, byte_characters
 from resnetbk_plugins.tokenizer.bytes import ByteTokenizer
 from resnetbk_plugins.tokenizer.chars import CharTokenizer
 
@@ -18,7 +18,7 @@ def tokenizer_json(tokenizer: Tokenizer) -> str | None:
     from tokenizers import Tokenizer as Library
     from tokenizers import decoders, models, pre_tokenizers
 
-    if isinstance(tokenizer, BPETokenizer):
+    if isinstance(tokenizer, ByteLevelTokenizer):
         library = Library.from_str(tokenizer.state()["tokenizer"])
         library.decoder = decoders.ByteLevel()
     elif isinstance(tokenizer, ByteTokenizer):

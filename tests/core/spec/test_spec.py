@@ -68,7 +68,7 @@ def test_training_may_end_by_steps_or_seconds_or_both() -> None:
 
 @pytest.mark.parametrize("name", ["", ".x", "-x", "a/b", "a b", "a\n", "é", "x" * 101])
 def test_a_name_that_is_no_folder_is_refused(name: str) -> None:
-    sections: Any = {"data": None, "model": None, "train": None}
+    sections: Any = {"data": None, "model": None, "train": training(steps=1)}
     assert Spec(name="A1._-", **sections).seed == 0
     with pytest.raises(ValueError, match="is no name"):
         Spec(name=name, **sections)

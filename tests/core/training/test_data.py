@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -55,8 +54,21 @@ def test_only_tokens_that_differ_from_a_large_text_are_kept(tmp_path: Path) -> N
     assert not cache_folder().exists()
     assert np.shares_memory(far.train, np.frombuffer(far.text.train, np.uint8))
     data(tmp_path, "chars", view=True)
-    kept = [name for name in os.listdir(cache_folder() / "tokens") if not name.endswith(".sha256")]
+    kept = list((cache_folder() / "tokens").glob("*.uint8"))
     assert len(kept) == 2
+
+
+def test_of_more_than_a_piece_tokens_are_kept_though_in_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected = data(tmp_path, "chars", view=False).train.tolist()
+    monkeypatch.setattr("resnetbk.training.data.PIECE", 5000)
+    assert data(tmp_path, "chars", view=False).train.tolist() == expected
+    kept = data(tmp_path, "chars", view=False).train
+    assert kept.tolist() == expected
+    kept[0] = 0  # which changes no file
+    assert data(tmp_path, "chars", view=False).train.tolist() == expected
+    assert len(list((cache_folder() / "tokens").glob("*.sha256"))) == 1
 
 
 MEMORY = """

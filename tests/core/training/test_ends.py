@@ -91,7 +91,7 @@ def test_a_killed_run_resumes_from_its_first_moment(tmp_path):
 def test_what_was_trained_is_saved_before_it_is_measured(tmp_path, monkeypatch):
     trial = tiny.experiment(tmp_path)
     trainer = Trainer(trial.spec, trial.registry, RunFolder.create(tmp_path / "run"))
-    monkeypatch.setattr(trainer.learner, "measure", lambda signals: 1 / 0)
+    monkeypatch.setattr(trainer.learner, "measure", lambda signals, most: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         trainer.run(Signals())
     assert checkpoint.load(checkpoint.latest(trainer.folder.path)).state["step"] == 8

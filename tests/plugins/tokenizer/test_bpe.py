@@ -19,8 +19,9 @@ from resnetbk import texts
 from resnetbk.cache import cache_folder
 from resnetbk.errors import StorageError, UserError
 from resnetbk.kinds import Text
-from resnetbk_plugins.tokenizer import bpe
+from resnetbk_plugins.tokenizer import bpe, byte_level
 from resnetbk_plugins.tokenizer.bpe import BPE
+from resnetbk_plugins.tokenizer.byte_level import ByteLevelTokenizer
 
 TEXT = Text(
     ("".join(f"{i}: {tiny.SENTENCE}größe 你好\n" for i in range(200))).encode(), b"never seen", "0" * 64
@@ -30,20 +31,20 @@ needs_tokenizers = pytest.mark.skipif(find_spec("tokenizers") is None, reason="t
 
 
 @pytest.fixture(scope="module")
-def learned() -> bpe.BPETokenizer:
+def learned() -> ByteLevelTokenizer:
     return BPE(vocabulary=400).build(text=TEXT)
 
 
 @needs_tokenizers
 @given(st.one_of(st.binary(), st.text(alphabet=st.characters(codec="utf-8")).map(str.encode)))
-def test_any_bytes_there_and_back(learned: bpe.BPETokenizer, text: bytes) -> None:
+def test_any_bytes_there_and_back(learned: ByteLevelTokenizer, text: bytes) -> None:
     tokens = learned.encode(text)
     assert learned.decode(tokens) == learned.decode(tokens.tolist()) == text
     assert learned.encode(memoryview(text)).tolist() == tokens.tolist()
 
 
 @needs_tokenizers
-def test_frequent_strings_are_one_token(learned: bpe.BPETokenizer) -> None:
+def test_frequent_strings_are_one_token(learned: ByteLevelTokenizer) -> None:
     assert learned.vocabulary == 400
     assert len(learned.encode(TEXT.train)) < 0.4 * len(TEXT.train)
     assert [learned.decode([t]) for t in learned.encode(b"the quick brown fox \xff")] == [
@@ -53,7 +54,7 @@ def test_frequent_strings_are_one_token(learned: bpe.BPETokenizer) -> None:
 
 @needs_tokenizers
 def test_nothing_is_joined_over_the_border_of_pieces(
-    learned: bpe.BPETokenizer, monkeypatch: pytest.MonkeyPatch
+    learned: ByteLevelTokenizer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole = learned.encode(TEXT.train).tolist()
     monkeypatch.setattr(texts.pieces, "__defaults__", (100,))
@@ -74,7 +75,7 @@ def test_a_short_text_gives_fewer_tokens() -> None:
 
 
 @needs_tokenizers
-def test_a_checkpoint_restores_it(learned: bpe.BPETokenizer) -> None:
+def test_a_checkpoint_restores_it(learned: ByteLevelTokenizer) -> None:
     restored = BPE().restore(state=json.loads(json.dumps(learned.state())))
     assert restored.vocabulary == 400
     assert restored.encode(TEXT.train).tolist() == learned.encode(TEXT.train).tolist()
@@ -89,7 +90,7 @@ def test_a_damaged_state_is_refused(state: dict[str, object]) -> None:
 
 
 @needs_tokenizers
-def test_tokens_outside_the_vocabulary_are_refused(learned: bpe.BPETokenizer) -> None:
+def test_tokens_outside_the_vocabulary_are_refused(learned: ByteLevelTokenizer) -> None:
     for token in (-1, 400):
         with pytest.raises(ValueError, match=r"\[0, 400\)"):
             learned.decode([token])
@@ -167,7 +168,7 @@ def test_tokens_end_within_unbroken_runs(
 ) -> None:
     monkeypatch.setattr(bpe, "UNBROKEN", 512)
     text = unit * 600
-    tokenizer = bpe.BPETokenizer(bpe._learn(Text(text.encode(), b"", ""), 400))
+    tokenizer = ByteLevelTokenizer(bpe._learn(Text(text.encode(), b"", ""), 400))
     characters = len(text) // 256 * 256
     assert f"{characters:,} characters of the text are in runs of 256 or more" in caplog.text
     assert caplog.text.rstrip().endswith("from the first 512")
@@ -188,16 +189,16 @@ def test_merges_are_learned_from_a_part_of_what_no_space_breaks(monkeypatch: pyt
 @needs_tokenizers
 def test_of_other_text_nothing_is_said(caplog: pytest.LogCaptureFixture) -> None:
     words = ("a" * 255 + " " + "一" * 255 + "，") * 20
-    learned = bpe.BPETokenizer(bpe._learn(Text(words.encode(), b"", ""), 300))
+    learned = ByteLevelTokenizer(bpe._learn(Text(words.encode(), b"", ""), 300))
     assert learned.decode(learned.encode(words.encode())) == words.encode()
     assert not caplog.records
 
 
 def test_without_the_library_one_line_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
     def missing(name: str) -> None:
-        raise bpe.PackageNotFoundError(name)
+        raise byte_level.PackageNotFoundError(name)
 
-    monkeypatch.setattr(bpe, "version", missing)
+    monkeypatch.setattr(byte_level, "version", missing)
     for attempt in (lambda: BPE().build(text=TEXT), lambda: BPE().restore(state={"tokenizer": "{}"})):
         with pytest.raises(UserError) as caught:
             attempt()
@@ -207,3 +208,44 @@ def test_without_the_library_one_line_says_how_to_get_it(monkeypatch: pytest.Mon
 def test_a_vocabulary_holds_all_bytes() -> None:
     with pytest.raises(ValueError, match="vocabulary"):
         BPE(vocabulary=255)
+
+
+BORDERS = st.lists(
+    st.sampled_from(["\n", "\r", "\t", " ", "a", "B", "1", ";", "'ll", "é", "\u3000", "你", "🙂"])
+)
+
+
+@needs_tokenizers
+@given(BORDERS.map("".join))
+def test_text_that_cores_share_has_the_tokens_of_the_library_alone(
+    learned: ByteLevelTokenizer, text: str
+) -> None:
+    shares, given = list(byte_level._shares(text)), byte_level.SHARE
+    assert shares in ([text], [])
+    expected = learned._tokenizer.encode(text).ids
+    try:
+        byte_level.SHARE = 0  # cut wherever that is possible
+        assert learned.encode(text.encode()).tolist() == expected
+        assert "".join(byte_level._shares(text)) == text
+    finally:
+        byte_level.SHARE = given
+
+
+@needs_tokenizers
+def test_long_text_is_shared_among_cores() -> None:
+    text = TEXT.train.decode() * 10
+    shares = list(byte_level._shares(text))
+    assert len(shares) == -(-len(text) // (byte_level.SHARE + 80))
+    assert "".join(shares) == text
+
+
+@given(st.text(alphabet=" \x1c\u3000a;_一\n", min_size=500, max_size=600))
+def test_where_no_run_is_seen_in_bytes_there_is_none_in_the_text(text: str) -> None:
+    for unit in ("", "\u3000 " * 128, "a一" * 128, ";" * 256, "a" * 255):
+        whole = (text + unit + text).replace(" ", " b") if unit else text
+        if byte_level._has_no_run(whole.encode()):
+            assert byte_level.cut(whole) == [whole]
+    assert byte_level._has_no_run(TEXT.train)
+    assert not byte_level._has_no_run(b"a" * 256)
+    assert byte_level._has_no_run(b"a" * 255)
+    assert not byte_level._has_no_run(b" " * 256)
