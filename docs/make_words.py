@@ -44,7 +44,9 @@ def draw(paths: list[str]) -> Any:
     for axes, (group, of_group) in zip(panels[0], runs.items(), strict=True):
         for path in of_group:
             spec = resnetbk.open_run(path).spec
-            label = f"{spec.model.mixer.name}, {spec.model.depth} layer{'s' * (spec.model.depth > 1)}"
+            signed = getattr(spec.model.mixer.component, "hopping", "fixed") == "signed"
+            name = "signed " * signed + spec.model.mixer.name
+            label = f"{name}, {spec.model.depth} layer{'s' * (spec.model.depth > 1)}"
             color = colors.setdefault(label, COLORS[len(colors) % len(COLORS)])
             ends, shares, guess = accuracies(path)
             axes.plot(ends, shares, "o-", color=color, ms=3, lw=1.4)
