@@ -21,7 +21,7 @@ import resnetbk
 import resnetbk_authoring, resnetbk_instrument, resnetbk_plugins
 for package in (resnetbk, resnetbk_authoring, resnetbk_instrument, resnetbk_plugins):
     for module in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
-        if not any(word in module.name for word in ("__main__", "numba", "triton", "template")):
+        if not any(word in module.name for word in ("__main__", "numba", "triton", "template", "harness", "plugins.hf")):
             importlib.import_module(module.name)
 from resnetbk.cli import _run
 sys.exit(_run(["train", *sys.argv[1:]]))

@@ -283,10 +283,8 @@ class Learner:
         if not changed and dict(state.tokenizer) != self.data.tokenizer.state():
             changed = "with another tokenizer than data.tokenizer"
         if changed:
-            raise UserError(
-                f"{path}: trained {changed} gives now; bring that back, or "
-                "begin another run, without --resume"
-            )
+            back = "bring that back, or begin another run, without --resume"
+            raise UserError(f"{path}: trained {changed} gives now; {back}")
         load_weights(self.model, saved.model, path)
         self.optimizer.load_state_dict(saved.optimizer)
         self.selector.restore(dict(state.selector))

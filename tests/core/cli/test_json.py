@@ -14,6 +14,7 @@ from resnetbk.registry.lookup import Registry
 WITHOUT = {
     "schema": "prints JSON as it is",
     "new": "writes files, and has no result beside them",
+    "export": "writes a folder, and has no result beside it",
     "report": "writes a page, of numbers that are in the folder as JSON",
 }
 """And why."""
