@@ -137,7 +137,7 @@ def products(counter: FlopCounter) -> int:
 
 
 OF_LIBRARIES = {"torch", "schedule-free"}
-"""Optimizers that do what a library does, in as many operations."""
+"""Optimizers that do what a library does, for as many FLOPs."""
 
 
 def test_every_component_that_computes_has_a_closed_form() -> None:

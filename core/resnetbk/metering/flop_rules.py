@@ -97,10 +97,8 @@ def formula(func: Any) -> Formula | str | None:
         return _registered(flop_registry[packet])
     if namespace in ("aten", "prim") and (plain in FREE or _moves(schema)):
         return _nothing
-    if namespace in (
-        "c10d",
-        "profiler",
-    ):  # what processes tell each other; that it is also added up is a trifle
+    # what processes tell each other, where being added up is a trifle; and marks for a profiler
+    if namespace in ("c10d", "profiler"):
         return _nothing
     if torch.Tag.pointwise in func.tags:
         return _pointwise

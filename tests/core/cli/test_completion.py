@@ -16,7 +16,7 @@ def test_each_shell_gets_its_script(call, monkeypatch, shell) -> None:
 @pytest.mark.parametrize(
     ("words", "place", "offered"),
     [
-        ("resnetbk compa", 1, "plain,compare"),  # a plugin's verb, without importing it
+        ("resnetbk doct", 1, "plain,doctor"),  # a plugin's verb, without importing it
         ("resnetbk train --dev", 2, "plain,--device"),
         ("resnetbk train --device m", 3, "plain,mps"),
         ("resnetbk train spe", 2, "file,spe"),
