@@ -10,8 +10,7 @@ from typing import Any
 import attrs
 
 from resnetbk.files import opened, replace_own_file
-from resnetbk.hooks import EvaluationReport, StepReport, hookimpl
-from resnetbk_plugins.observer.scalars import of_evaluation, of_step
+from resnetbk_plugins.observer.scalars import Scalars
 
 COLUMNS = (
     "step", "train/loss", "train/rate", "train/gradient_norm", "train/tokens", "train/seconds",
@@ -28,22 +27,14 @@ class CSV:
         return Rows(folder / "metrics.csv")
 
 
-class Rows:
+class Rows(Scalars):
     """Adds each row at once."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self.begun = False
 
-    @hookimpl
-    def resnetbk_step(self, report: StepReport) -> None:
-        self._add(report.step, of_step(report))
-
-    @hookimpl
-    def resnetbk_evaluated(self, report: EvaluationReport) -> None:
-        self._add(report.step, of_evaluation(report))
-
-    def _add(self, step: int, numbers: dict[str, float]) -> None:
+    def log(self, step: int, numbers: dict[str, float]) -> None:
         if not self.begun:
             self._begin(step)
         with self.path.open("a", encoding="utf-8", newline="") as file:

@@ -6,7 +6,22 @@ import importlib
 from typing import Any
 
 from resnetbk.errors import UserError
-from resnetbk.hooks import EvaluationReport, StepReport
+from resnetbk.hooks import EvaluationReport, StepReport, hookimpl
+
+
+class Scalars:
+    """An observer that hands the numbers of each report to `log`."""
+
+    def log(self, step: int, numbers: dict[str, float]) -> None:
+        raise NotImplementedError
+
+    @hookimpl
+    def resnetbk_step(self, report: StepReport) -> None:
+        self.log(report.step, of_step(report))
+
+    @hookimpl
+    def resnetbk_evaluated(self, report: EvaluationReport) -> None:
+        self.log(report.step, of_evaluation(report))
 
 
 def of_step(report: StepReport) -> dict[str, float]:

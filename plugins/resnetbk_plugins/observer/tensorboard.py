@@ -7,8 +7,8 @@ from typing import Any
 
 import attrs
 
-from resnetbk.hooks import EvaluationReport, RunReport, StepReport, hookimpl
-from resnetbk_plugins.observer.scalars import library, of_evaluation, of_step
+from resnetbk.hooks import RunReport, hookimpl
+from resnetbk_plugins.observer.scalars import Scalars, library
 
 
 @attrs.frozen(kw_only=True)
@@ -20,7 +20,7 @@ class TensorBoard:
         return Events(folder / "tensorboard")
 
 
-class Events:
+class Events(Scalars):
     """A writer, opened at the first report: what comes from that step on replaces what was there."""
 
     def __init__(self, folder: Path) -> None:
@@ -32,15 +32,6 @@ class Events:
         library("tensorboard", 'pip install "resnetbk[tensorboard]"')
 
     @hookimpl
-    def resnetbk_step(self, report: StepReport) -> None:
-        self._write(report.step, of_step(report))
-
-    @hookimpl
-    def resnetbk_evaluated(self, report: EvaluationReport) -> None:
-        self._write(report.step, of_evaluation(report))
-        self.writer.flush()
-
-    @hookimpl
     def resnetbk_finished(self, run: RunReport) -> None:
         self._close()
 
@@ -48,11 +39,11 @@ class Events:
     def resnetbk_interrupted(self, reason: str) -> None:
         self._close()
 
-    def _write(self, step: int, numbers: dict[str, float]) -> None:
+    def log(self, step: int, numbers: dict[str, float]) -> None:
         if self.writer is None:
             from torch.utils.tensorboard import SummaryWriter
 
-            self.writer = SummaryWriter(str(self.folder), purge_step=step)
+            self.writer = SummaryWriter(str(self.folder), purge_step=step, flush_secs=10)
         for name, value in numbers.items():
             self.writer.add_scalar(name, value, step)
 

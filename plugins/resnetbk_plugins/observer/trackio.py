@@ -8,9 +8,9 @@ from typing import Any
 
 import attrs
 
-from resnetbk.hooks import EvaluationReport, RunReport, StepReport, hookimpl
+from resnetbk.hooks import RunReport, hookimpl
 from resnetbk.terminal import standard_error
-from resnetbk_plugins.observer.scalars import library, of_evaluation, of_step
+from resnetbk_plugins.observer.scalars import Scalars, library
 
 
 @attrs.frozen(kw_only=True)
@@ -26,7 +26,7 @@ class Trackio:
         return Reporter(self.project, folder.name, spec)
 
 
-class Reporter:
+class Reporter(Scalars):
     """Begins at the first report, so that whatever fails there leaves the run alone."""
 
     def __init__(self, project: str, name: str, spec: Any) -> None:
@@ -39,14 +39,6 @@ class Reporter:
         self.module = library("trackio", 'pip install "resnetbk[trackio]"')
 
     @hookimpl
-    def resnetbk_step(self, report: StepReport) -> None:
-        self._log(report.step, of_step(report))
-
-    @hookimpl
-    def resnetbk_evaluated(self, report: EvaluationReport) -> None:
-        self._log(report.step, of_evaluation(report))
-
-    @hookimpl
     def resnetbk_finished(self, run: RunReport) -> None:
         self._finish()
 
@@ -54,7 +46,7 @@ class Reporter:
     def resnetbk_interrupted(self, reason: str) -> None:
         self._finish()
 
-    def _log(self, step: int, numbers: dict[str, float]) -> None:
+    def log(self, step: int, numbers: dict[str, float]) -> None:
         if self.run is None:
             from resnetbk.lock.lock import resolved
 

@@ -9,8 +9,8 @@ from typing import Any, Literal
 import attrs
 
 from resnetbk.files import opened, replace_own_file
-from resnetbk.hooks import EvaluationReport, RunReport, StepReport, hookimpl
-from resnetbk_plugins.observer.scalars import library, of_evaluation, of_step
+from resnetbk.hooks import RunReport, hookimpl
+from resnetbk_plugins.observer.scalars import Scalars, library
 
 ID = "wandb-id"
 """The file in the run's folder by which a run that goes on is the same one there."""
@@ -32,7 +32,7 @@ class WandB:
         return Reporter(folder, spec, project=self.project, mode=self.mode)
 
 
-class Reporter:
+class Reporter(Scalars):
     """Begins at the first report, so that whatever fails there leaves the run alone."""
 
     def __init__(self, folder: Path, spec: Any, **where: str) -> None:
@@ -45,14 +45,6 @@ class Reporter:
         self.module = library("wandb", 'pip install "resnetbk[wandb]"')
 
     @hookimpl
-    def resnetbk_step(self, report: StepReport) -> None:
-        self._log(report.step, of_step(report))
-
-    @hookimpl
-    def resnetbk_evaluated(self, report: EvaluationReport) -> None:
-        self._log(report.step, of_evaluation(report))
-
-    @hookimpl
     def resnetbk_finished(self, run: RunReport) -> None:
         if self.run is not None:
             self.run.finish()
@@ -62,7 +54,7 @@ class Reporter:
         if self.run is not None:
             self.run.finish(exit_code=1)
 
-    def _log(self, step: int, numbers: dict[str, float]) -> None:
+    def log(self, step: int, numbers: dict[str, float]) -> None:
         if self.run is None:
             from resnetbk.lock.lock import resolved
 
