@@ -74,7 +74,7 @@ def steps_told(what: str, steps: Iterable[T], total: int) -> Iterator[T]:
         yield from track(steps, what, total, console=Console(file=stream), transient=True)
         return
     for done, step in enumerate(steps):
-        if (now := time.monotonic()) >= said + SLOW:
+        if (now := time.monotonic()) >= said + SLOW and done:
             left = duration((now - started) / done * (total - done))
             logging.getLogger("resnetbk").info("%s: %d of %d, %s left", what, done, total, left)
             said = now

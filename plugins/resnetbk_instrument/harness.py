@@ -31,7 +31,7 @@ Scored = tuple[list[int], int]
 class HarnessModel(TemplateLM):  # type: ignore[misc]
     """A run. An empty context is a line break.
 
-    run         its folder
+    run         its folder; or a run, which stays on its device
     device      cpu, cuda, cuda:N or mps; cuda where there is one
     max_length  tokens that a token sees before it, at most; `data.window` of the spec unless given
     batch_size  of texts at once
@@ -46,9 +46,12 @@ class HarnessModel(TemplateLM):  # type: ignore[misc]
         **other: Any,
     ) -> None:
         super().__init__()
-        self.run = run if isinstance(run, Run) else resnetbk.open_run(run)
-        there = device if torch.cuda.is_available() or device != "cuda:0" else None  # its default
-        self.run.model.to(find_device(there))
+        if isinstance(run, Run):
+            self.run = run
+        else:
+            self.run = resnetbk.open_run(run)
+            there = device if torch.cuda.is_available() or device != "cuda:0" else None  # its default
+            self.run.model.to(find_device(there))
         self.max_length = int(max_length or self.run.spec.data.window)
         self.batch_size = 32 if batch_size == "auto" else int(batch_size)
 

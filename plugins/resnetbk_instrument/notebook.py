@@ -7,11 +7,10 @@ from pathlib import Path
 
 import attrs
 
-from resnetbk.errors import UserError
-from resnetbk.runs.run_folder import SPEC_LOCK, RunFolder
+from resnetbk.runs.run_folder import RunFolder
 from resnetbk_instrument.pages.write import report_text, run_report_text
 from resnetbk_instrument.results.comparison import Ablation, Comparison
-from resnetbk_instrument.session.journal import PLAN, RESULT, read_result
+from resnetbk_instrument.session.journal import run_or_result
 
 
 @attrs.frozen
@@ -36,10 +35,5 @@ def page(folder: Path | str) -> Page:
 
     Raises UserError for a folder that is none, and without matplotlib; StorageError for a damaged one.
     """
-    path = Path(folder)
-    if (path / RESULT).is_file() or (path / PLAN).is_file():
-        result = read_result(path)
-        return Page(report_text(result), result)
-    if path.is_dir() and not (path / SPEC_LOCK).is_file():
-        raise UserError(f"{path}: neither a run (no {SPEC_LOCK}) nor a comparison (no {RESULT})")
-    return Page(run_report_text(RunFolder.open(path)))
+    what = run_or_result(Path(folder))
+    return Page(run_report_text(what)) if isinstance(what, RunFolder) else Page(report_text(what), what)

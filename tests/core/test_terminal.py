@@ -64,6 +64,14 @@ def test_long_steps_are_told_in_lines_without_a_terminal(monkeypatch, caplog) ->
     assert caplog.messages == ["encoding 4 MiB: 1 of 4, 0:00:36 left", "encoding 4 MiB: 3 of 4, 0:00:08 left"]
 
 
+def test_a_first_step_that_is_long_in_coming_foretells_nothing(monkeypatch, caplog) -> None:
+    caplog.set_level("INFO", "resnetbk")
+    clock = iter((0, 100, 101, 110))
+    monkeypatch.setattr(terminal.time, "monotonic", lambda: next(clock))
+    assert list(steps_told("encoding 2 MiB", iter("abc"), 3)) == list("abc")
+    assert caplog.messages == ["encoding 2 MiB: 1 of 3, 0:03:22 left"]
+
+
 def test_long_steps_are_a_bar_on_a_terminal(monkeypatch, capsys) -> None:
     monkeypatch.setattr(type(sys.stderr), "isatty", lambda stream: True, raising=False)
     monkeypatch.setenv("TERM", "xterm")

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import itertools
 import sys
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
-import attrs
 import click
 
 from resnetbk.cli.as_json import json_option, print_json
@@ -67,16 +66,16 @@ def command(
 
     from resnetbk.cli.results import write
     from resnetbk.training.run import Run
-    from resnetbk.training.sampling import Sampling, until
+    from resnetbk.training.sampling import until
 
-    sampling = Sampling(temperature=temperature, top_k=top_k, top_p=top_p, seed=seed)
+    sampling: dict[str, Any] = {"temperature": temperature, "top_k": top_k, "top_p": top_p, "seed": seed}
     loaded = Run.open(run, registry, device=device)
     stops = [text.encode(errors="surrogateescape") for text in stop]
     if num_samples == 1 and not as_json:
-        pieces = until(loaded.generate(before, tokens, **attrs.asdict(sampling)), stops)
+        pieces = until(loaded.generate(before, tokens, **sampling), stops)
         write(itertools.chain([before], pieces), as_it_is=not sys.stdout.isatty())
         return
-    whole = loaded.samples(before, num_samples, tokens, sampling)
+    whole = loaded.samples(before, num_samples, tokens, **sampling)
     texts = [b"".join(until([text], stops)) for text in whole]
     if as_json:
         readable = [text.decode(errors="replace") for text in texts]

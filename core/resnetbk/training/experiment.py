@@ -116,11 +116,12 @@ class Experiment:
         before = spec_lock.read(folder, self.registry)
         changed = differences(resolved(before), resolved(self.spec))
         if changed:
-            start = inline({"use": "run", "path": str(folder.path)})
+            start = inline({"use": "NAME", "path": str(folder.path)})
             raise UserError(
                 *(f"{folder.path}: the spec has changed since this run began: {line}" for line in changed),
                 "Take that back, or begin another run with these weights and a schedule of its own: without"
-                f" --resume, with --set 'train.start={start}'",
+                f" --resume, with --set 'train.start={start}', NAME being an initializer that starts from a"
+                " run (resnetbk list initializer)",
             )
 
     def _same_sources(self, folder: RunFolder, device: str) -> None:

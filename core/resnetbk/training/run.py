@@ -33,7 +33,6 @@ from resnetbk.training.sampling import Sampling, generate
 if TYPE_CHECKING:
     from resnetbk.kinds import Array
 
-SAMPLING = Sampling()
 TRAINED = ("model.", "data.tokenizer")
 """Spec keys of the components that a trained model consists of."""
 
@@ -150,12 +149,11 @@ class Run:
         new = generate(self.model, self._known(prompt), tokens, sampling, window=self.spec.data.window)
         return (self.tokenizer.decode(chosen) for chosen in new)
 
-    def samples(
-        self, prompt: str | bytes, count: int, tokens: int = 200, sampling: Sampling = SAMPLING
-    ) -> list[bytes]:
-        """So many texts after `prompt`, generated as one batch. Raises as `generate`."""
-        window = self.spec.data.window
-        new = generate(self.model, self._known(prompt), tokens, sampling, window=window, samples=count)
+    def samples(self, prompt: str | bytes, count: int, tokens: int = 200, **sampling: Any) -> list[bytes]:
+        """So many texts after `prompt`, generated as one batch; the keywords are those of `generate`, which
+        it raises as."""
+        how, window = Sampling(**sampling), self.spec.data.window
+        new = generate(self.model, self._known(prompt), tokens, how, window=window, samples=count)
         return [self.tokenizer.decode(text) for text in zip(*new, strict=True)] or [b""] * count
 
     def _known(self, prompt: str | bytes) -> list[int]:

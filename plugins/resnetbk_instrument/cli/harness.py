@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from pathlib import Path
 
 import click
 
@@ -48,7 +47,7 @@ def command(
     from resnetbk.training.run import Run
     from resnetbk_instrument.harness import HarnessModel
 
-    model = HarnessModel(Run.open(Path(run), registry, device=device), device, max_length)
+    model = HarnessModel(Run.open(run, registry, device=device), max_length=max_length)
     with contextlib.redirect_stdout(sys.stderr):  # where its remarks are no result
         try:
             manager = TaskManager(include_path=include)

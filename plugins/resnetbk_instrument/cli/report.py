@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from resnetbk.errors import ResnetbkError, UserError
+from resnetbk.errors import ResnetbkError
 from resnetbk.registry.lookup import Registry
 
 
@@ -17,20 +17,18 @@ from resnetbk.registry.lookup import Registry
 @click.pass_obj
 def command(registry: Registry, folder: Path, out: str | None) -> None:
     """Makes the page of a run, a comparison or an ablation anew, from the numbers in its folder."""
-    from resnetbk.runs.run_folder import SPEC_LOCK, RunFolder
+    from resnetbk.runs.run_folder import RunFolder
     from resnetbk_instrument.pages.svg import need_matplotlib
     from resnetbk_instrument.pages.write import write_report, write_run_report
-    from resnetbk_instrument.session.journal import PLAN, RESULT, read_result
+    from resnetbk_instrument.session.journal import run_or_result
 
     need_matplotlib()
     path = Path(out) if out else folder / "report.html"
-    if (folder / RESULT).is_file() or (folder / PLAN).is_file():
-        write_report(read_result(folder), path, through_links=bool(out))
-    elif folder.is_dir() and not (folder / SPEC_LOCK).is_file():
-        raise UserError(f"{folder}: neither a run (no {SPEC_LOCK}) nor a comparison (no {RESULT})")
+    what = run_or_result(folder)
+    if isinstance(what, RunFolder):
+        write_run_report(what, path, _ngram_baseline(registry, what.path), through_links=bool(out))
     else:
-        run = RunFolder.open(folder)
-        write_run_report(run, path, _ngram_baseline(registry, run.path), through_links=bool(out))
+        write_report(what, path, through_links=bool(out))
     click.echo(path)
 
 

@@ -25,6 +25,7 @@ from resnetbk.files import (
     without_crc,
 )
 from resnetbk.lock.changes import differences
+from resnetbk.runs.run_folder import SPEC_LOCK, RunFolder
 from resnetbk_instrument.results.comparison import Ablation, Comparison, Trial
 
 PLAN, TRIALS, RESULT = "plan.json", "trials.jsonl", "result.json"
@@ -115,6 +116,16 @@ def as_json(result: Comparison | Ablation) -> dict[str, Any]:
     kind = "ablation" if isinstance(result, Ablation) else "comparison"
     tree: dict[str, Any] = spelled(attrs.asdict(result))
     return {"schema": SCHEMA, "kind": kind, **tree}
+
+
+def run_or_result(folder: Path) -> RunFolder | Comparison | Ablation:
+    """What a folder holds. Raises UserError for one that is neither a run nor a comparison, StorageError for
+    a damaged one."""
+    if (folder / RESULT).is_file() or (folder / PLAN).is_file():
+        return read_result(folder)
+    if folder.is_dir() and not (folder / SPEC_LOCK).is_file():
+        raise UserError(f"{folder}: neither a run (no {SPEC_LOCK}) nor a comparison (no {RESULT})")
+    return RunFolder.open(folder)
 
 
 def read_result(path: Path) -> Comparison | Ablation:

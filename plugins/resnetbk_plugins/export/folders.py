@@ -14,7 +14,6 @@ from safetensors.torch import save_file
 
 from resnetbk.files import accessing
 from resnetbk.lock.lock import plain
-from resnetbk.registry.lookup import Registry
 from resnetbk.training.run import Run
 from resnetbk_plugins.export.tokenizer_json import tokenizer_json
 
@@ -68,7 +67,7 @@ STREAMS = "`generate` carries the state from token to token, as its cache."
 RECOMPUTES = "`generate` has no cache: it reads the last {window} tokens again for each new one."
 
 
-def write_torch(run: Run, registry: Registry, folder: Path) -> None:
+def write_torch(run: Run, folder: Path) -> None:
     """model.safetensors, tokenizer_state.json, spec.lock.toml and a README.md that says how to load them."""
     with _new_folder(folder) as aside:
         save_file(
@@ -78,14 +77,14 @@ def write_torch(run: Run, registry: Registry, folder: Path) -> None:
         _about(run, aside, TORCH.format(folder=folder.as_posix()))
 
 
-def write_hf(run: Run, registry: Registry, folder: Path) -> None:
+def write_hf(run: Run, folder: Path) -> None:
     """config.json, model.safetensors and so on, the tokenizer where `transformers` can have it,
     spec.lock.toml and a README.md. Logs a warning without a tokenizer."""
     from transformers import PreTrainedTokenizerFast
 
     from resnetbk_plugins.hf import ResnetBKConfig, ResnetBKForCausalLM
 
-    spec = plain(run.spec, registry)
+    spec = plain(run.spec, run.registry)
     needed = {key: spec[key] for key in ("name", "seed", "model")}
     needed["data"] = {key: spec["data"][key] for key in ("tokenizer", "window")}
     config = ResnetBKConfig(spec=needed, vocab_size=run.tokenizer.vocabulary)

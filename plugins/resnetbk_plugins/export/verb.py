@@ -34,5 +34,5 @@ def command(registry: Registry, run: str, target: tuple[str, str]) -> None:
     from resnetbk.training.run import Run
     from resnetbk_plugins.export.folders import write_hf, write_torch
 
-    (write_hf if form == "hf" else write_torch)(Run.open(run, registry), registry, folder)
+    (write_hf if form == "hf" else write_torch)(Run.open(run, registry), folder)
     click.echo(folder)

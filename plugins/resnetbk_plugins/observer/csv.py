@@ -9,7 +9,7 @@ from typing import Any
 
 import attrs
 
-from resnetbk.files import opened, replace_own_file
+from resnetbk.files import read_file, replace_own_file
 from resnetbk_plugins.observer.scalars import Scalars
 
 COLUMNS = (
@@ -43,8 +43,7 @@ class Rows(Scalars):
     def _begin(self, step: int) -> None:
         rows: list[list[str]] = []
         if self.path.exists():
-            with opened(self.path) as file:
-                text = file.read().decode("utf-8", "replace")
+            text = read_file(self.path).decode("utf-8", "replace")
             rows = [row for row in csv.reader(io.StringIO(text)) if row and row[0].isdigit()]
         kept = [row for row in rows if int(row[0]) < step]
         replace_own_file(self.path, "".join(map(_line, [COLUMNS, *kept])).encode())

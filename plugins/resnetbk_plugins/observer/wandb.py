@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 import attrs
 
-from resnetbk.files import opened, replace_own_file
+from resnetbk.files import read_file, replace_own_file
 from resnetbk.hooks import RunReport, hookimpl
 from resnetbk_plugins.observer.scalars import Scalars, library
 
@@ -68,5 +68,4 @@ class Reporter(Scalars):
         path = self.folder / ID
         if not path.exists():
             replace_own_file(path, uuid.uuid4().hex[:8].encode())
-        with opened(path) as file:
-            return file.read(64).decode("ascii")
+        return read_file(path, 64).decode("ascii")

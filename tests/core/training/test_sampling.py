@@ -75,11 +75,11 @@ def run(tmp_path_factory):
 
 def test_a_batch_at_temperature_0_is_the_single_text_each_time(run) -> None:
     one = b"".join(run.generate("the ", 12, temperature=0.0))
-    assert run.samples("the ", 3, 12, Sampling(temperature=0.0)) == [one] * 3
+    assert run.samples("the ", 3, 12, temperature=0.0) == [one] * 3
 
 
 def test_texts_of_a_batch_differ(run) -> None:
-    assert len(set(run.samples("the ", 4, 12, Sampling(temperature=2.0)))) == 4
+    assert len(set(run.samples("the ", 4, 12, temperature=2.0))) == 4
     assert run.samples("the ", 2, 0) == [b"", b""]
 
 

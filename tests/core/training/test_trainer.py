@@ -85,8 +85,9 @@ def test_resume_with_more_steps_says_how_to_start_from_the_run(tmp_path):
     run = tiny.experiment(tmp_path).train(tmp_path / "run")
     with pytest.raises(UserError, match=r"train\.steps: 8 -> 12") as caught:
         tiny.experiment(tmp_path, steps="steps = 12").train(tmp_path / "run", resume=True)
-    (said,) = re.findall("without --resume, with --set '(.*)'$", str(caught.value.mistakes[-1]))
-    more = resnetbk.load(tiny.write_spec(tmp_path, steps="steps = 12"), sets=[said]).train(tmp_path / "more")
+    (said,) = re.findall("without --resume, with --set '(.*)', NAME", str(caught.value.mistakes[-1]))
+    spec = tiny.write_spec(tmp_path, steps="steps = 12")
+    more = resnetbk.load(spec, sets=[said.replace("NAME", "run")]).train(tmp_path / "more")
     first = checkpoint.load(tmp_path / "more" / "checkpoints" / "step-000000").model
     assert all(torch.equal(first[name], weight) for name, weight in run.model.state_dict().items())
     assert more.report.steps == 12

@@ -46,7 +46,7 @@ def hf_folder(run, tmp_path_factory):
     from resnetbk_plugins.export.folders import write_hf
 
     folder = tmp_path_factory.mktemp("exported") / "model"
-    write_hf(run, run.registry, folder)
+    write_hf(run, folder)
     return folder
 
 
@@ -169,7 +169,7 @@ def test_a_tokenizer_that_is_unknown_there_is_left_out(streaming_run, tmp_path, 
     from resnetbk_plugins.export import folders
 
     monkeypatch.setattr(folders, "tokenizer_json", lambda tokenizer: None)
-    folders.write_hf(streaming_run, streaming_run.registry, tmp_path / "model")
+    folders.write_hf(streaming_run, tmp_path / "model")
     assert "no tokenizer in it: 'bytes' has none that transformers knows" in caplog.text
     assert not list((tmp_path / "model").glob("tokenizer*"))
     assert "AutoTokenizer" not in (tmp_path / "model" / "README.md").read_text()

@@ -23,15 +23,15 @@ CLASSES = sorted(options().keys() - REFUSED)
 def test_the_classes_read_from_its_source_are_those_of_torch():
     import inspect
 
-    accepted = {
+    arguments = {
         name: tuple(inspect.signature(cls).parameters)[2:]
         for name, cls in vars(torch.optim).items()
         if isinstance(cls, type)
         and issubclass(cls, torch.optim.Optimizer)
         and cls is not torch.optim.Optimizer
     }
-    no_rate = [name for name in accepted if name not in options()]
-    assert {name: accepted[name] for name in options()} == options()
+    no_rate = [name for name in arguments if name not in options()]
+    assert {name: arguments[name] for name in options()} == options()
     assert not no_rate
     assert {"AdamW", "NAdam", "Adafactor", "SGD"} <= set(CLASSES)
 
