@@ -11,6 +11,7 @@ import pytest
 import synthetic as s
 import tiny
 import torch
+from compiling import failing, use
 from torch import nn
 
 from resnetbk.kinds import Batch, Keep
@@ -20,7 +21,6 @@ from resnetbk.training.objective import objective
 from resnetbk.training.signals import Signals
 from resnetbk.training.trainer import Trainer
 
-COMPILE = torch.compile
 CPU = torch.device("cpu")
 
 
@@ -36,14 +36,6 @@ def graphs(monkeypatch):
 
     use(monkeypatch, backend)
     return compiled
-
-
-def use(monkeypatch, backend) -> None:
-    def compile_(function, *, fullgraph, dynamic, mode=None):
-        assert (fullgraph, dynamic, mode) == (True, False, None)
-        return COMPILE(function, fullgraph=True, dynamic=False, backend=backend)
-
-    monkeypatch.setattr(torch, "compile", compile_)
 
 
 def batch(windows: int = 3, length: int = 9) -> Batch:
@@ -142,14 +134,7 @@ def test_with_auto_a_model_whose_rows_vary_runs_uncompiled_and_one_line_says_so(
 def test_a_compiler_that_fails_at_any_call_is_one_warning(monkeypatch, tmp_path, caplog, good):
     torch._dynamo.reset()
     calls = []
-
-    def backend(graph, inputs):
-        calls.append(graph)
-        if len(calls) > good:
-            raise RuntimeError("no compiler here")
-        return graph.forward
-
-    use(monkeypatch, backend)
+    use(monkeypatch, failing(good, calls))
     # windows of three lengths
     grow = {"selector": 'selector = { use = "grow", start = 4 }', "steps": "steps = 24"}
     _, _, losses = trained(tmp_path / "plain", "false", **grow)

@@ -8,6 +8,7 @@ import pytest
 import synthetic as s
 import tiny
 import torch
+from compiling import failing, use
 from torch import nn
 
 from resnetbk.kinds import Batch, Keep
@@ -19,7 +20,6 @@ from resnetbk.training.objective import objective
 from resnetbk.training.signals import Signals
 from resnetbk.training.trainer import Trainer
 
-COMPILE = torch.compile
 CPU = torch.device("cpu")
 WINDOWS, LENGTH = 4, 32
 
@@ -45,14 +45,6 @@ def rows_of(graph) -> tuple[int, ...]:
     """(R, D) or (B, W, D): the shape of the graph's result."""
     (output,) = graph.graph.find_nodes(op="output")
     return tuple(output.args[0][0].meta["example_value"].shape)
-
-
-def use(monkeypatch, backend) -> None:
-    def compile_(function, *, fullgraph, dynamic, mode=None):
-        assert (fullgraph, dynamic) == (True, False)
-        return COMPILE(function, fullgraph=True, dynamic=False, backend=backend)
-
-    monkeypatch.setattr(torch, "compile", compile_)
 
 
 class Decay(nn.Module):
@@ -173,14 +165,7 @@ def test_evaluations_compute_no_spare_rows_and_are_not_compiled(shapes):
 def test_a_compiler_that_fails_in_a_layer_is_one_warning(monkeypatch, caplog, good):
     torch._dynamo.reset()
     calls = []
-
-    def backend(graph, inputs):
-        calls.append(graph)
-        if len(calls) > good:
-            raise RuntimeError("no compiler here")
-        return graph.forward
-
-    use(monkeypatch, backend)
+    use(monkeypatch, failing(good, calls))
     plain, built = model(), model()
     compiled = CompiledObjective(True, built, CPU)
     with caplog.at_level(logging.WARNING, "resnetbk"):
