@@ -151,6 +151,27 @@ def _tokens(text: Text, which: str, tokenizer: Tokenizer, chosen: Part) -> Array
     return np.memmap(path, dtype, "r").view(np.ndarray)
 
 
+def document_tokens(spec: DataSpec, tokenizer: Tokenizer) -> torch.Tensor | None:
+    """(V,) bool: with which tokens a document begins, those that hold the separator of the corpus; None where
+    documents are context of others. Raises UserError without a separator that is a single token."""
+    if spec.documents == "cross":
+        return None
+    name, separator = spec.corpus.name, getattr(spec.corpus.component, "separator", None)
+    if not separator:
+        keys = "; other corpora know no documents" if separator is None else ""
+        raise UserError(
+            f'data.documents: "pack" needs a corpus with a separator{keys}: such as '
+            f'corpus = {{ use = "{name if separator == "" else "text"}", separator = "\\u0000", ... }}'
+        )
+    if len(tokenizer.encode(separator.encode())) != 1:
+        raise UserError(
+            f"data.corpus: separator = {json.dumps(separator)} is not one token of {spec.tokenizer.name!r}, "
+            'by which data.documents = "pack" finds documents; give one that is, such as "\\u0000"'
+        )
+    pieces_of = (tokenizer.decode([token]) for token in range(tokenizer.vocabulary))
+    return torch.tensor([separator.encode() in piece for piece in pieces_of])
+
+
 def in_windows(tokens: Array, window: int, batch: int, device: torch.device) -> Iterator[Batch]:
     """All of (T,) tokens once, in order, in windows that do not overlap; the last may be shorter. The first
     token is no target."""

@@ -31,7 +31,7 @@ from resnetbk.runs.checkpoint import Checkpoint, load_weights
 from resnetbk.spec.spec import Spec
 from resnetbk.training.averaging import Averaging, averaged
 from resnetbk.training.compiled import CompiledObjective, to_compile
-from resnetbk.training.data import Data
+from resnetbk.training.data import Data, document_tokens
 from resnetbk.training.device import at, find_device, generators, same_draws, set_generators, tell_if_slow
 from resnetbk.training.gradients import clip
 from resnetbk.training.memory import check_memory
@@ -76,6 +76,7 @@ class Learner:
                 )
             check_memory(spec, self.data.tokenizer.vocabulary, self.device)
             self.model = assemble(spec.model, vocabulary=self.data.tokenizer.vocabulary, seed=spec.seed)
+            self.model.begins = document_tokens(spec.data, self.data.tokenizer)
             start = build("train.start", spec.train.start, Initializer)
             for line in start.initialize(self.model, self.data.tokenizer, spec.model.depth):
                 logging.getLogger("resnetbk").info("start: %s", line)
