@@ -8,7 +8,6 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from resnetbk.kinds import Rows, Stack, State
-from resnetbk_plugins.kernels.noise import drawn
 from resnetbk_plugins.resolution_scheduler.boundary_module import POOLED, Pooling
 from resnetbk_plugins.sparsity_gate.scores import real_values, straight_through
 from resnetbk_plugins.sparsity_gate.top_rate_module import Score
@@ -21,24 +20,20 @@ class MarkedResolution(Pooling):
     and has the gradient of sigmoid(score): scores rise where it would hurt to read the row before instead.
     """
 
-    def __init__(self, width: int, stacks: tuple[Stack, ...], rate: float, noise: float) -> None:
+    def __init__(self, width: int, stacks: tuple[Stack, ...], rate: float, until: float) -> None:
         super().__init__(width, stacks)
         self.score = Score(width, rate)
-        self.noise = self.first_noise = noise
+        self.rate, self.until = rate, until
 
     def anneal(self, progress: float) -> None:
-        """The noise falls linearly."""
-        self.noise = self.first_noise * (1 - progress)
+        """The share of marked rows falls linearly from 1 to `rate`."""
+        self.score.density = max(self.rate, 1 - (1 - self.rate) * progress / self.until)
 
     def down(self, level: int, rows: Rows, tokens: Tensor) -> Rows:
         """(B, N, D) -> (B, W, D): as many rows as the sequence with the most marks has."""
         margin = self.score(rows.x)
-        if self.training:
-            if self.noise:
-                u = drawn(rows.position)
-                margin = margin + self.noise * (u.log() - (-u).log1p())
-            if torch.is_grad_enabled():
-                self.score.follow(real_values(margin.detach(), rows))
+        if self.training and torch.is_grad_enabled():
+            self.score.follow(real_values(margin.detach(), rows))
         coarse, packing = self._gathered(rows, (margin > 0) | (rows.position == 0))
         if not self.training:
             return coarse

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from resnetbk.kinds import Rows
 from resnetbk_plugins.resolution_scheduler.boundary_module import POOLED
@@ -45,7 +45,7 @@ def test_coarse_rows_stand_where_the_score_is_above_its_threshold_and_at_the_fir
 
 
 def test_in_training_coarse_rows_are_the_same_and_the_threshold_follows_the_rate() -> None:
-    module, fine = built(rate=0.2, noise=0.0), rows(4, 200)
+    module, fine = built(rate=0.2), rows(4, 200)
     with torch.no_grad():
         torch.testing.assert_close(down(module, fine).x, down(module.eval(), fine).x)
         module.train()
@@ -62,7 +62,7 @@ def test_in_training_coarse_rows_are_the_same_and_the_threshold_follows_the_rate
 
 def test_scores_rise_where_the_row_before_would_serve_worse() -> None:
     """The gradient of the smoothing: toward . (x_j - x_{j-1}), through the sigmoid."""
-    module, fine = built(rate=0.9, noise=0.0), rows(1, 9)
+    module, fine = built(rate=0.9), rows(1, 9)
     with torch.no_grad():
         module.score.threshold.fill_(-100.0)
     toward = torch.randn(1, 9, WIDTH, dtype=torch.float64)
@@ -78,18 +78,16 @@ def test_scores_rise_where_the_row_before_would_serve_worse() -> None:
     torch.testing.assert_close(module.score.weight.grad, expected, atol=1e-30, rtol=1e-6)
 
 
-def test_noise_ends_with_training() -> None:
-    module, fine = built(noise=2.0), rows(2, 60)
-
-    def marks(progress: float) -> list[Tensor]:
+def test_the_share_of_marks_falls_from_all_to_the_rate() -> None:
+    module, fine = built(rate=0.2, until=0.5), rows(4, 200)
+    shares = []
+    for progress in (0.0, 0.25, 0.5, 0.9):
         module.anneal(progress)
-        with torch.no_grad():
-            return [down(module, fine).position for _ in range(2)]
-
-    first, second = marks(0.0)
-    assert first.shape != second.shape or not torch.equal(first, second)
-    first, second = marks(1.0)
-    assert torch.equal(first, second)
+        for _ in range(40):
+            coarse = down(module, fine)
+        assert coarse.length is not None
+        shares.append(int(coarse.length.sum()) / 800)
+    assert shares == pytest.approx([1.0, 0.6, 0.2, 0.2], abs=0.01)
 
 
 @pytest.mark.parametrize(
