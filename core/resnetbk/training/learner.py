@@ -89,8 +89,8 @@ class Learner:
                 self.optimizer = Averaging(self.optimizer, weights, spec.train.average)
             self.strategy = build("train.gradient", spec.train.gradient, GradientStrategy, weights=weights)
             self.selector = build(
-                "data.selector", spec.data.selector, DataSelector, tokens=self.data.train,
-                window=spec.data.window, batch=spec.train.batch, seed=spec.seed,
+                "data.selector", spec.data.selector, DataSelector, **self.data.to_choose_from(spec.data),
+                batch=spec.train.batch, seed=spec.seed,
             )  # fmt: skip
             # by folder, so that a run which is start and reference at once is charged once
             parents = getattr(start, "parents", {}) | getattr(self.selector, "parents", {})
