@@ -96,7 +96,8 @@ class Processes:
             return
         for module in model.modules():
             if hasattr(module, "read_in_passes"):
-                module.read_in_passes = False
+                collector: Any = module
+                collector.read_in_passes = False
         state = torch.get_rng_state()
         saved = model.state_dict().keys()
         with _together():
