@@ -323,6 +323,7 @@ class SelectionContext:
 class DataSelector(Protocol):
     """Which windows come next. `build(*, tokens, window, batch, seed)`, tokens (T,) as encoded.
 
+    If it takes `groups` too: (T,) integers, the group (a skill, hops) of the window at each token, or None.
     The choice is a pure function of seed, step and `state()`, which is always {} if it is at first.
     """
 
@@ -443,5 +444,4 @@ class Initializer(Protocol):
 
 
 Observer = object
-"""Who receives the events of a run. `build(*, folder: Path, spec: Spec)` returns any object that implements
-some hooks of `resnetbk.hooks`."""
+"""Who receives events: `build(*, folder: Path, spec: Spec)` gives one with hooks of `resnetbk.hooks`."""

@@ -19,6 +19,7 @@ class Task:
     train, valid          (bytes of that part,) integers: 0 where nothing is asked, else 1 + the byte that is
                           to be answered once this one is read. Every example has labels, and as many.
     length, valid_length  bytes of an example of each part, which consists of whole examples
+    example_group         (examples to train on,) integers: the group of each, for data selectors
     group, groups         (bytes of valid,) integers: the group of each held-out label (hops, a skill), as its
                           place among the names in `groups`; None where there are none
     """
@@ -29,6 +30,7 @@ class Task:
     valid_length: int
     group: Array | None = None
     groups: tuple[str, ...] = ()
+    example_group: Array | None = None
 
     def constant_guess(self) -> tuple[float, float]:
         """What the frequencies of training labels give: accuracy of the most frequent one on held-out labels,

@@ -107,11 +107,22 @@ MIXERS: dict[str, Expected] = {
 MLP = 4 * R * D * 4 * D
 GATED_UNITS = 8 * round(2 / 3 * 4 * D / 8)
 GATED = 6 * R * D * GATED_UNITS
+
+
+def memory(heads: int = 4, keys: int = 128, top_k: int = 4) -> Expected:
+    products = 2 * R * D * D + 2 * R * D * keys  # queries; each number of them times the keys of its half
+    norm, best = 4 * R * D, R * heads * 2 * keys
+    pairs = R * heads * (3 * top_k**2 + 6 * top_k)  # scores, indices, the best of them and their softmax
+    read = 2 * R * heads * top_k * D
+    return Expected(products + norm + best + pairs + read, products, "aten::_embedding_bag", read, read)
+
+
 CHANNELS: dict[str, Expected] = {
     "mlp": Expected(MLP + 2 * R * 4 * D, MLP),
     "swiglu": Expected(GATED + 2 * R * GATED_UNITS, GATED),
     # router over 4 experts and its softmax; each row once through an expert, times its gate
     "moe": Expected(MLP + 2 * R * 4 * D + 2 * R * D * 4 + 5 * R * 4 + 2 * R * D, MLP + 2 * R * D * 4),
+    "memory": memory(),
 }
 
 # per n-gram: roll 2, two rounds of 3, scale 4, place 1; per token its digit
@@ -164,7 +175,7 @@ def check(run: Callable[[], Tensor], expected: Expected) -> None:
         y.backward(torch.ones_like(y))
     assert not backward.unknown
     assert products(backward) == expected.backward_products * expected.products
-    suffixes = ("_adjoint", "_backward")
+    suffixes = ("_adjoint", "_backward", "_per_sample_weights_backward")
     assert sum(backward.operators[expected.operator + s] for s in suffixes) == expected.own_backward
 
 

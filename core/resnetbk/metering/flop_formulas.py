@@ -49,8 +49,14 @@ def _put(args: Sequence[Any], kwargs: Mapping[str, Any], out: Any) -> int:
 
 
 def _bag(args: Sequence[Any], kwargs: Mapping[str, Any], out: Any) -> int:
-    """(weight, indices, ...): each row is added to its bag."""
-    return int(args[1].numel() * args[0].shape[1])
+    """(table, indices, offsets, scale, mode, sparse, weights): rows, maybe weighted, are summed."""
+    weights = args[6] if len(args) > 6 else kwargs.get("per_sample_weights")
+    return (1 if weights is None else 2) * int(args[1].numel() * args[0].shape[1])
+
+
+def _bag_weights(args: Sequence[Any], kwargs: Mapping[str, Any], out: Any) -> int:
+    """(gradient, weight, indices, ...): each bag's gradient times its rows."""
+    return 2 * int(args[2].numel() * args[1].shape[1])
 
 
 def _bag_backward(args: Sequence[Any], kwargs: Mapping[str, Any], out: Any) -> int:
@@ -114,6 +120,7 @@ FORMULAS: dict[str, Formula] = {
     **dict.fromkeys(("index_put", "_index_put_impl", "_unsafe_index_put"), _put),
     **dict.fromkeys(("_embedding_bag", "_embedding_bag_forward_only"), _bag),
     **dict.fromkeys(("_embedding_bag_backward", "_embedding_bag_dense_backward"), _bag_backward),
+    "_embedding_bag_per_sample_weights_backward": _bag_weights,
     "convolution_backward": _convolution_backward,
     **dict.fromkeys(("_fft_r2c", "_fft_c2c", "_fft_c2r"), _fourier),
     "_scaled_dot_product_flash_attention_for_cpu": _attention,

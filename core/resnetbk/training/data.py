@@ -6,7 +6,8 @@ import hashlib
 import json
 from collections.abc import Iterator
 from functools import cached_property
-from typing import TYPE_CHECKING, BinaryIO
+from inspect import signature
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import attrs
 import numpy as np
@@ -100,6 +101,19 @@ class Data:
             return _labelled(self.train[index], task.train[index], device)
         index = starts[:, None] + np.arange(windows.length + 1)
         return _batch(self.train[index], device)
+
+    def to_choose_from(self, spec: DataSpec) -> dict[str, Any]:
+        """What the spec's selector is built from: tokens, window and, if it takes that, (T,) the group of the
+        window at each token. Raises UserError where there are no groups."""
+        given = {"tokens": self.train, "window": spec.window}
+        if "groups" not in signature(spec.selector.component.build).parameters:
+            return given
+        if self.text.task is None or (groups := self.text.task.example_group) is None:
+            raise UserError(
+                f"data.selector: {spec.selector.name!r} chooses among groups, which {spec.corpus.name!r} "
+                'has not; take a task whose examples have some, or give selector = "shuffle"'
+            )
+        return given | {"groups": np.resize(np.repeat(groups, spec.window), len(self.train))}
 
     def held_out(self, window: int, batch: int, device: torch.device) -> Iterator[Batch]:
         """The held-out part, as in `in_windows`; of a task whole examples, whatever the window."""

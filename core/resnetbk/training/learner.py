@@ -90,8 +90,8 @@ class Learner:
                 self.optimizer = Averaging(self.optimizer, weights, spec.train.average)
             self.strategy = build("train.gradient", spec.train.gradient, GradientStrategy, weights=weights)
             self.selector = build(
-                "data.selector", spec.data.selector, DataSelector, tokens=self.data.train,
-                window=spec.data.window, batch=spec.train.batch, seed=spec.seed,
+                "data.selector", spec.data.selector, DataSelector, **self.data.to_choose_from(spec.data),
+                batch=spec.train.batch, seed=spec.seed,
             )  # fmt: skip
             # by folder, so that a run which is start and reference at once is charged once
             parents = getattr(start, "parents", {}) | getattr(self.selector, "parents", {})
@@ -125,6 +125,7 @@ class Learner:
         with meter.phase("backward"):
             result = self.strategy.gradients(self.step, batch, self._objective)
             result = self.processes.average(result, self.parameters)
+            self.processes.learn_tokens(self.model, lambda: self.data.batch(windows, self.device).inputs)
         with meter.phase("optimizer", "clip", weights=self._with_gradient()):
             norm = clip(self.parameters, self.spec.train.clip).to(self.device)
         seen, *computed = np.sum(self.processes.gather([self._seen, *self._rows]), 0)

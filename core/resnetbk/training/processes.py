@@ -3,7 +3,8 @@
 All begin with the same weights, choose the same windows from the same losses, and make the same update. Each
 differentiates its share of the batch; then gradients are averaged, weighted by shares: after the strategy has
 done all its passes, however many, and before the update. At each step random numbers go on from where the
-first process is, each process with its own, and so do buffers, as a running statistic of its share.
+first process is, each process with its own, and so do buffers, as a running statistic of its share. A module
+with `read_in_passes` collects what training reads: by `learn_tokens` each gets the whole batch, after passes.
 
 All evaluate, each its share; the first process alone saves, tells observers and prints. A run in several
 processes gives the losses of one process with the same batch but for rounding, in so far as nothing is random
@@ -14,7 +15,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -89,9 +90,14 @@ class Processes:
         return attrs.evolve(windows, starts=np.array_split(windows.starts, self.size)[self.rank])
 
     def align(self, model: nn.Module) -> None:
-        """The first process's buffers that a checkpoint holds, and random numbers, drawn apart in each."""
+        """The first process's buffers that a checkpoint holds, and random numbers, drawn apart in each. What
+        collects the text that passes read, which here is a share of it, no longer does."""
         if self.size == 1:
             return
+        for module in model.modules():
+            if hasattr(module, "read_in_passes"):
+                collector: Any = module
+                collector.read_in_passes = False
         state = torch.get_rng_state()
         saved = model.state_dict().keys()
         with _together():
@@ -105,6 +111,13 @@ class Processes:
         seed = int(torch.randint(2**48, ()))  # drawn in the first too, so that each step has another
         if not self.first:
             torch.manual_seed(seed + self.rank)
+
+    def learn_tokens(self, model: nn.Module, inputs: Callable[[], Tensor]) -> None:
+        """Gives the whole batch to modules that collect what training reads; see `align`."""
+        for module in model.modules() if self.size > 1 else ():
+            if hasattr(module, "read_in_passes"):
+                collector: Any = module
+                collector.learn_tokens(inputs())
 
     def gather(self, value: Any) -> list[Any]:
         """A JSON value of each process, in the order of their ranks; torch's own way would unpickle."""
@@ -120,19 +133,10 @@ class Processes:
         return [json.loads(text[: int(size)].numpy().tobytes()) for text, size in pairs]
 
     def average(self, result: BatchLoss, parameters: Sequence[nn.Parameter]) -> BatchLoss:
-        """The objective of the whole batch, and its gradient in `.grad`, from those of the shares.
-
-        Raises UserError when a gradient is sparse.
-        """
+        """The objective of the whole batch, and its gradient in `.grad`, from those of the shares. A gradient
+        is sparse where every process that has one has a sparse one."""
         if self.size == 1:
             return result
-        for parameter in parameters:
-            if parameter.grad is not None and parameter.grad.is_sparse:
-                shape = tuple(parameter.shape)
-                raise UserError(
-                    f"the parameter of shape {shape} has sparse gradients, and processes share dense ones: "
-                    "train in one process, or choose another component"
-                )
         device = result.loss.device
         parts = self.gather(
             {
@@ -140,13 +144,16 @@ class Processes:
                 "cross_entropy": float(result.cross_entropy),
                 "window_losses": result.window_losses.float().tolist(),
                 "penalties": {name: float(value) for name, value in result.penalties.items()},
-                "touched": [parameter.grad is not None for parameter in parameters],
+                "layouts": [_layout(parameter) for parameter in parameters],
             }
         )
         windows = [len(part["window_losses"]) for part in parts]
         shares = [count / sum(windows) for count in windows]
-        touched = [p for i, p in enumerate(parameters) if any(part["touched"][i] for part in parts)]
-        _add(touched, shares[self.rank])
+        layouts = [max(each) for each in zip(*(part["layouts"] for part in parts), strict=True)]
+        by_layout = list(zip(parameters, layouts, strict=True))
+        _add([parameter for parameter, layout in by_layout if layout == DENSE], shares[self.rank])
+        for parameter in (parameter for parameter, layout in by_layout if layout == SPARSE):
+            self._add_sparse(parameter, shares[self.rank])
 
         def mean(values: list[float]) -> Tensor:
             return torch.tensor(np.dot(shares, values), dtype=torch.float32, device=device)
@@ -160,8 +167,29 @@ class Processes:
             penalties={name: mean([part["penalties"].get(name, 0.0) for part in parts]) for name in names},
         )
 
+    def _add_sparse(self, parameter: nn.Parameter, share: float) -> None:
+        """As `_add`, by indices and values, which nccl gathers and does not add; coalesced."""
+        like, shape, grad = parameter.detach(), parameter.shape, parameter.grad
+        if grad is None:
+            nothing = torch.empty(1, 0, dtype=torch.int64, device=like.device)
+            grad = torch.sparse_coo_tensor(nothing, like.new_empty(0, *shape[1:]), shape)
+        grad = grad.coalesce()
+        indices, values = grad.indices(), grad.values() * share
+        counts = self.gather(len(values))
+        padded = max(counts) - len(values)
+        values = torch.cat([values, values.new_zeros(padded, *values.shape[1:])])
+        with _together():
+            all_indices = _gathered(nn.functional.pad(indices, (0, padded)), self.size)
+            all_values = _gathered(values, self.size)
+        where = torch.cat([part[:, :n] for part, n in zip(all_indices, counts, strict=True)], 1)
+        what = torch.cat([part[:n] for part, n in zip(all_values, counts, strict=True)])
+        parameter.grad = torch.sparse_coo_tensor(where, what, shape).coalesce()
+
 
 ALONE = Processes()
+
+SPARSE, DENSE = 1, 2
+"""Layouts of a gradient; 0 where there is none. The largest that a process has is that of all."""
 
 
 def _said(name: str, default: int | None = None) -> int:
@@ -177,13 +205,24 @@ def _said(name: str, default: int | None = None) -> int:
     return int(value)
 
 
+def _layout(parameter: nn.Parameter) -> int:
+    return 0 if parameter.grad is None else SPARSE if parameter.grad.is_sparse else DENSE
+
+
+def _gathered(own: Tensor, size: int) -> list[Tensor]:
+    """A tensor of each process, all of one shape."""
+    parts = [torch.empty_like(own) for _ in range(size)]
+    distributed.all_gather(parts, own.contiguous())
+    return parts
+
+
 def _add(parameters: Sequence[nn.Parameter], share: float) -> None:
     """Leaves in `.grad` the sum over processes of share * gradient; one call for all of a kind."""
     kinds: dict[tuple[torch.dtype, torch.device], list[nn.Parameter]] = {}
     for parameter in parameters:
         kinds.setdefault((parameter.dtype, parameter.device), []).append(parameter)
     for alike in kinds.values():
-        own = [torch.zeros_like(p) if p.grad is None else p.grad for p in alike]
+        own = [torch.zeros_like(p) if p.grad is None else p.grad.to_dense() for p in alike]
         flat = torch.cat([gradient.reshape(-1) for gradient in own]) * share
         with _together():
             distributed.all_reduce(flat)

@@ -13,6 +13,7 @@ from resnetbk.errors import UserError, nearest
 from resnetbk.kinds import KINDS
 from resnetbk.registry.entry import VERB, Entry
 from resnetbk.registry.lookup import Registry
+from resnetbk.shipped import shipped
 from resnetbk_authoring.keys import keys
 
 
@@ -23,7 +24,7 @@ from resnetbk_authoring.keys import keys
 @click.pass_obj
 def command(registry: Registry, what: str, sets: tuple[str, ...], as_json: bool) -> None:
     """Shows a component with its keys, a verb with its options, or a spec file with all its defaults."""
-    if what.endswith(".toml") or Path(what).is_file():
+    if what.endswith(".toml") or Path(what).is_file() or what in shipped():
         from resnetbk.lock.lock import dump, plain
         from resnetbk.spec.read import read
 

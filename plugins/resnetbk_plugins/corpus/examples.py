@@ -48,7 +48,7 @@ def drawn_text(
 
 
 def _drawn(seed: int, part: int, count: int, draw: Draw) -> Examples:
-    """The first `count` examples of a part, with groups if they are held out."""
+    """The first `count` examples of a part."""
     blocks = [draw(np.random.default_rng((seed, part, i)), BLOCK) for i in range(-(-count // BLOCK))]
 
     def joined(name: str) -> Array | None:
@@ -58,7 +58,7 @@ def _drawn(seed: int, part: int, count: int, draw: Draw) -> Examples:
     tokens, labels = joined("tokens"), joined("labels")
     assert tokens is not None
     assert labels is not None
-    return Examples(tokens, labels, joined("groups") if part == VALID else None)
+    return Examples(tokens, labels, joined("groups"))
 
 
 def without_replacement(generator: np.random.Generator, chances: Array, count: int, size: int) -> Array:
@@ -69,7 +69,8 @@ def without_replacement(generator: np.random.Generator, chances: Array, count: i
 
 
 def labelled_text(train: Examples, valid: Examples, groups: Sequence[str] = ()) -> Text:
-    """A corpus of these examples; `groups` are the names of groups of labels."""
+    """A corpus of these examples; `groups` are the names of groups of labels. An example to train on is in
+    the last group of its labels."""
     parts = [examples.tokens.astype(np.uint8).tobytes() for examples in (train, valid)]
     task = Task(
         train=train.labels.astype(np.uint16).ravel(),
@@ -78,6 +79,7 @@ def labelled_text(train: Examples, valid: Examples, groups: Sequence[str] = ()) 
         valid_length=valid.tokens.shape[1],
         group=None if valid.groups is None else valid.groups.astype(np.uint16).ravel(),
         groups=tuple(groups),
+        example_group=None if train.groups is None else train.groups.max(1),
     )
     return Text(parts[0], parts[1], hashlib.sha256(b"".join(parts)).hexdigest(), task)
 

@@ -34,6 +34,8 @@ class PointerChase:
     pairs     names in the cycle
     names     from which those of an example are drawn; names + hops at most 255
     queries   in each example
+    alike     whether all queries of an example have as many hops, so that a data selector can choose
+              by hops: `selector = "bandit"`
     examples  to train on
     held_out  held-out examples
     seed      of all examples
@@ -43,6 +45,7 @@ class PointerChase:
     pairs: int = attrs.field(default=6, validator=ge(2))
     names: int = attrs.field(default=12, validator=ge(2))
     queries: int = attrs.field(default=8, validator=ge(1))
+    alike: bool = False
     examples: int = attrs.field(default=100_000, validator=ge(1))
     held_out: int = attrs.field(default=500, validator=ge(1))
     seed: int = attrs.field(default=0, validator=ge(0))
@@ -71,7 +74,8 @@ class PointerChase:
         cycle = without_replacement(generator, np.ones(self.names), count, pairs)
         edges = without_replacement(generator, np.ones(pairs), count, pairs)
         starts = generator.integers(pairs, size=(count, queries))
-        hops = 1 + generator.integers(self.hops, size=(count, queries))
+        hops = 1 + generator.integers(self.hops, size=(count, 1 if self.alike else queries))
+        hops = np.broadcast_to(hops, (count, queries))
         tokens, labels, groups = np.zeros((3, count, self.length), np.uint16)
         tokens[:, 0] = self.names + self.hops
         first = 1 + 2 * pairs

@@ -19,7 +19,10 @@ class NgramCountsEmbedding(nn.Module):
 
     `read` (capacity,) holds the windows that training has read, each followed by the separator `vocabulary`;
     `used` is how much of it is filled, `indexed` how much of that is known in training. Else all of it is.
+    Several processes give it whole batches by `learn_tokens`, and unset `read_in_passes`.
     """
+
+    read_in_passes = True
 
     read: Tensor
     used: Tensor
@@ -45,8 +48,8 @@ class NgramCountsEmbedding(nn.Module):
     def forward(self, tokens: Tensor, position: Tensor) -> Tensor:
         """(B, N) -> (B, N, D)."""
         rows = self._embed(F.pad(tokens, (self.before, 0), value=self.vocabulary))
-        if self.training and torch.is_grad_enabled():
-            self._read(tokens)
+        if self.training and self.read_in_passes and torch.is_grad_enabled():
+            self.learn_tokens(tokens)
         return rows
 
     def initial_state(self, batch: int) -> State:
@@ -75,7 +78,8 @@ class NgramCountsEmbedding(nn.Module):
             self._indices[self.training] = known
         return known[1]
 
-    def _read(self, tokens: Tensor) -> None:
+    def learn_tokens(self, tokens: Tensor) -> None:
+        """Adds windows (B, N) to what is read, as far as there is room."""
         windows = F.pad(tokens, (0, 1), value=self.vocabulary).flatten()
         first = int(self.used)
         last = min(first + len(windows), len(self.read))

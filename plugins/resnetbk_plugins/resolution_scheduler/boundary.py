@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import attrs
 from attrs.validators import ge
 
-from resnetbk_plugins.resolution_scheduler.hourglass import check_depth, stacks
+from resnetbk_plugins.resolution_scheduler.hourglass import check_depth, stacks, three_stacks
 
 if TYPE_CHECKING:
     from resnetbk.kinds import ResolutionScheduler
@@ -26,15 +26,8 @@ class Boundary:
     longest  largest number of bytes per coarse row: then the next one begins
     """
 
-    layers: tuple[int, int, int] = attrs.field()
+    layers: tuple[int, int, int] = attrs.field(validator=three_stacks)
     longest: int = attrs.field(default=16, validator=ge(1))
-
-    @layers.validator
-    def _middle(self, attribute: attrs.Attribute[tuple[int, int, int]], value: tuple[int, int, int]) -> None:
-        if min(value) < 0 or value[1] == 0:
-            raise ValueError(
-                f"must be at least 0 in each stack and at least 1 in the middle stack, not {list(value)}"
-            )
 
     def check(self, spec: Spec) -> None:
         check_depth(self.layers, spec.model.depth)

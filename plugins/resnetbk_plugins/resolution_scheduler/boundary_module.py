@@ -15,26 +15,30 @@ POOLED = 4
 ended 0.012 nats higher (one run each); the mean of all since the last boundary in addition gained 0.003."""
 
 
-class BoundaryResolution(nn.Module):
+class Pooling(nn.Module):
     """A coarse row is a projection of the last `POOLED` fine rows up to where it begins, with zeros before
     the first. A fine row adds another projection of the last coarse row begun, normalised (RMSNorm).
     Initially coarse rows are means, and the second projection is zero.
     """
 
-    def __init__(self, width: int, stacks: tuple[Stack, ...], longest: int) -> None:
+    def __init__(self, width: int, stacks: tuple[Stack, ...]) -> None:
         super().__init__()
         self.stacks = stacks
-        self.longest = longest
         self.pool = with_role(nn.Parameter(torch.eye(width).repeat(1, POOLED) / POOLED), "matrix")
         self.spread = with_role(nn.Parameter(torch.zeros(width, width)), "matrix")
 
-    def down(self, level: int, rows: Rows, tokens: Tensor) -> Rows:
-        """(B, N, D) -> (B, W, D): as many rows as the sequence with the most boundaries has."""
-        begins = boundaries(tokens, self.longest)
+    def up(self, level: int, fine: Rows, coarse: Rows) -> Rows:
+        """fine.x plus the projection of the last coarse row at or before each position, (B, N, D)."""
+        last = (torch.searchsorted(coarse.position, fine.position, right=True) - 1).clamp(min=0)
+        read = F.linear(F.rms_norm(coarse.x, coarse.x.shape[-1:]), self.spread)
+        return attrs.evolve(fine, x=fine.x + read.gather(1, last[..., None].expand_as(fine.x)))
+
+    def _gathered(self, rows: Rows, begins: Tensor) -> tuple[Rows, Packing]:
+        """(B, N, D), (B, N) bool -> the coarse rows (B, W, D) and their packing."""
+        batch, count = begins.shape
         if rows.length is not None:
-            begins &= real_rows(rows.length, tokens.shape[1])
+            begins = begins & real_rows(rows.length, count)
         packing = Packing(begins)
-        count = rows.x.shape[1]
         padded = F.pad(rows.x, (0, 0, POOLED - 1, 0)).flatten(0, 1)
         places = torch.arange(begins.numel(), device=begins.device).view(begins.shape)
         index = packing.take(places)
@@ -42,16 +46,32 @@ class BoundaryResolution(nn.Module):
         windows = padded[first[:, None] + torch.arange(POOLED, device=first.device)]
         x = packing.pad(self._pooled(windows))
         # padding has positions after all tokens, so that positions rise and no fine row reads it
-        behind = tokens.shape[1] + torch.arange(packing.width, device=tokens.device)
-        position = behind.repeat(len(tokens), 1).flatten()
+        behind = count + torch.arange(packing.width, device=begins.device)
+        position = behind.repeat(batch, 1).flatten()
         position = position.index_copy(0, packing.slot, packing.take(rows.position)[: packing.rows])
-        return Rows(x, position.view(len(tokens), packing.width), packing.length)
+        return Rows(x, position.view(batch, packing.width), packing.length), packing
 
-    def up(self, level: int, fine: Rows, coarse: Rows) -> Rows:
-        """fine.x plus the projection of the last coarse row at or before each position, (B, N, D)."""
-        last = (torch.searchsorted(coarse.position, fine.position, right=True) - 1).clamp(min=0)
-        read = F.linear(F.rms_norm(coarse.x, coarse.x.shape[-1:]), self.spread)
-        return attrs.evolve(fine, x=fine.x + read.gather(1, last[..., None].expand_as(fine.x)))
+    def _gathered_step(self, row: Rows, before: Tensor) -> tuple[Rows, Tensor]:
+        """(B, 1, D) and the rows before it (B, POOLED - 1, D) -> the coarse row that it would begin, and the
+        rows before the next."""
+        window = torch.cat((before, row.x.to(before.dtype)), dim=1)
+        return attrs.evolve(row, x=self._pooled(window)[:, None].to(row.x.dtype)), window[:, 1:]
+
+    def _pooled(self, windows: Tensor) -> Tensor:
+        """(R, POOLED, D) -> (R, D)."""
+        return F.linear(windows.flatten(1), self.pool).to(windows.dtype)
+
+
+class BoundaryResolution(Pooling):
+    """Coarse rows begin at `boundaries`."""
+
+    def __init__(self, width: int, stacks: tuple[Stack, ...], longest: int) -> None:
+        super().__init__(width, stacks)
+        self.longest = longest
+
+    def down(self, level: int, rows: Rows, tokens: Tensor) -> Rows:
+        """(B, N, D) -> (B, W, D): as many rows as the sequence with the most boundaries has."""
+        return self._gathered(rows, boundaries(tokens, self.longest))[0]
 
     def initial_state(self, batch: int) -> State:
         """The rows before (B, POOLED - 1, D); whether the byte before was spacelike, and the position of
@@ -69,14 +89,8 @@ class BoundaryResolution(nn.Module):
         ends = space & ~state["spacelike"] | (row.position == 0)
         word = torch.where(ends, row.position, state["word"])
         begins = (row.position - word) % self.longest == 0
-        window = torch.cat((state["before"], row.x.to(state["before"].dtype)), dim=1)
-        x = self._pooled(window)[:, None].to(row.x.dtype)
-        after = {"before": window[:, 1:], "spacelike": space, "word": word}
-        return attrs.evolve(row, x=x), begins[:, 0], after
-
-    def _pooled(self, windows: Tensor) -> Tensor:
-        """(R, POOLED, D) -> (R, D)."""
-        return F.linear(windows.flatten(1), self.pool).to(windows.dtype)
+        coarse, before = self._gathered_step(row, state["before"])
+        return coarse, begins[:, 0], {"before": before, "spacelike": space, "word": word}
 
 
 def spacelike(byte: Tensor) -> Tensor:

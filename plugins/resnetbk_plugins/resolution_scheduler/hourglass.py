@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import attrs
 
@@ -54,6 +54,14 @@ class Hourglass:
         levels = len(self.layers) // 2
         factors = (self.factor,) * levels if isinstance(self.factor, int) else self.factor
         return HourglassResolution(width, stacks(self.layers), factors)
+
+
+def three_stacks(_: Any, field: attrs.Attribute[Any], value: tuple[int, int, int]) -> None:
+    """An attrs validator: layers in each of three stacks, of which the middle one has some."""
+    if min(value) < 0 or value[1] == 0:
+        raise ValueError(
+            f"must be at least 0 in each stack and at least 1 in the middle stack, not {list(value)}"
+        )
 
 
 def check_depth(layers: tuple[int, ...], depth: int) -> None:

@@ -35,7 +35,9 @@ def test_they_are_listed_with_what_they_are_for(call, specs) -> None:
 def test_a_name_stands_for_its_file(call, specs, tmp_path, monkeypatch) -> None:
     monkeypatch.chdir(tmp_path)
     assert call("check", "more/second") == (0, "more/second: ok\n", "")
-    assert json.loads(call("show", specs / "first.toml", "--json")[1])
+    shown = call("show", "more/second", "--json")
+    assert shown == call("show", specs / "more" / "second.toml", "--json")
+    assert json.loads(shown[1])["name"] == "second"
 
 
 def test_a_file_that_is_there_comes_first(call, specs, tmp_path, monkeypatch) -> None:

