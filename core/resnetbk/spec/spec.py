@@ -60,7 +60,13 @@ class Data:
     tokenizer: Part = attrs.field(metadata={"kind": "tokenizer"})
     selector: Part = attrs.field(metadata={"kind": "data-selector"})
     window: int = attrs.field(default=256, validator=ge(1))
-    documents: Literal["cross", "pack"] = "cross"
+    documents: Literal["cross", "pack"] = attrs.field(default="cross")
+
+    @documents.validator
+    def _have_borders(self, field: attrs.Attribute[Any], value: str) -> None:
+        if value == "pack" and not getattr(self.corpus.component, "separator", ""):
+            form = 'corpus = { use = "packages", separator = "\\u0000" }'
+            raise ValueError(f'"pack" needs a corpus with a separator between its documents, such as {form}')
 
 
 @attrs.frozen(kw_only=True)

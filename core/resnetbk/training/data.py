@@ -167,16 +167,10 @@ def _tokens(text: Text, which: str, tokenizer: Tokenizer, chosen: Part) -> Array
 
 def document_tokens(spec: DataSpec, tokenizer: Tokenizer) -> torch.Tensor | None:
     """(V,) bool: with which tokens a document begins, those that hold the separator of the corpus; None where
-    documents are context of others. Raises UserError without a separator that is a single token."""
+    documents are context of others. Raises UserError for a separator that is not a single token."""
     if spec.documents == "cross":
         return None
-    name, separator = spec.corpus.name, getattr(spec.corpus.component, "separator", None)
-    if not separator:
-        keys = "; other corpora know no documents" if separator is None else ""
-        raise UserError(
-            f'data.documents: "pack" needs a corpus with a separator{keys}: such as '
-            f'corpus = {{ use = "{name if separator == "" else "text"}", separator = "\\u0000", ... }}'
-        )
+    separator = spec.corpus.component.separator
     if len(tokenizer.encode(separator.encode())) != 1:
         raise UserError(
             f"data.corpus: separator = {json.dumps(separator)} is not one token of {spec.tokenizer.name!r}, "

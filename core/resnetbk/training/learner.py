@@ -58,8 +58,7 @@ class Learner:
 
     def __init__(self, spec: Spec, *, device: str = "", processes: Processes | None = None) -> None:
         """Reads the corpus and builds everything; trains nothing yet."""
-        self.spec = spec
-        self.processes = processes or Processes()
+        self.spec, self.processes = spec, processes or Processes()
         self.processes.check(spec)
         self.device = find_device(device)
         if self.processes.first:
