@@ -24,6 +24,7 @@ from resnetbk.spec.spec import Spec
 from resnetbk.toml_write import inline
 from resnetbk.training.device import find_device, precision_on
 from resnetbk.training.memory import told_if_exhausted
+from resnetbk.training.peers import watched
 from resnetbk.training.processes import Processes
 from resnetbk.training.run import Run
 from resnetbk.training.signals import Signals
@@ -78,7 +79,8 @@ class Experiment:
         begun = bool(own and resume and (checkpoint.available(own.path) or own.metrics_file.exists()))
         path, begun = processes.gather([str(own and own.path), begun])[0]
         folder = RunFolder(Path(path))
-        with folder.writing() if processes.first else nullcontext(), told_if_exhausted():
+        writing = folder.writing() if processes.first else nullcontext()
+        with watched(processes), writing, told_if_exhausted():
             try:
                 if resume:
                     self._same_spec(folder)
