@@ -1,4 +1,4 @@
-"""`resnetbk train SPEC [--set k=v] [--out DIR] [--resume] [--locked] [--json]`"""
+"""`resnetbk train SPEC [--set k=v] [--out DIR] [--resume | --auto-resume] [--locked] [--json]`"""
 
 from __future__ import annotations
 
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 @click.option("--set", "sets", multiple=True, metavar="KEY=VALUE", help="Override a key; repeatable.")
 @click.option("--out", metavar="DIR", help="The run folder; otherwise a new one under runs/.")
 @click.option("--resume", is_flag=True, help="Continue from the folder's latest checkpoint.")
+@click.option("--auto-resume", is_flag=True, help="As --resume; begins where there is no run yet.")
 @click.option("--locked", is_flag=True, help="Refuse unless everything is as in the lock beside SPEC.")
 @device_option
 @json_option
@@ -34,6 +35,7 @@ def command(
     sets: tuple[str, ...],
     out: str | None,
     resume: bool,
+    auto_resume: bool,
     locked: bool,
     device: str,
     as_json: bool,
@@ -54,7 +56,8 @@ def command(
     gc.freeze()
     gc.enable()
     rest("imports")
-    run = Experiment(read_spec, registry).train(out, resume=resume, device=device, locked=held_to)
+    experiment = Experiment(read_spec, registry)
+    run = experiment.train(out, resume="auto" if auto_resume else resume, device=device, locked=held_to)
     click.get_current_context().call_on_close(gc.enable)
     gc.disable()  # what follows imports again, and is short
 

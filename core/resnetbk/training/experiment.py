@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import attrs
 import torch
@@ -24,6 +24,7 @@ from resnetbk.spec.spec import Spec
 from resnetbk.toml_write import inline
 from resnetbk.training.device import find_device, precision_on
 from resnetbk.training.memory import told_if_exhausted
+from resnetbk.training.peers import watched
 from resnetbk.training.processes import Processes
 from resnetbk.training.run import Run
 from resnetbk.training.signals import Signals
@@ -55,7 +56,7 @@ class Experiment:
         self,
         out: Path | str | None = None,
         *,
-        resume: bool = False,
+        resume: bool | Literal["auto"] = False,
         device: str = "",
         locked: Path | str | None = None,
         strict_flops: bool = False,
@@ -63,22 +64,25 @@ class Experiment:
     ) -> Run:
         """Trains in a run folder and gives the run: `out`, or a new one under `runs/`.
 
-        With `resume`, goes on from the latest checkpoint in `out`, or in the newest folder under `runs/`
-        of this spec's name. With `locked`, `hold_to` that first. With `strict_flops`, refuses operators whose
-        FLOPs cannot be counted, which else are a warning. `watchers` observe it (see `resnetbk.hooks`)
-        besides those that the spec lists. Raises UserError, NumericError, StorageError, Interrupted. In every
-        process that torchrun starts, the same run.
+        With `resume`, goes on from the latest checkpoint in `out`, or in the newest folder under `runs/` of
+        this spec's name; with "auto", begins where there is none. With `locked`, `hold_to` that first. With
+        `strict_flops`, refuses operators whose FLOPs cannot be counted, which else are a warning. `watchers`
+        observe it (see `resnetbk.hooks`) besides those that the spec lists. Raises UserError, NumericError,
+        StorageError, Interrupted. In every process that torchrun starts, the same run.
         """
         if locked is not None:
             self.hold_to(locked, device)
         processes = Processes.here()
         processes.check(self.spec)
+        if resume == "auto":
+            resume = bool(processes.gather(processes.first and self._can_resume(out))[0])
         existed = out is not None and Path(out).exists()
         own = self._folder(out, resume) if processes.first else None
         begun = bool(own and resume and (checkpoint.available(own.path) or own.metrics_file.exists()))
         path, begun = processes.gather([str(own and own.path), begun])[0]
         folder = RunFolder(Path(path))
-        with folder.writing() if processes.first else nullcontext(), told_if_exhausted():
+        writing = folder.writing() if processes.first else nullcontext()
+        with watched(processes), writing, told_if_exhausted():
             try:
                 if resume:
                     self._same_spec(folder)
@@ -110,6 +114,11 @@ class Experiment:
         if resume:
             return RunFolder.newest(RUNS, self.spec.name) if out is None else RunFolder.open(Path(out))
         return RunFolder.fresh(RUNS, self.spec.name) if out is None else RunFolder.create(Path(out))
+
+    def _can_resume(self, out: Path | str | None) -> bool:
+        with suppress(UserError):
+            return bool(self._folder(out, resume=True))
+        return False
 
     def _same_spec(self, folder: RunFolder) -> None:
         """Raises UserError, one line for each difference, unless the run began with this spec."""

@@ -188,6 +188,8 @@ class Processes:
 
 ALONE = Processes()
 
+GONE = "another process of this run has ended; see what it said"
+
 SPARSE, DENSE = 1, 2
 """Layouts of a gradient; 0 where there is none. The largest that a process has is that of all."""
 
@@ -236,4 +238,4 @@ def _together() -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:
-        raise Deserted("another process of this run has ended; see what it said") from error
+        raise Deserted(GONE) from error

@@ -8,9 +8,10 @@ import click
 
 from resnetbk.registry.lookup import Registry
 from resnetbk_instrument.cli import comparing
+from resnetbk_instrument.cli.one_process import OneProcess
 
 
-@click.command("ablate")
+@click.command("ablate", cls=OneProcess)
 @click.argument("spec", type=click.Path())
 @click.option(
     "--against", metavar="BASE", help="Take apart what differs from this spec; else from the defaults."

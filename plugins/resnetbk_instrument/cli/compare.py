@@ -11,12 +11,13 @@ import click
 from resnetbk.errors import Mistake, UserError
 from resnetbk.registry.lookup import Registry
 from resnetbk_instrument.cli import comparing
+from resnetbk_instrument.cli.one_process import OneProcess
 
 if TYPE_CHECKING:
     from resnetbk.spec.spec import Spec
 
 
-@click.command("compare")
+@click.command("compare", cls=OneProcess)
 @click.argument("specs", nargs=-1, required=True, type=click.Path())
 @comparing.options
 @click.pass_obj

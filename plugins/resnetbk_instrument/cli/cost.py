@@ -10,13 +10,14 @@ from resnetbk.cli.as_json import json_option, print_json
 from resnetbk.cli.device_option import device_option
 from resnetbk.registry.lookup import Registry
 from resnetbk.terminal import duration
+from resnetbk_instrument.cli.one_process import OneProcess
 
 if TYPE_CHECKING:
     from resnetbk.spec.spec import Spec
     from resnetbk_instrument.profile.cost import CostEstimate, StreamState
 
 
-@click.command("cost")
+@click.command("cost", cls=OneProcess)
 @click.argument("spec", type=click.Path())
 @click.option("--set", "sets", multiple=True, metavar="KEY=VALUE", help="Override a key; repeatable.")
 @click.option(

@@ -9,12 +9,13 @@ import click
 from resnetbk.cli.as_json import print_json
 from resnetbk.cli.device_option import device_option
 from resnetbk.registry.lookup import Registry
+from resnetbk_instrument.cli.one_process import OneProcess
 
 MOST = 64 << 20
 """Bytes of a text that are read: more than a page can show."""
 
 
-@click.command("explain")
+@click.command("explain", cls=OneProcess)
 @click.argument("run", type=click.Path())
 @click.option(
     "--text", "source", required=True, metavar="FILE", help="What the run shall read.",

@@ -11,9 +11,10 @@ from resnetbk.cli.as_json import json_option, print_json
 from resnetbk.cli.device_option import device_option
 from resnetbk.errors import UserError, one_line
 from resnetbk.registry.lookup import Registry
+from resnetbk_instrument.cli.one_process import OneProcess
 
 
-@click.command("harness")
+@click.command("harness", cls=OneProcess)
 @click.argument("run", type=click.Path())
 @click.option("--tasks", required=True, metavar="A,B", help="Names of the harness, or of files in --include.")
 @click.option(

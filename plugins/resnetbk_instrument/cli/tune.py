@@ -12,6 +12,7 @@ from resnetbk.cli.as_json import json_option, print_json
 from resnetbk.cli.device_option import device_option
 from resnetbk.errors import NumericError
 from resnetbk.registry.lookup import Registry
+from resnetbk_instrument.cli.one_process import OneProcess
 from resnetbk_instrument.tuning.ranges import Span
 
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from resnetbk_instrument.tuning.tuned import SearchResult
 
 
-@click.command("tune")
+@click.command("tune", cls=OneProcess)
 @click.argument("specs", nargs=-1, required=True, metavar="SPEC...", type=click.Path())
 @click.option(
     "--range", "ranges", multiple=True, required=True, metavar="[SPEC:]KEY=RANGE",

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import tiny
 
 import resnetbk
 from resnetbk.errors import UserError
@@ -126,3 +127,22 @@ def test_a_kill_at_any_request_to_the_disk_changes_nothing(child, tmp_path: Path
 
 if __name__ == "__main__":
     forks()
+
+
+def test_auto_resume_begins_then_goes_on(tmp_path: Path, call, monkeypatch) -> None:
+    spec = tiny.write_spec(tmp_path, steps="steps = 4", more="save = 2\nkeep = 9")
+    monkeypatch.chdir(tmp_path)
+    for where in (("--out", "run"), ()):
+        assert call("train", spec, "--auto-resume", *where)[0] == 0
+    whole, again = tmp_path / "run", tiny.copy_run(tmp_path / "run", tmp_path / "again", drop="step-000004")
+    (again / "LATEST").write_text("step-000002\n")
+    assert call("train", spec, "--auto-resume", "--out", "again")[0] == 0
+    last = "checkpoints/step-000004/model.safetensors"
+    assert (again / last).read_bytes() == (whole / last).read_bytes()
+    # the newest under runs/, which is over
+    assert call("train", spec, "--auto-resume")[0] == 0
+    assert [run.name for run in (tmp_path / "runs").iterdir()] == ["tiny"]
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "other").touch()
+    code, _, err = call("train", spec, "--auto-resume", "--out", "full")
+    assert (code, "is not empty" in err) == (2, True)
