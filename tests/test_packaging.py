@@ -113,3 +113,16 @@ def test_whatever_misses_an_extra_says_how_to_install_it() -> None:
     )
     assert set(re.findall(r'pip install "resnetbk\[(\w+)\]"', code)) == extras
     assert set(re.findall(r"resnetbk\[(\w+)\]", code)) == extras
+
+
+def test_one_environment_tests_every_extra() -> None:
+    """Tests of a library that is missing are skipped: here none is."""
+    setup, tox = (configparser.ConfigParser(interpolation=None) for _ in range(2))
+    setup.read(ROOT / "setup.cfg", encoding="utf-8")
+    tox.read(ROOT / "tox.ini", encoding="utf-8")
+    extras = dict(setup["options.extras_require"])
+    tested = {line.removeprefix("torch213: ") for line in tox["testenv"]["extras"].split("\n") if line}
+    brought = {
+        name for line in (extras[extra] for extra in tested) for name in re.findall(r"%\((\w+)\)s", line)
+    }
+    assert tested | brought == set(extras) - {"dev"}
