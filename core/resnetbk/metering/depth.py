@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from resnetbk.model.passes import LayerStatistics
-from resnetbk.model.rows import real_rows
+from resnetbk.model.rows import Documents, real_rows
 
 BEYOND = torch.iinfo(torch.int64).max
 """A position after every token's, for rows that are padding."""
@@ -42,6 +42,8 @@ def per_token(layer: LayerStatistics, tokens: int) -> Tensor:
     return done.gather(1, last.clamp(min=0)) * (last >= 0)
 
 
-def layers_run(layers: Sequence[LayerStatistics], tokens: int) -> Tensor:
-    """(B, N) float: the layers that ran for each token."""
-    return torch.stack([per_token(layer, tokens) for layer in layers]).sum(0)
+def layers_run(layers: Sequence[LayerStatistics], tokens: int, documents: Documents | None = None) -> Tensor:
+    """(B, N) float: the layers that ran for each token; of windows that were cut into `documents` too."""
+    width = documents.width if documents else tokens
+    total = torch.stack([per_token(layer, width) for layer in layers]).sum(0)
+    return documents.unpad(total) if documents else total

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 import attrs
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from resnetbk.kinds import Embedding, Penalties, Weight, with_role
+from resnetbk.kinds import Embedding, Exit, Penalties, Weight, with_role
 from resnetbk.model.layer import norm
 from resnetbk.model.passes import LayerStatistics, StreamState
+from resnetbk.model.rows import Documents
 from resnetbk.model.trunk import Trunk
 from resnetbk.model.weights import weights
 
@@ -25,12 +28,14 @@ class Answer:
 
 @attrs.define(eq=False)
 class Output:
-    """logits (B, N, V); penalties by name; what each layer did; the answers to train on, if not logits."""
+    """logits (B, N, V); penalties by name; what each layer did, of `documents` if windows were cut into them;
+    the answers to train on, if not logits."""
 
     logits: Tensor
     penalties: Penalties
     layers: tuple[LayerStatistics, ...]
     answers: tuple[Answer, ...]
+    documents: Documents | None = None
 
     @property
     def rows(self) -> tuple[float, ...]:
@@ -39,9 +44,11 @@ class Output:
 
 
 class LanguageModel(nn.Module):
-    """Causal: logits at position i depend on tokens <= i alone. `provides`: capabilities of all parts."""
+    """Causal: logits at position i depend on tokens <= i alone; and where `begins` (V,) bool says with which
+    tokens a document begins, on those of its document. `provides`: capabilities of all parts."""
 
     embedding: Embedding
+    begins: Tensor | None
 
     def __init__(
         self, embedding: Embedding, trunk: Trunk, *, width: int, vocabulary: int, style: str, tie: bool,
@@ -52,6 +59,7 @@ class LanguageModel(nn.Module):
         self.trunk = trunk
         self.norm = norm(style, width, eps)
         self.provides = provides
+        self.register_buffer("begins", None, persistent=False)
         self.head: nn.Linear | None = None
         if not tie:
             self.head = nn.Linear(width, vocabulary, bias=False)
@@ -60,14 +68,22 @@ class LanguageModel(nn.Module):
 
     def forward(self, tokens: Tensor) -> Output:
         """(B, N) int64 -> logits (B, N, V). N may be anything the components allow."""
+        cut = None if self.begins is None else Documents(self.begins[tokens])
+        if cut:
+            tokens = cut.pad(tokens)
         position = torch.arange(tokens.shape[1], device=tokens.device).repeat(tokens.shape[0], 1)
-        x, pass_ = self.trunk(self.embedding(tokens, position), tokens, position)
+        rows = self.embedding(tokens, position)
+        x, pass_ = self.trunk(rows, tokens, position, cut.length if cut else None)
+        exits = pass_.exits
+        if cut:
+            unpad = cache(cut.unpad)  # the rows of an exit may be x itself
+            x, exits = unpad(x), tuple(Exit(*map(unpad, (e.x, e.weight, e.confidence))) for e in exits)
         logits = self._logits(x)
         answers = tuple(
             Answer(logits if exit.x is x else self._logits(exit.x), exit.weight, exit.confidence)
-            for exit in pass_.exits
+            for exit in exits
         )
-        return Output(logits, pass_.penalties, tuple(pass_.layers), answers)
+        return Output(logits, pass_.penalties, tuple(pass_.layers), answers, cut)
 
     def anneal(self, progress: float) -> None:
         """Passes the share of the training that is done, in [0, 1), to all parts that have `anneal`."""

@@ -6,7 +6,7 @@ B batch, M rows present, R rows computed, W the most rows any sequence has compu
 from __future__ import annotations
 
 from functools import cached_property
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import attrs
 import torch
@@ -114,6 +114,38 @@ class Packing:
 
     def _with_spare(self, places: Tensor) -> Tensor:
         return torch.cat([places, places[-1:].expand(self.spare)]) if self.spare else places
+
+
+class Documents:
+    """Windows cut where `begins` (B, N) bool says that a document does, and put together again. Documents are
+    sequences of their own, S of at most W rows, padded to the right: so nothing passes from one to another.
+
+    length  (S,) int64: rows of each
+    slot    (B * N,) int64: where each row goes in the S * W padded ones
+    """
+
+    def __init__(self, begins: Tensor) -> None:
+        self.shape = begins.shape
+        first = begins.clone()
+        first[:, 0] = True
+        starts = first.flatten().nonzero().squeeze(1)
+        places = torch.arange(first.numel(), device=starts.device)
+        self.length = starts.diff(append=starts.new_tensor([first.numel()]))
+        self.width = int(self.length.max())
+        document = first.flatten().cumsum(0) - 1
+        self.slot = document * self.width + places - starts[document]
+
+    def pad(self, rows: Tensor) -> Tensor:
+        """(B, N, ...) -> (S, W, ...)."""
+        padded = rows.new_zeros(len(self.length) * self.width, *rows.shape[2:])
+        padded = padded.index_copy(0, self.slot, rows.flatten(0, 1))
+        return padded.view(-1, self.width, *rows.shape[2:])
+
+    def unpad(self, padded: Any) -> Any:
+        """(S, W, ...) -> (B, N, ...); what is no tensor stays as it is."""
+        if not isinstance(padded, Tensor):
+            return padded
+        return padded.flatten(0, 1).index_select(0, self.slot).view(*self.shape, *padded.shape[2:])
 
 
 AnyPacking: TypeAlias = Packing | WholePacking

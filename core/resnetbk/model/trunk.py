@@ -45,10 +45,12 @@ class Trunk(nn.Module):
         self.gate = gate
         self.recompute = recompute
 
-    def forward(self, x: Tensor, tokens: Tensor, position: Tensor) -> tuple[Tensor, WindowPass]:
-        """(B, N, D), (B, N), (B, N) -> (B, N, D) and the pass, which says what it did."""
+    def forward(
+        self, x: Tensor, tokens: Tensor, position: Tensor, length: Tensor | None = None
+    ) -> tuple[Tensor, WindowPass]:
+        """(B, N, D), (B, N), (B, N), `Rows.length` -> (B, N, D) and the pass, which says what it did."""
         pass_ = WindowPass(self.resolution, self.gate, tokens)
-        return self._run(pass_, Rows(x, position)).x, pass_
+        return self._run(pass_, Rows(x, position, length)).x, pass_
 
     def initial_state(self, batch: int) -> StreamState:
         """The state before the first token. Every component must provide `streaming`."""

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 GOAL = {"causal": "a language model may not see the tokens it predicts"}
 """The capabilities that all parts of a language model provide, and why."""
 
+PACKED = {"ragged": 'data.documents = "pack" cuts windows into documents of different lengths'}
+
 
 def read(path: Path | str, registry: Registry, sets: Sequence[str] = ()) -> Spec:
     """The spec in the file at `path`, with `sets` (`key=value`, in order) laid over it. Raises UserError with
@@ -48,6 +50,8 @@ def finish(document: Document, registry: Registry, sets: Sequence[str] = ()) -> 
     except Refused as refused:
         problems += refused.problems
     problems += [Problem(_path(key), _path(key), said) for key, said in breaches(reader.entries, GOAL)]
+    if not problems and spec.data.documents == "pack":
+        problems += [Problem(_path(key), _path(key), said) for key, said in breaches(reader.entries, PACKED)]
     if not problems:
         problems += [problem for key, part in parts(spec) for problem in _objections(key, part, spec)]
     problems.sort(key=lambda problem: _order(document, document.place(problem.at)))

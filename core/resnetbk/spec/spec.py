@@ -53,12 +53,20 @@ class Data:
     tokenizer  text to tokens and back
     selector   which windows come next
     window     tokens in a window, the longest context in training
+    documents  "cross": what stands before a document in its window is context; "pack": it is not
     """
 
     corpus: Part = attrs.field(metadata={"kind": "corpus"})
     tokenizer: Part = attrs.field(metadata={"kind": "tokenizer"})
     selector: Part = attrs.field(metadata={"kind": "data-selector"})
     window: int = attrs.field(default=256, validator=ge(1))
+    documents: Literal["cross", "pack"] = attrs.field(default="cross")
+
+    @documents.validator
+    def _have_borders(self, field: attrs.Attribute[Any], value: str) -> None:
+        if value == "pack" and not getattr(self.corpus.component, "separator", ""):
+            form = 'corpus = { use = "packages", separator = "\\u0000" }'
+            raise ValueError(f'"pack" needs a corpus with a separator between its documents, such as {form}')
 
 
 @attrs.frozen(kw_only=True)

@@ -165,6 +165,21 @@ def _tokens(text: Text, which: str, tokenizer: Tokenizer, chosen: Part) -> Array
     return np.memmap(path, dtype, "r").view(np.ndarray)
 
 
+def document_tokens(spec: DataSpec, tokenizer: Tokenizer) -> torch.Tensor | None:
+    """(V,) bool: with which tokens a document begins, those that hold the separator of the corpus; None where
+    documents are context of others. Raises UserError for a separator that is not a single token."""
+    if spec.documents == "cross":
+        return None
+    separator = spec.corpus.component.separator
+    if len(tokenizer.encode(separator.encode())) != 1:
+        raise UserError(
+            f"data.corpus: separator = {json.dumps(separator)} is not one token of {spec.tokenizer.name!r}, "
+            'by which data.documents = "pack" finds documents; give one that is, such as "\\u0000"'
+        )
+    pieces_of = (tokenizer.decode([token]) for token in range(tokenizer.vocabulary))
+    return torch.tensor([separator.encode() in piece for piece in pieces_of])
+
+
 def in_windows(tokens: Array, window: int, batch: int, device: torch.device) -> Iterator[Batch]:
     """All of (T,) tokens once, in order, in windows that do not overlap; the last may be shorter. The first
     token is no target."""

@@ -31,7 +31,7 @@ from resnetbk.runs.checkpoint import Checkpoint, load_weights
 from resnetbk.spec.spec import Spec
 from resnetbk.training.averaging import Averaging, averaged
 from resnetbk.training.compiled import CompiledObjective, to_compile
-from resnetbk.training.data import Data
+from resnetbk.training.data import Data, document_tokens
 from resnetbk.training.device import at, find_device, generators, same_draws, set_generators, tell_if_slow
 from resnetbk.training.gradients import clip
 from resnetbk.training.memory import check_memory
@@ -58,8 +58,7 @@ class Learner:
 
     def __init__(self, spec: Spec, *, device: str = "", processes: Processes | None = None) -> None:
         """Reads the corpus and builds everything; trains nothing yet."""
-        self.spec = spec
-        self.processes = processes or Processes()
+        self.spec, self.processes = spec, processes or Processes()
         self.processes.check(spec)
         self.device = find_device(device)
         if self.processes.first:
@@ -76,6 +75,7 @@ class Learner:
                 )
             check_memory(spec, self.data.tokenizer.vocabulary, self.device)
             self.model = assemble(spec.model, vocabulary=self.data.tokenizer.vocabulary, seed=spec.seed)
+            self.model.begins = document_tokens(spec.data, self.data.tokenizer)
             start = build("train.start", spec.train.start, Initializer)
             for line in start.initialize(self.model, self.data.tokenizer, spec.model.depth):
                 logging.getLogger("resnetbk").info("start: %s", line)

@@ -167,7 +167,7 @@ def evaluate(
             total += float(result.cross_entropy.double()) * size
         tokens += size
         rows += output.rows
-        layers = layers_run(output.layers, batch.inputs.shape[1])
+        layers = layers_run(output.layers, batch.inputs.shape[1], output.documents)
         depths += layers.long().flatten().bincount(minlength=depth + 1).cpu().numpy()
         if task:
             right = (output.logits.argmax(-1) == batch.targets).flatten().cpu().numpy()

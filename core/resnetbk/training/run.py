@@ -23,7 +23,7 @@ from resnetbk.runs.checkpoint import Checkpoint, load_weights
 from resnetbk.runs.run_folder import RunFolder
 from resnetbk.spec.spec import Spec
 from resnetbk.training import notebook
-from resnetbk.training.data import Data
+from resnetbk.training.data import Data, document_tokens
 from resnetbk.training.device import find_device
 from resnetbk.training.memory import largest_files
 from resnetbk.training.objective import Evaluation, evaluate, text_losses
@@ -72,6 +72,7 @@ class Run:
         state = RunState.of(saved, folder.path)
         tokenizer = spec.data.tokenizer.component.restore(state=state.tokenizer)
         model = assemble(spec.model, vocabulary=tokenizer.vocabulary, seed=spec.seed)
+        model.begins = document_tokens(spec.data, tokenizer)
         load_weights(model, saved.model, folder.path)
         model.to(find_device(device)).eval()
         return cls(folder, spec, registry, model, tokenizer, cost=state.training_cost())

@@ -138,7 +138,8 @@ def explain(run: Run, text: bytes, name: str) -> Explanation:
             with autocast(device, run.spec.train.precision):
                 output = model(inputs)
             losses.append(token_losses(output.logits, targets).flatten().cpu().numpy())
-            layers.append(layers_run(output.layers, inputs.shape[1]).flatten().cpu().numpy())
+            run_layers = layers_run(output.layers, inputs.shape[1], output.documents)
+            layers.append(run_layers.flatten().cpu().numpy())
             statistics.append(output.layers)
     model.train(was_training)
     # the last token predicts nothing that is known; the first one is predicted by nothing

@@ -65,6 +65,7 @@ class Packages:
               if empty
     without   distributions to leave out of those, in the same form
     patterns  which files to take, by their names, such as `["*.py", "*.pyi"]`
+    separator added after each file, such as `"\\u0000"`; data.documents needs one
     held_out  the share of files held out
     sha256    of the whole text, to learn from and then held out; if given, any other text is refused
     """
@@ -72,6 +73,7 @@ class Packages:
     names: str | list[str] = attrs.field(factory=list, validator=check_names)
     without: str | list[str] = attrs.field(factory=list, validator=check_names)
     patterns: str | list[str] = attrs.field(default="*.py", validator=check_names)
+    separator: str = ""
     held_out: float = attrs.field(default=0.01, validator=SHARE)
     sha256: str = attrs.field(default="", validator=check_sha256)
 
@@ -96,7 +98,7 @@ class Packages:
                 f"packages: held_out = {self.held_out} gives {learned} files to learn from and {held} held "
                 "out: change it, or read more packages"
             )
-        train, valid = map(_joined, parts)
+        train, valid = (_joined(part, self.separator) for part in parts)
         names = dict.fromkeys((train, valid), "the text")
         return split("packages", [train], self.held_out, self.sha256, [valid], names)
 
@@ -147,13 +149,14 @@ def _is_below(share: float, path: str) -> bool:
     return int.from_bytes(hashlib.sha256(path.encode()).digest()[:8]) < share * 2**64
 
 
-def _joined(sources: list[Source]) -> Path:
+def _joined(sources: list[Source], separator: str) -> Path:
     """The text of the files, in the cache."""
-    key = hashlib.sha256(json.dumps([METHOD, *((s.path, s.sha256) for s in sources)]).encode()).hexdigest()
-    return cached_file(f"texts/packages-{key}", lambda file: _write(file, sources))
+    depends = [METHOD, separator, *((s.path, s.sha256) for s in sources)]
+    key = hashlib.sha256(json.dumps(depends).encode()).hexdigest()
+    return cached_file(f"texts/packages-{key}", lambda file: _write(file, sources, separator.encode()))
 
 
-def _write(file: BinaryIO, sources: list[Source]) -> None:
+def _write(file: BinaryIO, sources: list[Source], separator: bytes) -> None:
     others = []
     for source in sources:
         content = source.read()
@@ -163,6 +166,6 @@ def _write(file: BinaryIO, sources: list[Source]) -> None:
             others.append(source.path)
             continue
         lines = content.removeprefix(b"\xef\xbb\xbf").replace(b"\r\n", b"\n").replace(b"\r", b"\n")
-        file.write(lines if lines.endswith(b"\n") or not lines else lines + b"\n")
+        file.write((lines if lines.endswith(b"\n") or not lines else lines + b"\n") + separator)
     if others:
         warn(f"packages: left out files that are not UTF-8: {and_more(others)}")

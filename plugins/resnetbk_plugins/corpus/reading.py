@@ -8,6 +8,7 @@ import hashlib
 import json
 import logging
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 
 import attrs
@@ -56,16 +57,18 @@ class _Noticed:
 
 
 def read(
-    corpus: str, files: Sequence[Path], names: Mapping[Path, str] | None = None
+    corpus: str, files: Sequence[Path], names: Mapping[Path, str] | None = None, separator: bytes = b""
 ) -> tuple[bytes | memoryview, str]:
     """The text of the files, in memory or mapped when it is large, and its sha256; without the byte order
-    mark that a file may begin with. `names` are what files are called in messages, if not by their paths.
+    mark that a file may begin with, and with `separator` after each of several. `names` are what files are
+    called in messages, if not by their paths.
 
     Raises UserError for what is no UTF-8 text, StorageError for what cannot be read.
     """
     noticed = _Noticed()
     called = [(file, (names or {}).get(file, str(file))) for file in files]
-    read = (chunk for pair in called for chunk in _chunks(corpus, *pair, len(files) > 1, noticed))
+    after = [separator] if len(files) > 1 else []
+    read = (c for pair in called for c in chain(_chunks(corpus, *pair, len(files) > 1, noticed), after))
     try:
         size = sum(file.stat().st_size for file in files)
         if size <= LARGE:
@@ -76,7 +79,7 @@ def read(
             for chunk in read:
                 hashed.update(chunk)
             digest = hashed.hexdigest()
-            text = _large(corpus, files, digest)
+            text = _large(corpus, files, digest, separator)
     except OSError as error:
         raise StorageError(
             f"{corpus}: cannot read {printable(str(error.filename))}: {error.strerror}"
@@ -85,11 +88,12 @@ def read(
     return text, digest
 
 
-def _large(corpus: str, files: Sequence[Path], digest: str) -> memoryview:
+def _large(corpus: str, files: Sequence[Path], digest: str, separator: bytes) -> memoryview:
     if len(files) == 1:
         text = mapped(files[0])
         return text[len(codecs.BOM_UTF8) :] if bytes(text[:3]) == codecs.BOM_UTF8 else text
-    again = (chunk for file in files for chunk in _chunks(corpus, file, str(file), True, _Noticed()))
+    checked = ((*pair, True, _Noticed()) for pair in zip(files, map(str, files), strict=True))
+    again = (c for one in checked for c in chain(_chunks(corpus, *one), [separator]))
     return mapped(cached_file(f"texts/{digest}", lambda joined: joined.writelines(again)))
 
 

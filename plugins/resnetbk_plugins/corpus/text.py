@@ -71,7 +71,9 @@ class TextFiles:
     patterns  which files of folders to take, by their names: `*.txt`, or a list such as
               `["*.txt", "*.md"]`; all if empty
     field     of each row what holds the text, if files are JSON lines or, by their names, `.parquet` (extra
-              `parquet`); rows where it is null are left out, and an empty line follows each other
+              `parquet`); rows where it is null are left out, and the separator follows each other, or an
+              empty line
+    separator added after each of several files, such as `"\\u0000"`; data.documents needs one
     held_out  the share of bytes held out, at the end
     valid     what to hold out instead of the end: a file, folder or pattern, or a list of them, like `path`
     sha256    of the whole text, to learn from and then held out; if given, any other text is refused
@@ -80,6 +82,7 @@ class TextFiles:
     path: str | list[str] = attrs.field(validator=check_names)
     patterns: str | list[str] = attrs.field(factory=list, validator=check_names)
     field: str = ""
+    separator: str = ""
     held_out: float = attrs.field(default=HELD_OUT, validator=SHARE)
     valid: str | list[str] = attrs.field(factory=list, validator=check_names)
     sha256: str = attrs.field(default="", validator=check_sha256)
@@ -96,9 +99,12 @@ class TextFiles:
         check_apart("text", files, valid)
         if again := [str(file) for file in copies(valid, files)]:
             warn(f"text: held out are copies of files that are learned from: {and_more(again)}")
-        names = {plain("text", file, self.field): str(file) for file in (*files, *valid)}
+        names = {
+            plain("text", file, self.field, self.separator or "\n\n"): str(file) for file in (*files, *valid)
+        }
         texts = list(names)
-        return split("text", texts[: len(files)], self.held_out, self.sha256, texts[len(files) :], names)
+        held, after = texts[len(files) :], b"" if self.field else self.separator.encode()
+        return split("text", texts[: len(files)], self.held_out, self.sha256, held, names, after)
 
 
 def split(
@@ -108,15 +114,17 @@ def split(
     sha256: str,
     valid: Sequence[Path] = (),
     names: Mapping[Path, str] | None = None,
+    separator: bytes = b"",
 ) -> Text:
     """UTF-8 files as one text, its end held out, or the files `valid` if there are any; says how much that
-    is. `sha256`, if given, must be that of the whole; `names` are what to call files instead of their paths.
+    is. `sha256`, if given, must be that of the whole; `names` are what to call files instead of their paths;
+    `separator` follows each of several.
 
     Raises UserError for unusable texts, in the name of `corpus`, and StorageError.
     """
-    train, digest = read(corpus, files, names)
+    train, digest = read(corpus, files, names, separator)
     if valid:
-        held, _ = read(corpus, valid, names)
+        held, _ = read(corpus, valid, names, separator)
         hashed = hashlib.sha256(train)
         hashed.update(held)
         digest = hashed.hexdigest()

@@ -18,12 +18,10 @@ from resnetbk.cache import cached_file
 from resnetbk.errors import StorageError, UserError, nearest, one_line, printable
 from resnetbk_plugins.corpus.finding import state
 
-SEPARATOR = b"\n\n"
-"""After the text of each row."""
 
-
-def plain(corpus: str, file: Path, field: str) -> Path:
-    """`file` itself, or its text in the cache if it is compressed or its rows have a `field` to be read.
+def plain(corpus: str, file: Path, field: str, separator: str) -> Path:
+    """`file` itself, or its text in the cache if it is compressed or its rows have a `field` to be read, with
+    `separator` after each.
 
     Raises UserError for rows without that field and, of Parquet, without the extra; StorageError for files
     that are damaged or cannot be read.
@@ -31,12 +29,12 @@ def plain(corpus: str, file: Path, field: str) -> Path:
     packed, parquet = file.suffix == ".gz", file.suffix == ".parquet"
     if not (field or packed or parquet):
         return file
-    key = hashlib.sha256(json.dumps([state(str(file)), field, SEPARATOR.decode()]).encode()).hexdigest()
+    key = hashlib.sha256(json.dumps([state(str(file)), field, separator]).encode()).hexdigest()
 
     def write(text: BinaryIO) -> None:
         if field or parquet:
             rows = _column(corpus, file, field) if parquet else _lines(corpus, file, field)
-            text.writelines(row + SEPARATOR for row in rows)
+            text.writelines(row + separator.encode() for row in rows)
         else:
             with _opened(corpus, file) as opened:
                 shutil.copyfileobj(opened, text)
