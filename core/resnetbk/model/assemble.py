@@ -32,7 +32,8 @@ def assemble(model: Model, *, vocabulary: int, seed: int) -> LanguageModel:
     gate = build("model.gate", model.gate, kinds.SparsityGate, **size)
     _check_scope(model, gate.scope)
     embedding = build("model.embedding", model.embedding, kinds.Embedding, vocabulary=vocabulary, width=width)
-    mixers, channels = (by_layer(f"model.{key}", getattr(model, key), depth) for key in ("mixer", "channel"))
+    mixers = by_layer("model.mixer", model.mixer, model.distinct)
+    channels = by_layer("model.channel", model.channel, model.distinct)
     layers = [
         Layer(
             build_layer(*mixer, kinds.SequenceMixer, model, layer),

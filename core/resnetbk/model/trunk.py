@@ -27,7 +27,8 @@ from resnetbk.model.rows import pack, real_rows
 
 
 class Trunk(nn.Module):
-    """The layers, and the three policies that decide which rows they compute. `recompute`: see the spec."""
+    """The layers, run over and over in `loops`, and the three policies that decide which rows they compute,
+    of each loop by numbers of its own. `recompute`: see the spec."""
 
     halting: HaltingPolicy
     resolution: ResolutionScheduler
@@ -44,6 +45,7 @@ class Trunk(nn.Module):
         self.resolution = resolution
         self.gate = gate
         self.recompute = recompute
+        self.loops = sum(len(stack.layers) for stack in resolution.stacks) // len(layers)
 
     def forward(
         self, x: Tensor, tokens: Tensor, position: Tensor, length: Tensor | None = None
@@ -54,8 +56,9 @@ class Trunk(nn.Module):
 
     def initial_state(self, batch: int) -> StreamState:
         """The state before the first token. Every component must provide `streaming`."""
+        states = [cast(StreamingMixer, layer.mixer).initial_state(batch) for layer in self.layers]
         return {
-            "layers": [cast(StreamingMixer, layer.mixer).initial_state(batch) for layer in self.layers],
+            "layers": states * self.loops,
             "gate": self.gate.initial_state(batch),
             "resolution": self.resolution.initial_state(batch),
             "coarse": {},
@@ -98,7 +101,7 @@ class Trunk(nn.Module):
     def _layer(self, pass_: WindowPass, number: int, rows: Rows, running: Tensor | None, keep: Keep) -> Rows:
         computed_rows = attrs.evolve(keep, mask=_both(running, keep.mask))
         masks, counts = [], []
-        for block, gated in self.layers[number].blocks(self.gate.scope):
+        for block, gated in self.layers[number % len(self.layers)].blocks(self.gate.scope):
             decision = computed_rows if gated else Keep(running)
             x, count = self._block(pass_, number, block, rows, decision)
             if gated and keep.mask is not None:
@@ -109,8 +112,7 @@ class Trunk(nn.Module):
             masks.append(decision.mask)
             counts.append(count)
         ran = sum(counts) / len(counts)
-        at = LayerStatistics(number, rows.position, rows.length, masks[0], masks[-1], ran)
-        pass_.layers.append(at)
+        pass_.layers.append(LayerStatistics(number, rows.position, rows.length, masks[0], masks[-1], ran))
         return rows
 
     def _block(
@@ -121,7 +123,7 @@ class Trunk(nn.Module):
         if keep.mask is not None and packing.rows == 0:
             return rows.x, 0
         before = packing.take(rows.x)
-        mix = partial(pass_.mix, number, self.layers[number], packing, rows)
+        mix = partial(pass_.mix, number, self.layers[number % len(self.layers)], packing, rows)
         again = self.recompute and torch.is_grad_enabled()
         run = partial(checkpoint, block, use_reentrant=False) if again else block
         after, penalties = run(before, mix)

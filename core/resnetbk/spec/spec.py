@@ -6,6 +6,7 @@ its metadata names the kind. When a file leaves such a key out, it gets the regi
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterator
 from itertools import cycle, islice
@@ -86,6 +87,7 @@ class Model:
     norm        "rms", "layer", or "layer-bias"
     norm_eps    what norms add to the mean square or variance; if left out, as torch: 1.2e-7 or 1e-5
     tie         whether the head shares the embedding's table
+    share       "none", or "layers": those of one round of the patterns, or one, run over and over to `depth`
     recompute   whether the backward pass computes what is inside layers again, which saves its memory
     """
 
@@ -101,6 +103,7 @@ class Model:
     norm: Literal["rms", "layer", "layer-bias"] = "rms"
     norm_eps: float | None = attrs.field(default=None, validator=optional(gt(0)))
     tie: bool = False
+    share: Literal["none", "layers"] = attrs.field(default="none")
     recompute: bool = False
 
     @mixer.validator
@@ -110,6 +113,17 @@ class Model:
         if before >= self.depth > 0:
             after = f"its last entry comes after {before} layers, and depth = {self.depth}"
             raise ValueError(f"{after}: no layer has it; give depth = {before + 1} or more, or leave it out")
+
+    @share.validator
+    def _loops_are_whole(self, field: attrs.Attribute[Any], value: str) -> None:
+        if value == "layers" and self.depth % (size := period(self)):
+            more = self.depth + size - self.depth % size
+            raise ValueError(f"depth = {self.depth} is no multiple of the pattern's {size}; give {more}")
+
+    @property
+    def distinct(self) -> int:
+        """How many layers have weights of their own."""
+        return period(self) if self.share == "layers" else self.depth
 
 
 @attrs.frozen(kw_only=True)
@@ -162,9 +176,7 @@ class Train:
     @target_accuracy.validator
     def _is_evaluated(self, field: attrs.Attribute[Any], value: float | None) -> None:
         if value and not self.evaluate:
-            raise ValueError(
-                "needs evaluate, such as evaluate = 100: it is about evaluations during training"
-            )
+            raise ValueError("needs evaluate, such as evaluate = 100: it is about evaluations in training")
 
     @steps.validator
     def _ends(self, field: attrs.Attribute[Any], value: int | None) -> None:
@@ -217,3 +229,9 @@ def by_layer(key: str, chosen: Layered, depth: int) -> list[tuple[str, Part]]:
     """What each layer has, as `keyed`: a pattern begins again until `depth` is filled."""
     once = (pair for pair in keyed(key, chosen) for _ in range(pair[1].layers or 1))
     return list(islice(cycle(once), depth))
+
+
+def period(model: Model) -> int:
+    """After how many layers mixers and channel mixers begin again."""
+    patterns = (keyed("", chosen) for chosen in (model.mixer, model.channel))
+    return math.lcm(*(sum(part.layers or 1 for _, part in pattern) for pattern in patterns))

@@ -65,7 +65,7 @@ def count(model: Model, vocabulary: int) -> int:
         embedding = build("model.embedding", model.embedding, Embedding, vocabulary=vocabulary, width=width)
         parameters = _size(embedding) + (0 if model.tie else vocabulary * width)
         for key, chosen in (("model.mixer", model.mixer), ("model.channel", model.channel)):
-            layers = by_layer(key, chosen, model.depth)
+            layers = by_layer(key, chosen, model.distinct)
             keys = [at for at, _ in layers]
             for at, times in Counter(keys).items():  # as large in each layer as in its first
                 first = keys.index(at)

@@ -151,7 +151,7 @@ def evaluate(
     was_training = model.training
     model.eval()
     total, tokens, given_up = 0.0, 0, 0
-    depth = len(model.trunk.layers)
+    depth = len(model.trunk.layers) * model.trunk.loops
     rows, depths = np.zeros(depth), np.zeros(depth + 1)
     task, window = data.text.task, data.held_out_window(window)
     together = windows_per_pass(window, device)

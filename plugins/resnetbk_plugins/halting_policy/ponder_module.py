@@ -23,16 +23,22 @@ class PonderHalting(nn.Module):
         stacks: Sequence[Stack],
         prior: float,
         weight: float,
+        warmup: float,
         halt: float,
         leave: float,
         bias: float,
     ) -> None:
         super().__init__()
-        self.weight = weight
+        self.weight = self.last_weight = weight
+        self.warmup = warmup
         self.halt = halt
         self.leave = leave
         self.log_prior = log_geometric(prior, len(single_stack(stacks).layers))
         self.units = halting_units(stacks, width, width // 2, bias)
+
+    def anneal(self, progress: float) -> None:
+        """The weight grows linearly from 0 to what the spec says."""
+        self.weight = self.last_weight * (min(1.0, progress / self.warmup) if self.warmup else 1.0)
 
     def begin(self, stack: int, rows: Rows) -> TrainingPass | InferencePass:
         return TrainingPass(self, rows) if self.training else InferencePass(self, rows)

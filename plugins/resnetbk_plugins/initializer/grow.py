@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING, Any, Literal
 
 import attrs
 
 from resnetbk.errors import UserError
 from resnetbk.kinds import Initializer, ParentCosts
-from resnetbk.spec.spec import Model, keyed
+from resnetbk.spec.spec import period
 from resnetbk_plugins.initializer.run import PARTS, not_empty
 
 if TYPE_CHECKING:
@@ -29,6 +28,7 @@ class Grow:
                     zero, so that at first these copies add nothing (Wu et al., 2024, arXiv:2401.02415).
                     Preserves the parent's function.
     Where layers follow a pattern, its rounds are copied whole, and both depths are multiples of its length.
+    Layers that a run shares are copied as if each loop had its own; a model that shares takes the first.
 
     Wider, from D features to D' (Net2Net, Chen et al., 2015, arXiv:1511.05641): feature j is a copy of
     feature j mod D, and a linear layer's weights for a feature are divided at random among its copies,
@@ -76,13 +76,16 @@ class GrowInitializer:
                 )
         if (before.depth, before.width) == (depth, width):
             raise UserError(f"train.start: grow: {self.options.path} is as large as this model; use 'run'")
-        round_ = _round(before) if before.depth < depth else 1
+        round_ = period(before) if before.depth < depth else 1
         if before.depth % round_ or depth % round_:
             raise UserError(
                 f"train.start: grow: the layers of {self.options.path} follow a pattern of {round_}; both "
                 f"depths, {before.depth} and {depth}, must be multiples of that"
             )
-        weights = deepened(parent.weights, before.depth, depth, self.options.order, round_)
+        built: Any = model
+        weights = deepened(
+            parent.weights, before.depth, depth, self.options.order, round_, len(built.trunk.layers)
+        )
         weights = widened(weights, model, before.width, width)
         lines = [
             parent.line(),
@@ -93,12 +96,6 @@ class GrowInitializer:
         if shared_tokens(tokenizer, parent.tokenizer).same:
             lines.append(difference(model, parent))
         return lines
-
-
-def _round(model: Model) -> int:
-    """After how many layers mixers and channel mixers begin again."""
-    patterns = (keyed("", chosen) for chosen in (model.mixer, model.channel))
-    return math.lcm(*(sum(part.layers or 1 for _, part in pattern) for pattern in patterns))
 
 
 def _width(model: nn.Module) -> int:

@@ -22,19 +22,21 @@ ROUNDING = 1e-3
 
 
 def deepened(
-    weights: Mapping[str, Tensor], before: int, depth: int, order: str, round_: int = 1
-) -> dict[str, Tensor]:
+    weights: Mapping[str, Tensor], before: int, depth: int, order: str, round_: int = 1,
+    distinct: int | None = None,
+) -> dict[str, Tensor]:  # fmt: skip
     """The same weights with `depth` layers copied from `before`, both whole rounds of so many layers; see
-    `Grow` for the orders."""
+    `Grow` for the orders. Of layers that begin again, `weights` have the first ones, and get `distinct`."""
+    own = len({match[1] for match in map(LAYER.fullmatch, weights) if match})
     old, new = before // round_, depth // round_
     rounds = [i % old if order == "stack" else i * old // new for i in range(new)]
     origin = [round_ * number + i for number in rounds for i in range(round_)]
     grown = {name: tensor for name, tensor in weights.items() if not LAYER.fullmatch(name)}
-    for layer, original in enumerate(origin):
+    for layer, original in enumerate(origin[:distinct]):
         identity = order == "identity" and original in origin[:layer]
         for name, tensor in weights.items():
             match = LAYER.fullmatch(name)
-            if match and int(match[1]) == original:
+            if match and int(match[1]) == original % own:
                 is_output = match[2].split(".")[-2:-1] == ["output"]
                 grown[f"trunk.layers.{layer}.{match[2]}"] = tensor * 0 if identity and is_output else tensor
     return grown

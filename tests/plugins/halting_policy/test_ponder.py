@@ -127,6 +127,19 @@ def test_the_prior_is_a_distribution_whose_mean_the_keys_documentation_gives(rat
     assert float((p * torch.arange(1, layers + 1)).sum()) == pytest.approx(mean, abs=0.01)
 
 
+def test_at_first_all_layers_run_and_the_weight_grows() -> None:
+    policy = Ponder(weight=0.4, warmup=0.5).build(width=8, stacks=(Stack(0, (0, 1, 2, 3)),))
+    assert all(torch.sigmoid(unit.bias) < 0.05 for unit in policy.units.values())
+    weights = []
+    for progress in (0.0, 0.25, 0.5, 0.9):
+        policy.anneal(progress)
+        weights.append(policy.weight)
+    assert weights == pytest.approx([0.0, 0.2, 0.4, 0.4])
+    never = Ponder(weight=0.4, warmup=0.0).build(width=8, stacks=(Stack(0, (0, 1)),))
+    never.anneal(0.0)
+    assert never.weight == 0.4
+
+
 def trained(prior: float) -> float:
     """The layers run for each token after a training with a large weight of the prior."""
     torch.manual_seed(0)
