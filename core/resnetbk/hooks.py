@@ -80,7 +80,7 @@ class EvaluationReport:
     rows           for each layer, the rows it computed per token, half a layer as half; their sum: layers run
     depths         the share of tokens for which 0, 1, ... all layers ran
     accuracy       of a task's labels, the share answered right; None for other texts
-    groups         the same for each group of labels, by its name
+    groups         the same for each group of labels, by its name; of other texts nats/token of each part
     """
 
     step: int
@@ -100,8 +100,7 @@ class RunReport:
     """The result of a run.
 
     folder         of the run
-    loss           held-out cross-entropy at its end, in nats/token
-    bits_per_byte  in bits/byte of text
+    loss, bits_per_byte, accuracy, groups  at its end, as in `EvaluationReport`
     parameters     how many can be trained
     steps          done
     tokens         trained on
@@ -115,7 +114,6 @@ class RunReport:
                    cpu_seconds, flops, tokens; in none of the above
     uncounted      which operators `flops` leaves out for want of a formula; "" if none
     precision      of matrix products: bf16 or fp32
-    accuracy, groups  of a task's labels: see `EvaluationReport`
     """
 
     folder: Path

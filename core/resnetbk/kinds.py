@@ -257,8 +257,7 @@ class SparsityGate(Protocol):
 @attrs.frozen(eq=False)
 class Text:
     """A corpus as UTF-8: what to learn from, and what is held out. `build() -> Text` of a corpus.
-    Large texts are read-only views of files on disk (`resnetbk.texts`), to be read in pieces.
-    """
+    Large texts are read-only views of files on disk (`resnetbk.texts`), to be read in pieces."""
 
     train: bytes | memoryview
     valid: bytes | memoryview
@@ -268,6 +267,10 @@ class Text:
     """Labels, where something else is to be learned than what comes next."""
     tokens: tuple[Array, Array] | None = None
     """Train and valid as tokens, unsigned (T,), of a corpus that has no text: sha256 is of these."""
+    parts: Mapping[str, int] = attrs.field(factory=dict)
+    """If it is of several corpora: their names, and where the held-out text of each ends, in bytes."""
+    stretches: Array | None = None
+    """(S, 2) then: where each stretch of the training text ends, in bytes, and the number of its part."""
 
 
 class Tokenizer(Protocol):
@@ -295,8 +298,7 @@ class Windows:
     batch of the spec, or more where windows are shorter than its own.
 
     A window at s covers inputs [s, s + length) and targets one later; 0 <= s <= T - length - 1. In a task it
-    stands for an example, the one that it begins in where length is the example's, or for its beginning.
-    """
+    stands for an example, the one that it begins in where length is the example's, or for its beginning."""
 
     starts: Array
     length: int
@@ -323,7 +325,7 @@ class SelectionContext:
 class DataSelector(Protocol):
     """Which windows come next. `build(*, tokens, window, batch, seed)`, tokens (T,) as encoded.
 
-    If it takes `groups` too: (T,) integers, the group (a skill, hops) of the window at each token, or None.
+    If it takes `groups` too: (T,) integers, the group (a skill, a part) of the window at each token, or None.
     The choice is a pure function of seed, step and `state()`, which is always {} if it is at first.
     """
 

@@ -40,7 +40,7 @@ def command_hooks(registry: Registry) -> Any:
 
 
 def print_results(name: str, result: Evaluation | RunReport, data: Data, corpus: str, hooks: Any) -> None:
-    """A table of nats/token and bits/byte: the model, and the baselines of `resnetbk_baselines`; of a task
+    """A table of nats/token and bits/byte: the model, by part too, and `resnetbk_baselines`; of a task
     accuracy, all in all and in each group, beside a constant guess."""
     if data.text.task:
         _print_task(name, result, data.text.task, corpus)
@@ -55,6 +55,8 @@ def print_results(name: str, result: Evaluation | RunReport, data: Data, corpus:
     results = [*((label, nats, "dim") for label, nats in baselines.items()), (name, result.loss, "bold")]
     for label, nats, style in sorted(results, key=lambda row: -row[1]):
         rows.add_row(label, f"{nats:.4f}", f"{nats * per_byte:.4f}", style=style)
+    for name, nats in result.groups.items():
+        rows.add_row(f"  {name}", f"{nats:.4f}", "")
     Console().print(rows)
 
 

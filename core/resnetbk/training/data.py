@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 from inspect import signature
 from typing import TYPE_CHECKING, Any, BinaryIO
@@ -34,7 +34,8 @@ UNLABELLED = -100
 
 @attrs.frozen(eq=False)
 class Data:
-    """text and its tokens: train (T,), valid (U,), of the tokenizer's integer type.
+    """text and its tokens: train (T,), valid (U,), of the tokenizer's integer type; and where the parts of
+    valid end, (K,) integers, of a text without parts its end.
 
     Of a large text they stay on disk: windows are read from there as they are chosen. They may be read-only:
     `torch.tensor(data.valid)` copies.
@@ -44,6 +45,7 @@ class Data:
     tokenizer: Tokenizer
     train: Array
     valid: Array
+    part_ends: Array
 
     @classmethod
     def load(cls, spec: DataSpec, tokenizer: Tokenizer | None = None) -> Data:
@@ -59,7 +61,8 @@ class Data:
         tokenizer = tokenizer or build("data.tokenizer", spec.tokenizer, Tokenizer, text=text)
         parts = text.tokens or [_tokens(text, p, tokenizer, spec.tokenizer) for p in ("train", "valid")]
         train, valid = parts
-        data = cls(text, tokenizer, train, valid)
+        ends = _in_tokens([*text.parts.values()], valid, tokenizer) if text.parts else np.array([len(valid)])
+        data = cls(text, tokenizer, train, valid, ends)
         if text.task:
             _check_task(spec, text.task)
         if text.tokens and (most := int(max(part.max() for part in parts))) >= tokenizer.vocabulary:
@@ -75,14 +78,17 @@ class Data:
         return data
 
     def beginning(self, tokens: int, window: int) -> Data:
-        """With only the first held-out targets, at most `tokens` but one window or example; 0 takes all."""
-        task, size = self.text.task, self.held_out_window(window)
-        count = max(1, tokens // size) * size + (0 if task else 1)
-        if not tokens or count >= len(self.valid):
+        """With only the first held-out targets, at most `tokens` but one window or example; 0 takes all. Of
+        each part of a text the first, in proportion to its length."""
+        size, whole = self.held_out_window(window), np.diff(self.part_ends, prepend=0)
+        counts = np.minimum(np.maximum(whole * tokens // len(self.valid) // size, 1) * size, whole)
+        counts[-1] += 0 if self.text.task else 1
+        if not tokens or counts.sum() >= len(self.valid):
             return self
-        valid = self.valid[:count]
+        firsts = zip(self.part_ends - whole, counts, strict=True)
+        valid = np.concatenate([self.valid[first : first + count] for first, count in firsts])
         text = self.text if self.text.tokens else attrs.evolve(self.text, valid=self._decoded(valid))
-        return attrs.evolve(self, text=text, valid=valid)
+        return attrs.evolve(self, text=text, valid=valid, part_ends=counts.cumsum())
 
     def batch(self, windows: Windows, device: torch.device) -> Batch:
         """The windows' tokens from the training part; in a task each is an example or its beginning, and as
@@ -108,10 +114,13 @@ class Data:
         given = {"tokens": self.train, "window": spec.window}
         if "groups" not in signature(spec.selector.component.build).parameters:
             return given
+        if self.text.stretches is not None:
+            counts = np.diff(_in_tokens(self.text.stretches[:, 0], self.train, self.tokenizer), prepend=0)
+            return given | {"groups": np.repeat(self.text.stretches[:, 1].astype(np.uint16), counts)}
         if self.text.task is None or (groups := self.text.task.example_group) is None:
             raise UserError(
-                f"data.selector: {spec.selector.name!r} chooses among groups, which {spec.corpus.name!r} "
-                'has not; take a task whose examples have some, or give selector = "shuffle"'
+                f"data.selector: {spec.selector.name!r} chooses among groups, which {spec.corpus.name!r} has "
+                'not; take several corpora, a task whose examples have groups, or selector = "shuffle"'
             )
         return given | {"groups": np.resize(np.repeat(groups, spec.window), len(self.train))}
 
@@ -178,6 +187,14 @@ def document_tokens(spec: DataSpec, tokenizer: Tokenizer) -> torch.Tensor | None
         )
     pieces_of = (tokenizer.decode([token]) for token in range(tokenizer.vocabulary))
     return torch.tensor([separator.encode() in piece for piece in pieces_of])
+
+
+def _in_tokens(ends: Sequence[int] | Array, tokens: Array, tokenizer: Tokenizer) -> Array:
+    """Where stretches of a text end, in tokens instead of bytes. A token is of the one that it begins in."""
+    counts = enumerate(np.bincount(tokens).tolist())
+    sizes = np.array([len(tokenizer.decode([token])) if n else 0 for token, n in counts], np.uint16)
+    places = np.searchsorted(sizes[tokens].cumsum(), ends[:-1]) + 1
+    return np.append(np.minimum(places, len(tokens)), len(tokens))
 
 
 def in_windows(tokens: Array, window: int, batch: int, device: torch.device) -> Iterator[Batch]:

@@ -115,7 +115,7 @@ class Evaluation:
     rows           for each layer, the rows it computed for each token
     depths         the share of tokens for which 0, 1, ... all layers ran, halves rounded down
     accuracy       of a task's labels, the share answered right, by the likeliest token; None for other texts
-    groups         the same for each group of labels that there are any of, by its name
+    groups         the same for each group of labels there is; or nats/token of windows that begin in a part
     """
 
     loss: float
@@ -155,8 +155,9 @@ def evaluate(
     rows, depths = np.zeros(depth), np.zeros(depth + 1)
     task, window = data.text.task, data.held_out_window(window)
     together = windows_per_pass(window, device)
-    # by group: labels, and those answered right
-    answers = np.zeros((2, len(task.groups) or 1 if task else 0))
+    names = task.groups if task else tuple(data.text.parts)
+    # by group: labels, and those answered right; or tokens, and their nats
+    by_group = np.zeros((2, len(names) or 1))
     batches = enumerate(data.held_out(window, together, device))
     for number, batch in islice(batches, processes.rank, None, processes.size):
         if given_up := signals.received if signals else 0:
@@ -174,21 +175,26 @@ def evaluate(
             asked = (batch.targets >= 0).flatten().cpu().numpy()
             first = number * together * window
             group = np.zeros(size, np.int64) if task.group is None else task.group[first : first + size]
-            answers += [np.bincount(group[of], minlength=answers.shape[1]) for of in (asked, right)]
+            by_group += [np.bincount(group[of], minlength=by_group.shape[1]) for of in (asked, right)]
+        else:
+            first = min(number * together, (len(data.valid) - 1) // window)
+            starts = (first + np.arange(len(batch.targets))) * window
+            group = np.searchsorted(data.part_ends, starts, side="right")
+            nats = batch.targets.shape[1] * np.stack([np.ones(len(starts)), result.window_losses.cpu()])
+            by_group += [np.bincount(group, of, by_group.shape[1]) for of in nats]
     model.train(was_training)
-    own = [given_up, time.perf_counter() - started, total, tokens, *rows, *depths, *answers.flatten()]
+    own = [given_up, time.perf_counter() - started, total, tokens, *rows, *depths, *by_group.flatten()]
     parts = processes.gather(own)
     if received := max(part[0] for part in parts):
         raise Interrupted(int(received), "interrupted in an evaluation, with which --resume goes on")
     seconds, (total, tokens, *counts) = parts[0][1], np.sum(parts, 0)[2:].tolist()
     bits = total / math.log(2) / (tokens if task else max(data.held_out_bytes, 1))
     shares = tuple(count / tokens for count in counts[: 2 * depth + 1])
-    asked, right = np.array(counts[2 * depth + 1 :]).reshape(answers.shape)
-    by_group = zip(task.groups if task else (), right, asked, strict=False)
+    asked, right = np.array(counts[2 * depth + 1 :]).reshape(by_group.shape)
     return Evaluation(
         total / tokens, bits, int(tokens), seconds, shares[:depth], shares[depth:],
         accuracy=float(right.sum() / asked.sum()) if task else None,
-        groups={name: float(good / count) for name, good, count in by_group if count},
+        groups={name: float(of / n) for name, of, n in zip(names, right, asked, strict=False) if n},
     )  # fmt: skip
 
 

@@ -124,9 +124,11 @@ def _measured(
 
 
 def _groups(measured: Line | None) -> Table:
-    """Accuracy by the group of labels, as measured last."""
-    groups = (measured or {}).get("groups") or {}
-    return Table(["labels", "accuracy"], [[str(name), f"{_number(groups, name):.4f}"] for name in groups])
+    """Accuracy by the group of labels, or loss by the part of a text, as measured last."""
+    measured = measured or {}
+    groups = measured.get("groups") or {}
+    names = ["part", "nats/token"] if measured.get("accuracy") is None else ["labels", "accuracy"]
+    return Table(names, [[str(name), f"{_number(groups, name):.4f}"] for name in groups])
 
 
 def _course(steps: Sequence[Line]) -> list[Figure]:

@@ -39,8 +39,10 @@ STRETCH = 1 << 14
 @attrs.frozen(kw_only=True)
 class Mixture:
     """Corpora of text with shares, each with its own keys. The held-out text begins as each part's does, as
-    far as all have enough of it for their share: so its loss is the mean by shares. For the loss of one part:
-    `resnetbk eval RUN --set 'data.corpus={ use = "text", path = "notes" }'`.
+    far as all have enough of it for their share: so its loss is the mean by shares. Evaluations give that of
+    each part beside it, by the name of its corpus, numbered where it comes again: `text`, `text-2`. A window
+    that reaches from one into the next counts for the one in which it begins. Selectors that choose among
+    groups choose among the parts.
 
     parts   corpora, such as `[{ use = "packages" }, { use = "text", path = "notes" }]`
     shares  of bytes, one for each part, such as `[0.8, 0.2]`, or `[4, 1]`; equal ones if left out
@@ -69,34 +71,52 @@ class Mixture:
                 raise UserError(f"mixture: {part.name!r} is {what}, and parts must be text")
         shares = np.array(self.shares or [1.0] * len(texts))
         shares /= shares.sum()
-        train, valid = self._train(texts, shares), _valid(texts, shares)
+        names = _names([part.name for part in self.parts])
+        (train, stretches), held_out = self._train(texts, shares, names), _valid(texts, shares)
+        valid = b"".join(held_out)
         digest = hashlib.sha256(train)
         digest.update(valid)
-        return Text(train, valid, digest.hexdigest())
+        ends = accumulate(len(part) for part in held_out)
+        parts = dict(zip(names, ends, strict=True))
+        return Text(train, valid, digest.hexdigest(), parts=parts, stretches=stretches)
 
-    def _train(self, texts: list[Text], shares: np.ndarray) -> bytes | memoryview:
+    def _train(
+        self, texts: list[Text], shares: np.ndarray, names: tuple[str, ...]
+    ) -> tuple[bytes | memoryview, np.ndarray]:
+        """The training text, and (S, 2) the end of each stretch of it, and its part."""
         total = sum(len(text.train) for text in texts)
         depends = [METHOD, STRETCH, [(t.sha256, len(t.train)) for t in texts], [*shares], self.seed]
         key = hashlib.sha256(json.dumps(depends).encode()).hexdigest()
 
-        def write(file: BinaryIO) -> None:
-            generator = np.random.default_rng(self.seed)
-            drawn = [
-                (text.train, start, end)
-                for text, share in zip(texts, shares, strict=True)
+        generator = np.random.default_rng(self.seed)
+        in_order = np.array(
+            [
+                (part, start, end)
+                for part, (text, share) in enumerate(zip(texts, shares, strict=True))
                 for start, end in _stretches(text.train, share * total, generator)
             ]
-            for i in generator.permutation(len(drawn)):
-                of, start, end = drawn[i]
-                file.write(of[start:end])
+        )
+        drawn = in_order[generator.permutation(len(in_order))]
 
-        for part, text, share in zip(self.parts, texts, shares, strict=True):
+        def write(file: BinaryIO) -> None:
+            for part, start, end in drawn.tolist():
+                file.write(texts[part].train[start:end])
+
+        for name, text, share in zip(names, texts, shares, strict=True):
             logging.getLogger("resnetbk").info(
                 "mixture: %.3f of %s: its %s bytes %.2f times",
-                *(share, part.name, f"{len(text.train):,}", share * total / len(text.train)),
+                *(share, name, f"{len(text.train):,}", share * total / len(text.train)),
             )
         path = cached_file(f"texts/mixture-{key}", write)
-        return path.read_bytes() if path.stat().st_size <= LARGE else mapped(path)
+        part, start, end = drawn.T
+        stretches = np.stack([np.cumsum(end - start), part], 1)
+        return path.read_bytes() if path.stat().st_size <= LARGE else mapped(path), stretches
+
+
+def _names(corpora: list[str]) -> tuple[str, ...]:
+    """All different: `text`, `text-2`."""
+    counts = [corpora[:i].count(name) + 1 for i, name in enumerate(corpora)]
+    return tuple(name if n == 1 else f"{name}-{n}" for name, n in zip(corpora, counts, strict=True))
 
 
 def _stretches(
@@ -114,8 +134,8 @@ def _stretches(
             yield start, end
 
 
-def _valid(texts: list[Text], shares: np.ndarray) -> bytes:
+def _valid(texts: list[Text], shares: np.ndarray) -> list[bytes]:
     """The beginning of each held-out part, by shares, cut between characters."""
     total = min(len(text.valid) / share for text, share in zip(texts, shares, strict=True))
     begun = (bytes(text.valid[: round(share * total)]) for text, share in zip(texts, shares, strict=True))
-    return b"".join(part.decode(errors="ignore").encode() for part in begun)
+    return [part.decode(errors="ignore").encode() for part in begun]

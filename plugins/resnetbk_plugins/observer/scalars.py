@@ -33,11 +33,13 @@ def of_step(report: StepReport) -> dict[str, float]:
 
 
 def of_evaluation(report: EvaluationReport) -> dict[str, float]:
-    """Of one evaluation; accuracies are a task's."""
+    """Of one evaluation; accuracies are a task's, other losses those of parts of a text."""
     numbers = {"valid/loss": report.loss, "valid/bits_per_byte": report.bits_per_byte}
+    quality = "loss"
     if report.accuracy is not None:
+        quality = "accuracy"
         numbers["valid/accuracy"] = report.accuracy
-    return numbers | {f"valid/accuracy {group}": share for group, share in report.groups.items()}
+    return numbers | {f"valid/{quality} {group}": value for group, value in report.groups.items()}
 
 
 def library(name: str, install: str) -> Any:
