@@ -247,38 +247,6 @@ def test_processes_share_a_search(specs, tmp_path):
     assert len({t["values"]["train.optimizer.lr"] for t in trials if t["variant"] == "tiny"}) == 3
 
 
-def test_processes_share_a_journal_and_one_that_is_killed_costs_its_trial_only(specs, tmp_path):
-    journal = tmp_path / "search.log"
-    command = [sys.executable, "-m", "resnetbk", "tune", specs[0], "--range", RATE, "--trials", "6"]
-    shared = ["--storage", f"journal:{journal}", "--out"]
-    both = [subprocess.Popen([*command, *shared, tmp_path / out], stdout=-1, stderr=-1) for out in "ab"]
-    deadline, begun = time.monotonic() + 60, []
-    while len(begun) < 2:
-        assert time.monotonic() < deadline
-        time.sleep(0.005)
-        lines = journal.read_bytes().splitlines() if journal.exists() else []
-        begun = [json.loads(line)["user_attr"]["worker"][1] for line in lines if b'"worker":[' in line]
-    lost, other = sorted(both, key=lambda process: process.pid != begun[-1])  # in the second trial
-    lost.kill()
-    said = [process.communicate() for process in (lost, other)]
-    assert (lost.returncode, other.returncode) == (-signal.SIGKILL, 0), said
-    store = optuna.storages.JournalStorage(optuna.storages.journal.JournalFileBackend(str(journal)))
-    states = [t.state.name for t in optuna.load_study(study_name="resnetbk/tiny", storage=store).get_trials()]
-    assert (states.count("COMPLETE"), states.count("RUNNING")) == (6, 0)
-    trials = records(tmp_path / ("b" if other is both[1] else "a"))
-    assert [trial["trial"] for trial in trials] == [1, 2, 3, 4, 5, 6]
-    assert len({trial["values"]["train.optimizer.lr"] for trial in trials}) == 6
-
-
-def test_what_is_no_journal_is_refused(specs, registry, tmp_path):
-    outcome = search_spaces(specs[:1], [RATE], registry)
-    (tmp_path / "text").write_text("no journal\nof a search\n")
-    for name, kind in (("", UserError), (tmp_path / "text", UserError), (tmp_path / "no/such", StorageError)):
-        with pytest.raises(kind) as caught:
-            tune(outcome, Search(trials=1), registry, tmp_path / "out", storage=f"journal:{name}")
-        assert "\n" not in str(caught.value)
-
-
 def test_a_trial_may_be_several_seeds(specs, registry, tmp_path):
     (result,) = searched(specs[:1], [RATE], registry, tmp_path / "out", trials=1, seeds=2)
     (trial,) = records(tmp_path / "out")
