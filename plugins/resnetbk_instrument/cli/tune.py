@@ -33,7 +33,10 @@ if TYPE_CHECKING:
 )  # fmt: skip
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of the search.")
 @click.option("--set", "sets", multiple=True, metavar="KEY=VALUE", help="Override a key; repeatable.")
-@click.option("--storage", metavar="URL", help="A database that several machines share; else SQLite in DIR.")
+@click.option(
+    "--storage", metavar="URL",
+    help="A database that several machines share, or journal:FILE; else SQLite in DIR.",
+)  # fmt: skip
 @click.option("--out", metavar="DIR", help="Otherwise tuned/ and the name of the first SPEC.")
 @device_option
 @json_option

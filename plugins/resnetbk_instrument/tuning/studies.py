@@ -26,7 +26,7 @@ from resnetbk_instrument.tuning.ranges import Choices, SearchSpace
 
 if TYPE_CHECKING:
     from optuna import Study
-    from optuna.storages import RDBStorage
+    from optuna.storages import BaseStorage, RDBStorage
     from optuna.trial import FrozenTrial, Trial
 
 BEAT, LOST = 20.0, 600.0
@@ -34,6 +34,10 @@ BEAT, LOST = 20.0, 600.0
 
 ATTEMPTS = 5
 """To open the database."""
+
+JOURNAL = "journal:"
+"""What the path of a journal follows: a file that grows by a line for each change, for shared folders where
+SQLite's locks do not hold."""
 
 OWN = ("worker", "seen")
 """What a trial's attributes hold for us rather than for the reader."""
@@ -49,8 +53,12 @@ def require_optuna() -> None:
 
 
 @contextmanager
-def database(url: str) -> Iterator[RDBStorage]:
-    """The database at a URL of SQLAlchemy's. Raises UserError, StorageError, whenever it fails."""
+def database(url: str) -> Iterator[BaseStorage]:
+    """The database at a URL of SQLAlchemy's, or at `journal:FILE`. Raises UserError, StorageError, whenever
+    it fails."""
+    if url.startswith(JOURNAL):
+        yield _journal(url.removeprefix(JOURNAL))
+        return
     from optuna.exceptions import StorageInternalError
     from sqlalchemy.exc import SQLAlchemyError
 
@@ -63,6 +71,21 @@ def database(url: str) -> Iterator[RDBStorage]:
             store.engine.dispose()
     except (SQLAlchemyError, StorageInternalError) as error:
         raise StorageError(f"the database of the search: {_line(error.__cause__ or error)}") from error
+
+
+def _journal(path: str) -> BaseStorage:
+    from optuna.storages import JournalStorage
+    from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
+
+    if not path:
+        raise UserError("--storage: a journal needs a file, as in journal:search.log")
+    try:
+        # the lock of a process that died is broken after 30 s
+        return JournalStorage(JournalFileBackend(path, JournalFileOpenLock(path)))
+    except OSError as error:
+        raise StorageError(f"the journal of the search: {_line(error)}") from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise UserError(f"--storage: {printable(path)} is no journal of a search: {_line(error)}") from None
 
 
 def _opened(url: str) -> RDBStorage:
@@ -87,7 +110,7 @@ def _opened(url: str) -> RDBStorage:
     return RDBStorage(url, engine_kwargs=arguments)
 
 
-def join(store: RDBStorage, space: SearchSpace, origin: Mapping[str, Any], out: Path) -> Study:
+def join(store: BaseStorage, space: SearchSpace, origin: Mapping[str, Any], out: Path) -> Study:
     """The study of a spec, begun or joined. Raises UserError when it was begun with another origin."""
     import optuna
 

@@ -71,7 +71,7 @@ def tune(
 ) -> list[SearchResult]:
     """Searches each spec until it has `search.trials`, in turns, and writes `<name>-tuned.toml` into `out`.
 
-    storage  of the studies, a URL of SQLAlchemy's; otherwise SQLite in `out`
+    storage  of the studies, a URL of SQLAlchemy's or journal:FILE; otherwise SQLite in `out`
     command  what to write into the files as their origin
     watcher  observes the trainings, and is told of each before it and a line after each trial
 
