@@ -15,7 +15,7 @@ def test_no_part_outgrows_what_somebody_can_read() -> None:
     count_lines = importlib.util.module_from_spec(place)
     place.loader.exec_module(count_lines)
     parts = count_lines.parts()
-    assert count_lines.lines(parts["core"]) <= 9500
+    assert count_lines.lines(parts["core"]) <= 9700
     assert sum(count_lines.lines(parts[name]) for name in count_lines.HEART) <= 3100
     names = [name for name in parts if name.startswith("plugins/")]
     assert len(names) == 3
