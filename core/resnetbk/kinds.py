@@ -367,7 +367,8 @@ class BatchLoss:
 
 
 class GradientStrategy(Protocol):
-    """How a step's gradients are computed. `build(*, weights: Sequence[Weight])`, in order."""
+    """How a step's gradients are computed. `build(*, weights: Sequence[Weight])`, in order. With an attribute
+    `loops`, only so many of the last loops of shared layers are differentiated."""
 
     def gradients(self, step: int, batch: Batch, objective: Callable[[Batch], BatchLoss]) -> BatchLoss:
         """Leaves this step's gradient in `.grad` of every parameter; never updates one.

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from resnetbk.kinds import ChannelMixer, Penalties, SequenceMixer
@@ -21,6 +22,13 @@ def norm(style: str, width: int, eps: float | None = None) -> nn.Module:
     if style == "rms":
         return nn.RMSNorm(width, eps)
     return nn.LayerNorm(width, eps or 1e-5, bias=style == "layer-bias")
+
+
+def constant(block: Block, x: Tensor, mix: Mix) -> tuple[Tensor, Penalties]:
+    """What a block gives, to the bit, with the gradient of the identity: nothing in it learns."""
+    with torch.no_grad():
+        after, penalties = block(x, mix)
+    return after + (x - x.detach()), penalties
 
 
 class Layer(nn.Module):

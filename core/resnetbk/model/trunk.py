@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from resnetbk.kinds import HaltingPolicy, Keep, ResolutionScheduler, Rows, SparsityGate, Stack, StreamingMixer
-from resnetbk.model.layer import Block, Layer
+from resnetbk.model.layer import Block, Layer, constant
 from resnetbk.model.passes import LayerStatistics, StreamState, TokenPass, WindowPass
 from resnetbk.model.rows import pack, real_rows
 
@@ -34,6 +34,7 @@ class Trunk(nn.Module):
     resolution: ResolutionScheduler
     gate: SparsityGate
     few_sizes = False  # in training: see `Packing`
+    constant = 0  # in training, layers numbered below are not learned: see `layer.constant`
 
     def __init__(
         self, layers: list[Layer], *, halting: HaltingPolicy, resolution: ResolutionScheduler,
@@ -53,6 +54,10 @@ class Trunk(nn.Module):
         """(B, N, D), (B, N), (B, N), `Rows.length` -> (B, N, D) and the pass, which says what it did."""
         pass_ = WindowPass(self.resolution, self.gate, tokens)
         return self._run(pass_, Rows(x, position, length)).x, pass_
+
+    def differentiate(self, loops: int | None) -> None:
+        """Lets the last `loops` alone learn, or all for None."""
+        self.constant = (self.loops - (loops or self.loops)) * len(self.layers)
 
     def initial_state(self, batch: int) -> StreamState:
         """The state before the first token. Every component must provide `streaming`."""
@@ -124,8 +129,11 @@ class Trunk(nn.Module):
             return rows.x, 0
         before = packing.take(rows.x)
         mix = partial(pass_.mix, number, self.layers[number % len(self.layers)], packing, rows)
-        again = self.recompute and torch.is_grad_enabled()
-        run = partial(checkpoint, block, use_reentrant=False) if again else block
+        run, learns = block, torch.is_grad_enabled()
+        if learns and number < self.constant:
+            run = partial(constant, block)
+        elif learns and self.recompute:
+            run = partial(checkpoint, block, use_reentrant=False)
         after, penalties = run(before, mix)
         pass_.charge(penalties)
         if keep.weight is not None:  # at a weight of 1, `lerp` leaves `after` as it is, to the bit
