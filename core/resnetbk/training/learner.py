@@ -66,6 +66,7 @@ class Learner:
         self.meter = Meter(self.device if self.device.type == "cuda" else None)
         with part("corpus"):
             text = build("data.corpus", spec.data.corpus, Text)
+        self.elsewhere, self.parents_cost = Counter[str](), Counter[str]()
         with self.meter.phase("setup", always=True), at(self.device):
             self.data = Data.of(text, spec.data)
             if spec.train.batch > len(self.data.train):
@@ -95,10 +96,8 @@ class Learner:
             )  # fmt: skip
             # by folder, so that a run which is start and reference at once is charged once
             parents = getattr(start, "parents", {}) | getattr(self.selector, "parents", {})
-            self.parents_cost: Counter[str] = Counter()
             for cost in parents.values():
                 self.parents_cost.update(cost)
-        self.elsewhere: Counter[str] = Counter()
         self.step = self.tokens = self._seen = 0
         self._rows = np.zeros(spec.model.depth)
         self.unread: list[Step] = []
