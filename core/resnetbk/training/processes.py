@@ -172,7 +172,9 @@ class Processes:
         like, shape, grad = parameter.detach(), parameter.shape, parameter.grad
         if grad is None:
             nothing = torch.empty(1, 0, dtype=torch.int64, device=like.device)
-            grad = torch.sparse_coo_tensor(nothing, like.new_empty(0, *shape[1:]), shape)
+            grad = torch.sparse_coo_tensor(
+                nothing, like.new_empty(0, *shape[1:]), shape, check_invariants=False
+            )
         grad = grad.coalesce()
         indices, values = grad.indices(), grad.values() * share
         counts = self.gather(len(values))
@@ -183,7 +185,7 @@ class Processes:
             all_values = _gathered(values, self.size)
         where = torch.cat([part[:, :n] for part, n in zip(all_indices, counts, strict=True)], 1)
         what = torch.cat([part[:n] for part, n in zip(all_values, counts, strict=True)])
-        parameter.grad = torch.sparse_coo_tensor(where, what, shape).coalesce()
+        parameter.grad = torch.sparse_coo_tensor(where, what, shape, check_invariants=False).coalesce()
 
 
 ALONE = Processes()

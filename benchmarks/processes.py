@@ -1,0 +1,165 @@
+"""Several processes of one thread beside one, over gloo: python benchmarks/processes.py [--steps N] [SPEC...]
+
+First the losses of 2 and 4 processes beside those of one with the same batch, as the largest relative
+difference over all steps: of the specs named, or of quickstart with one part exchanged at a time. Then weak
+scaling: batch and processes grow together. Communication holds the wait for the slowest process, and of N
+processes at most as many run at once as there are cores.
+"""
+
+from __future__ import annotations
+
+import argparse
+import functools
+import multiprocessing
+import os
+import socket
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import distributed
+
+from resnetbk.errors import UserError, one_line
+from resnetbk.registry.lookup import Registry
+from resnetbk.spec.read import read
+from resnetbk.training.learner import Learner
+from resnetbk.training.processes import Processes
+
+QUICKSTART = str(Path(__file__).parents[1] / "specs" / "quickstart.toml")
+SMALL = [
+    "model.width=64",
+    "model.depth=2",
+    "model.mixer={use='bk-causal', chains=16}",
+    "train.precision='fp32'",
+]
+PARTS = {
+    "as it is": [],
+    "attention": ["model.mixer='attention'"],
+    "bk-moebius": ["model.mixer={use='bk-moebius', chains=16}"],
+    "moe": ["model.channel='moe'"],
+    "halting": ["model.halting='act'"],
+    "gate": ["model.gate='top-rate'"],
+    "ngram-hash": ["model.embedding='ngram-hash'"],
+    "every-k": ["train.gradient={use='every-k', every=2}"],
+    "active": ["data.selector='active'"],
+    "curriculum": ["data.selector='curriculum'"],
+    "excess-loss": ["data.selector='excess-loss'"],
+    "adamw": ["train.optimizer='adamw'"],
+}
+COLLECTIVES = ("all_reduce", "all_gather", "broadcast")
+Case = tuple[str, list[str]]
+"""A spec and what is set in it."""
+WARM_UP = 3
+"""Steps whose time does not count."""
+
+
+communicated = 0.0
+"""Seconds that this process has spent in collectives."""
+
+
+def timed(collective: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(collective)
+    def call(*given: Any) -> Any:
+        global communicated
+        began = time.perf_counter()
+        try:
+            return collective(*given)
+        finally:
+            communicated += time.perf_counter() - began
+
+    return call
+
+
+def train(path: str, sets: Sequence[str]) -> Any:
+    """The losses; and seconds, seconds in communication and tokens of the steps after the warm-up. Or why
+    it cannot be."""
+    try:
+        spec = read(path, Registry.discover(), sets)
+        learner = Learner(spec, device="cpu", processes=Processes.here())
+    except UserError as error:
+        return one_line(error)
+    losses: list[float] = []
+    for step in range(spec.train.steps or 0):
+        if step == WARM_UP:
+            before, tokens, began = communicated, learner.tokens, time.perf_counter()
+        learner.learn()
+        reports, bad = learner.read()
+        if bad:
+            return f"step {step}: {bad.wrong}"
+        losses += [report.loss for report in reports]
+    return losses, time.perf_counter() - began, communicated - before, learner.tokens - tokens
+
+
+def work(rank: int, size: int, port: int, cases: Sequence[Case], results: Any) -> None:
+    """In a process of its own: trains all cases, and the first process puts what each gave."""
+    torch.set_num_threads(1)
+    places = {"RANK": rank, "WORLD_SIZE": size, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+    os.environ.update({name: str(value) for name, value in places.items()})
+    for name in COLLECTIVES:
+        setattr(distributed, name, timed(getattr(distributed, name)))
+    for case in cases:
+        result = train(*case)
+        if rank == 0:
+            results.put(result)
+
+
+def together(size: int, cases: Sequence[Case]) -> list[Any]:
+    """What `train` gives for each case in the first of `size` processes."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+    context = multiprocessing.get_context("spawn")
+    results = context.Queue()
+    given = (size, port, cases, results)
+    processes = [context.Process(target=work, args=(rank, *given), daemon=True) for rank in range(size)]
+    for process in processes:
+        process.start()
+    said = [results.get(timeout=600) for _ in cases]
+    for process in processes:
+        process.join()
+    return said
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("specs", nargs="*")
+    parser.add_argument("--steps", type=int, default=50)
+    parser.add_argument("--sizes", type=int, nargs="+", default=[2, 4])
+    options = parser.parse_args()
+    steps = f"train.steps={max(options.steps, WARM_UP + 1)}"
+    cases = {name: (QUICKSTART, [*SMALL, *sets, steps]) for name, sets in PARTS.items()}
+    if options.specs:
+        cases = {spec: (spec, [steps]) for spec in options.specs}
+    path, sets = next(iter(cases.values()))
+    batch = read(path, Registry.discover(), sets).train.batch
+    sizes = [1, *options.sizes]
+    # the last one of each size is the first case, with a batch that grows along
+    results = {
+        size: together(size, [*cases.values(), (path, [*sets, f"train.batch={batch * size}"])])
+        for size in sizes
+    }
+    print(f"{'loss, relative difference':28}" + "".join(f"{size:>10} pr." for size in options.sizes))
+    for number, name in enumerate(cases):
+        alone, *others = (results[size][number] for size in sizes)
+        shown = [f"{_difference(alone, other):>14}" for other in others]
+        print(f"{name:28}{' '.join(shown)}")
+    print("\nweak scaling:  processes   batch   tokens/s   of ideal   communication")
+    single = 0.0
+    for size in sizes:
+        _, seconds, waited, tokens = results[size][-1]
+        speed = tokens / seconds
+        single = single or speed
+        ideal = speed / single / size
+        print(f"{size:24} {batch * size:7} {speed:10,.0f} {ideal:10.0%} {waited / seconds:15.0%}")
+
+
+def _difference(alone: Any, other: Any) -> str:
+    for result in (alone, other):
+        if isinstance(result, str):
+            return result
+    return f"{max(abs(b - a) / abs(a) for a, b in zip(alone[0], other[0], strict=True)):.1e}"
+
+
+if __name__ == "__main__":
+    main()
