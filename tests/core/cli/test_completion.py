@@ -42,7 +42,11 @@ def test_bash_completes_a_verb_and_an_option(tmp_path) -> None:
     command.chmod(0o755)
     script = """
         eval "$(_RESNETBK_COMPLETE=bash_source resnetbk)"
-        press() { COMP_WORDS=("$@") COMP_CWORD=$(($# - 1)) COMPREPLY=(); $asked resnetbk; echo "${COMPREPLY[@]}"; }
+        press() {
+            COMP_WORDS=("$@") COMP_CWORD=$(($# - 1)) COMPREPLY=()
+            $asked resnetbk
+            echo "${COMPREPLY[@]}"
+        }
         asked=$(complete -p resnetbk | sed 's/.*-F \\([^ ]*\\).*/\\1/')
         press resnetbk tra
         press resnetbk train --res
