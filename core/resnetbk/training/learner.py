@@ -197,8 +197,7 @@ class Learner:
         """The flops and cpu_seconds of set-up and steps, of all processes."""
         names = ("flops", "cpu_seconds")
         own = [getattr(self.meter, name) + self.elsewhere[name] for name in names]
-        totals = np.sum(self.processes.gather(own), 0)
-        return dict(zip(names, totals.tolist(), strict=True))
+        return dict(zip(names, np.sum(self.processes.gather(own), 0).tolist(), strict=True))
 
     def choose(self) -> tuple[SelectionContext, Windows, Batch]:
         """What the selector wants to be trained on now, and this process's share of it as a batch."""
