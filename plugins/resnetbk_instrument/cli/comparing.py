@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,7 @@ import click
 from resnetbk.cli.as_json import print_json
 from resnetbk.cli.device_option import device_option
 from resnetbk.errors import UserError
+from resnetbk_instrument.cli.workers import WORKERS, check_lengths, check_workers, trainings
 from resnetbk_instrument.results.costs import TRAINING
 from resnetbk_instrument.session.calibration import TOLERANCE
 from resnetbk_instrument.session.plan import PAIRS, REACH, Plan
@@ -56,6 +58,7 @@ _OPTIONS = (
         help="Change of the machine's speed within a round beyond which its seconds do not count.",
     ),
     device_option,
+    *WORKERS,
 )  # fmt: skip
 
 
@@ -76,6 +79,8 @@ class Options:
     reach: float
     tolerance: float
     device: str
+    workers: int | None
+    scheduler: str | None
 
     def __attrs_post_init__(self) -> None:
         if [self.target_loss, self.target_accuracy, self.equal].count(None) != 2:
@@ -90,6 +95,7 @@ class Options:
         for option, value in (("--reach", self.reach), ("--tolerance", self.tolerance)):
             if not value < 1e6:  # nor what is no number
                 raise UserError(f"{option}: a number below a million")
+        check_workers(self.workers, self.scheduler, self.equal)
 
 
 def options(command: Callable[..., None]) -> Callable[..., None]:
@@ -109,13 +115,13 @@ def run(
     """
     from resnetbk_instrument.cli.watcher import Watcher
 
+    check_lengths(variants, options.workers, options.scheduler)
     watcher = Watcher()
     watcher.say("reading the texts and counting n-grams")  # before torch is imported, which takes seconds
 
     from resnetbk.training.device import find_device
     from resnetbk.training.signals import Interrupted, Signals
     from resnetbk_instrument.results.conclude import conclude
-    from resnetbk_instrument.session.calibration import calibration
     from resnetbk_instrument.session.journal import Journal
     from resnetbk_instrument.session.runner import machine, plan_facts, runner, shared_text
     from resnetbk_instrument.session.session import Session
@@ -130,7 +136,7 @@ def run(
         name=name, variants=variants, goal=_goal(options, text.unit), pairs=options.pairs,
         reach=options.reach, tolerance=options.tolerance,
     )  # fmt: skip
-    with Signals() as signals:
+    with Signals() as signals, ExitStack() as workers:
         train = runner(registry, signals, device, [watcher])
         if options.dry_run:
             from resnetbk_instrument.cli.tables import print_plan
@@ -138,13 +144,16 @@ def run(
 
             print_plan(plan, estimate(plan, train, watcher.watch), options.as_json)
             return None
+        train, calibrate, ahead = workers.enter_context(
+            trainings(options.workers, options.scheduler, train, signals, registry, device, text)
+        )
         there = bool(options.out) and Path(str(options.out)).exists()
         folder = _folder(options, name)
         path = folder.path
         with folder.writing():
             journal = Journal(path)
             journal.begin(plan_facts(plan, registry, text, device), resume=options.resume)
-            session = Session(plan, train, calibration(device), journal, watcher.watch, watcher.say)
+            session = Session(plan, train, calibrate, journal, watcher.watch, watcher.say, ahead)
             try:
                 session.run()
             except BaseException as error:

@@ -59,7 +59,8 @@ def print_comparison(comparison: Comparison) -> None:
     if goal.loss is None and (names := ", ".join(comparison.with_parents())):
         console.print(f"not in the budget: the cost of the parent runs of {escape(names)}", soft_wrap=True)
     counted = max((variant.loss.n for variant in comparison.variants if not variant.refused), default=0)
-    moved = f", {comparison.untimed()} without seconds: the machine moved" if comparison.untimed() else ""
+    why = comparison.untimed_because()
+    moved = f", {comparison.untimed()} without seconds: {why}" if comparison.untimed() else ""
     thrown = f", {comparison.thrown_out} thrown out" if comparison.thrown_out else ""
     console.print(f"[dim]{counted} rounds{moved}{thrown}[/]", soft_wrap=True)
 

@@ -42,7 +42,8 @@ class Watcher:
             self.begin(f"{start} (end: {at})" if at else start)
         else:
             left = "" if progress.left is None else f"  about {duration(progress.left)} left"
-            result = trial.failed or f"loss {trial.outcome.loss:.4f}  {trial.cost('seconds'):.1f} s"
+            took = f"  {trial.cost('seconds'):.1f} s" if trial.timed else ""
+            result = trial.failed or f"loss {trial.outcome.loss:.4f}{took}"
             self.say(f"{start}  {result}{left}")
 
     def begin(self, training: str) -> None:

@@ -133,7 +133,11 @@ def circumstances(comparison: Comparison) -> str:
     rounds = len({trial.pair for trial in comparison.trials if trial.pair >= 0 and trial.kept})
     said = [
         f"{rounds} {'round' if rounds == 1 else 'rounds'}",
-        *([f"{comparison.untimed()} without times (the machine moved)"] if comparison.untimed() else []),
+        *(
+            [f"{comparison.untimed()} without times ({comparison.untimed_because()})"]
+            if comparison.untimed()
+            else []
+        ),
         *([f"{comparison.thrown_out} more thrown out"] if comparison.thrown_out else []),
         f"{len(comparison.trials)} trainings",
     ]

@@ -80,9 +80,11 @@ class Trial:
 
     pair    number of the round that it belongs to, from 0; -1 for the search before the rounds
     steps   the budget, at the end of which the learning rate had decayed
-    speed   of the machine right before and right after: seconds of a fixed piece of work
+    speed   of the machine right before and right after: seconds of a fixed piece of work; 0 where workers
+            train
     kept    whether its round counts: what was spent was equal, and where that matters the machine held still
-    timed   whether its seconds count: otherwise the machine moved in a round that is about no time
+    timed   whether its seconds count: otherwise the machine moved in a round that is about no time, or
+            workers trained
     failed  why it gave no loss; "" otherwise
     """
 
@@ -163,7 +165,13 @@ class Comparison:
 
     def untimed(self) -> int:
         """How many rounds count without their seconds."""
-        return len({trial.pair for trial in self.trials if trial.kept and not trial.timed})
+        return len(
+            {trial.pair for trial in self.trials if trial.pair >= 0 and trial.kept and not trial.timed}
+        )
+
+    def untimed_because(self) -> str:
+        """Why: workers, that calibrate nothing, trained them, or the machine's speed changed."""
+        return "the machine moved" if any(any(trial.speed) for trial in self.trials) else "workers trained"
 
     def with_parents(self) -> list[str]:
         """The variants that have parent runs, to start from or to choose data by."""

@@ -62,6 +62,8 @@ def enough(goal: Goal, variants: Sequence[str], variant: str, steps: int) -> Non
 class AtBudget:
     """The budgets of a comparison at equal cost: a pure function of what the journal holds."""
 
+    probes: tuple[int, ...] = PROBES
+
     def __init__(
         self, goal: Goal, journal: Journal, own: Callable[[str], int], variants: tuple[str, ...]
     ) -> None:

@@ -34,6 +34,7 @@ class ToLoss:
     """The budgets of a comparison whose goal is a loss: a pure function of what the journal holds."""
 
     timed = True
+    probes: tuple[int, ...] = ()  # each training depends on the one before
 
     def __init__(self, goal: Goal, journal: Journal, own: Callable[[str], int], reach: float) -> None:
         """own gives the steps of a variant's spec; a variant may have `reach` times as many."""

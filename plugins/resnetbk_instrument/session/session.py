@@ -11,10 +11,11 @@ from __future__ import annotations
 import contextlib
 import statistics
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Protocol
 
 from resnetbk.errors import NumericError, UserError
+from resnetbk.spec.spec import Spec
 from resnetbk_instrument.results.comparison import FAILED, Trial
 from resnetbk_instrument.session.budget import AtBudget
 from resnetbk_instrument.session.calibration import moved
@@ -30,10 +31,12 @@ counted in the first three; the fourth compiles."""
 class BudgetPolicy(Protocol):
     """What decides on budgets: ToLoss or AtBudget. Pure functions of the journal.
 
-    timed  whether the goal is about time, so that a round in which the machine moved says nothing
+    timed   whether the goal is about time, so that a round in which the machine moved says nothing
+    probes  steps of the trainings that `search` makes of every variant, whatever they show
     """
 
     timed: bool
+    probes: tuple[int, ...]
 
     def search(self, variant: str, get: Callable[[int], Trial]) -> None: ...
     def budgets(self, variant: str, pair: int) -> tuple[int, ...]: ...
@@ -44,6 +47,8 @@ class BudgetPolicy(Protocol):
 class Session:
     """A comparison under way.
 
+    calibrate  None where trainings are elsewhere: then no seconds count, and nothing warms up
+    ahead      is told of the trainings that come next, as `train` will be asked for them
     refused  variants that do not reach the goal, and why
     """
 
@@ -51,13 +56,14 @@ class Session:
         self,
         plan: Plan,
         train: Train,
-        calibrate: Callable[[], float],
+        calibrate: Callable[[], float] | None,
         journal: Journal,
         watch: Callable[[Progress], None] = lambda progress: None,
         say: Callable[[str], None] = lambda line: None,
+        ahead: Callable[[Sequence[tuple[Spec, int, int]]], None] = lambda trainings: None,
     ) -> None:
         self.plan, self.train, self.calibrate, self.journal = plan, train, calibrate, journal
-        self.watch, self.say = watch, say
+        self.watch, self.say, self.ahead = watch, say, ahead
         self.refused: dict[str, str] = {}
         self.first = next(iter(plan.variants))
         self.policy: BudgetPolicy = (
@@ -67,13 +73,14 @@ class Session:
         )
         self._speed: float | None = None  # as it was just now; None when time has passed since
         self._last_speed: float | None = None  # at the last calibration
-        self._warm = False
+        self._warm = calibrate is None
         self._fault = ""
         # for who waits: seconds a step, and for each training besides (its text, set-up, evaluation)
         self._walls: dict[str, tuple[float, float]] = {}
 
     def run(self) -> None:
         """Makes the comparison; the journal then holds it. Raises UserError when it tells nothing."""
+        self._ahead((variant, -1, self.policy.probes) for variant in self.plan.variants)
         for variant in self.plan.variants:
             self._search(variant)
         repeats = 0
@@ -158,6 +165,7 @@ class Session:
         self._speed = None
         variants = self._standing()[:: -1 if pair % 2 else 1]
         budgets = {variant: self.policy.budgets(variant, pair) for variant in variants}
+        self._ahead((v, p, self.policy.budgets(v, p)) for p in range(pair, self.plan.pairs) for v in variants)
         for place in range(max(map(len, budgets.values()), default=0)):
             for variant in variants if place % 2 == 0 else reversed(variants):
                 if place < len(budgets[variant]):
@@ -181,6 +189,15 @@ class Session:
         except Unequal as reason:
             self._refuse(variant, str(reason))
             return None
+
+    def _ahead(self, budgets: Iterable[tuple[str, int, tuple[int, ...]]]) -> None:
+        """Tells of all trainings of (variant, round, steps) that are not in the journal."""
+        self.ahead([
+            (self.plan.variants[variant], self.plan.seed(pair), steps)
+            for variant, pair, several in budgets
+            for steps in several
+            if steps not in {trial.steps for trial in self.journal.of(variant, pair)}
+        ])  # fmt: skip
 
     # ------------------------------------------------------------ a training
 
@@ -226,6 +243,7 @@ class Session:
             steps=steps,
             outcome=outcome,
             speed=(before, self._speed),
+            timed=self.calibrate is not None,
             failed=failed,
         )
         self.journal.add(trial)
@@ -234,7 +252,9 @@ class Session:
 
     def _calibration(self) -> float:
         """The machine's speed now. A calibration that differs from the last may be off by itself, after
-        minutes of training; then the median of three counts."""
+        minutes of training; then the median of three counts. 0 where none is made."""
+        if self.calibrate is None:
+            return 0.0
         if self._last_speed is None:
             self.say("calibrating: a fixed piece of work is timed before and after each training")
         seconds = self.calibrate()
@@ -245,8 +265,12 @@ class Session:
 
     def _left(self, pair: int) -> float | None:
         """Seconds until the end: of this round what is not done, and all that come after. None before the
-        rounds, and until each variant has been trained."""
-        if pair < 0 or any(variant not in self._walls for variant in self._standing()):
+        rounds, until each variant has been trained, and where several train at a time."""
+        if (
+            self.calibrate is None
+            or pair < 0
+            or any(variant not in self._walls for variant in self._standing())
+        ):
             return None
         total, rounds = 0.0, self.plan.pairs - pair - 1
         for variant in self._standing():

@@ -1,0 +1,96 @@
+"""Trainings on the workers of a dask cluster: as those of one process, whatever becomes of a worker."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import tiny
+
+from resnetbk.errors import UserError
+from resnetbk.spec.read import read
+from resnetbk.training.signals import Signals
+from resnetbk_instrument.cli.workers import check_lengths, check_workers
+from resnetbk_instrument.results.comparison import Goal
+from resnetbk_instrument.session.journal import Journal
+from resnetbk_instrument.session.plan import Plan
+from resnetbk_instrument.session.runner import runner
+from resnetbk_instrument.session.session import Session
+
+PROBES, STEPS, TOKENS = 2, 60, 32
+
+
+def processes(session: int) -> dict[int, str]:
+    """The command lines of those of a session that live."""
+    lines = {}
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            state, _, _, of = (folder / "stat").read_text().rpartition(")")[2].split()[:4]
+            if int(of) == session and state != "Z":
+                lines[int(folder.name)] = (folder / "cmdline").read_text()
+        except OSError:  # it ended meanwhile
+            pass
+    return lines
+
+
+def test_goals_and_specs_that_need_seconds_are_refused_with_the_reason(spec, registry, tmp_path):
+    check_workers(None, None, "seconds")
+    check_workers(4, None, "flops")
+    with pytest.raises(UserError, match=r"^--workers starts a cluster and --scheduler joins one"):
+        check_workers(2, "tcp://there:8786", "flops")
+    for equal in (None, "seconds", "cpu_seconds"):
+        with pytest.raises(UserError, match=r"^--scheduler: only with --equal flops or tokens; .* seconds"):
+            check_workers(None, "tcp://there:8786", equal)
+    timed = read(tiny.write_spec(tmp_path, steps="seconds = 3.0"), registry)
+    check_lengths({"a": timed}, None, None)
+    with pytest.raises(UserError, match=r"^b: its length is in seconds"):
+        check_lengths({"a": spec, "b": timed}, 2, None)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="finds the workers in /proc")
+def test_a_worker_that_is_killed_changes_nothing(tmp_path, registry):
+    pytest.importorskip("distributed", reason='needs dask: pip install "resnetbk[cluster]"')
+    a, b = tiny.embeddings(tmp_path)
+    c = tmp_path / "c.toml"
+    c.write_text(a.read_text().replace('"a"', '"c"').replace("lr = 0.02", "lr = 0.01"))
+    budget, out = STEPS * TOKENS, tmp_path / "out"
+    command = [sys.executable, "-m", "resnetbk", "compare", a, b, c, "--equal", "tokens", "--pairs", "2"]
+    compare = subprocess.Popen(
+        [*command, "--budget", str(budget), "--workers", "2", "--out", out, "--json"],
+        stdout=-1, stderr=-1, text=True, start_new_session=True,
+    )  # fmt: skip
+    trials, deadline = out / "trials.jsonl", time.monotonic() + 90
+    while not (trials.exists() and trials.read_bytes().count(b"\n") > 3 * PROBES):  # in a round
+        assert compare.poll() is None, compare.communicate()
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    workers = [number for number, line in processes(compare.pid).items() if "multiprocessing.spawn" in line]
+    assert len(workers) == 2
+    os.kill(workers[0], signal.SIGKILL)
+    stdout, stderr = compare.communicate(timeout=90)
+    assert compare.returncode == 0, stderr
+    assert processes(compare.pid) == {}
+    assert json.loads(stdout)["kind"] == "comparison"
+
+    plan = Plan(
+        name="serial", variants={path.stem: read(path, registry) for path in (a, b, c)}, pairs=2,
+        goal=Goal(equal="tokens", budget=budget),
+    )  # fmt: skip
+    alone = Session(plan, runner(registry, Signals(), "cpu"), None, Journal())
+    alone.run()
+
+    def told(journal: Journal) -> list[tuple]:
+        return [
+            (t.variant, t.pair, t.seed, t.steps, t.outcome.loss, t.outcome.costs["flops"], t.timed, t.kept)
+            for t in journal.trials
+        ]
+
+    assert told(Journal(out)) == told(alone.journal)
+    assert len(alone.journal.trials) == 3 * PROBES + 2 * 3
+    assert alone.journal.trials[-1].steps == STEPS
