@@ -35,7 +35,7 @@ from resnetbk_instrument.results.comparison import Outcome
 from resnetbk_instrument.session.runner import runner
 
 WAIT = 0.3
-"""Seconds between two looks for a signal while a worker trains."""
+"""Seconds after which it is checked again whether a signal came while a worker trains."""
 
 JOINING = "60s"
 """How long the scheduler may take to answer, and a first worker to be there."""
