@@ -94,22 +94,6 @@ def batch_independent(subject: Subject) -> None:
         same(together[i : i + 1], model(tokens[i : i + 1]).logits, f"sequence {i} with others and alone")
 
 
-def documents_apart(subject: Subject) -> None:
-    """A document in a window is what it is alone, whatever stands before it."""
-    model, tokens = subject.model(), text(21, batch=3)
-    begins = torch.zeros(VOCABULARY, dtype=torch.bool)
-    begins[torch.stack([*tokens[0, [1, 2, 9]], tokens[1, 0]])] = True
-    model.begins = begins
-    with torch.no_grad():
-        packed = model(tokens).logits
-        model.begins = None
-        for window, logits, first in zip(tokens, packed, begins[tokens], strict=True):
-            starts = [0, *(int(start) for start in first.nonzero() if start)]
-            for start, end in zip(starts, [*starts[1:], len(window)], strict=True):
-                alone = model(window[None, start:end]).logits[0]
-                same(logits[start:end], alone, f"tokens {start} to {end}, a document, and alone")
-
-
 def reproducible(subject: Subject) -> None:
     """The same seed gives the same weights, and the same pass the same logits, in training too."""
     model, tokens = subject.model(stirred=False), text(19)

@@ -61,7 +61,6 @@ _MODEL = (
     Check(model.streaming, "streaming"),
     Check(model.batch_independent),
     Check(ragged, "ragged"),
-    Check(model.documents_apart, "ragged"),
     Check(model.reproducible, "deterministic"),
     Check(model.gradients),
     Check(model.roles),
