@@ -38,12 +38,14 @@ SELECTORS = {
     "active": "refresh = 3, warmup = 0.2",
     "excess-loss": "pool = 2.0",
     "grow": "start = 4",
+    "bandit": "",
 }
 STRATEGIES = {
     "backprop": "accumulate = 3",
     "selective": "keep = 0.5",
     "every-k": 'every = 3, slow = ["trunk.layers.0"]',
     "cached": "similarity = -1.0, sample = 0.4, cosine = -1.0, accumulate = 2",
+    "truncated": "accumulate = 3",
 }
 
 
@@ -55,6 +57,8 @@ CASES = {
     **{name: {"selector": f"selector = {use(name, keys)}"} for name, keys in SELECTORS.items()},
     **{name: {"gradient": f"gradient = {use(name, keys)}"} for name, keys in STRATEGIES.items()},
 }
+CASES["bandit"]["corpus"] = 'corpus = { use = "mixture", parts = [{ use = "text", path = "TEXT" }] }'
+CASES["truncated"]["depth"] = 'depth = 2\nshare = "layers"'
 
 OF_EPOCHS = [point for point in POINTS if "epoch" in point or "moment" in point]
 # of strategies, which know nothing of epochs: each is another phase of `every = 3`
@@ -72,16 +76,15 @@ default, and with the one that warms up too."""
 def experiment(folder, gradient='gradient = { use = "backprop", accumulate = 2 }', **changes):
     text = folder / "short.txt"
     text.write_text((tiny.SENTENCE * 11)[:680])
-    return tiny.experiment(
-        folder,
-        corpus=f'corpus = {{ use = "text", path = "{text}" }}',
-        mixer='mixer = { use = "attention", heads = 2 }',
-        depth="depth = 1",
-        steps=f"steps = {STEPS}",
-        optimizer=f'optimizer = {{ use = "muon", warmup = {WARMUP} }}',
-        more=f"{gradient}\nsave = 1\nkeep = 100",
-        **changes,
-    )
+    lines = {
+        "corpus": 'corpus = { use = "text", path = "TEXT" }',
+        "mixer": 'mixer = { use = "attention", heads = 2 }',
+        "depth": "depth = 1",
+        "steps": f"steps = {STEPS}",
+        "optimizer": f'optimizer = {{ use = "muon", warmup = {WARMUP} }}',
+        "more": f"{gradient}\nsave = 1\nkeep = 100",
+    } | changes
+    return tiny.experiment(folder, **lines | {"corpus": lines["corpus"].replace("TEXT", str(text))})
 
 
 def same(one, other):

@@ -104,6 +104,7 @@ def test_every_default_is_written_out(registry: Registry) -> None:
         "wiring": "sequential",
         "norm": "rms",
         "tie": False,
+        "share": "none",
         "recompute": False,
     }
     assert "seconds" not in resolved(spec)["train"]

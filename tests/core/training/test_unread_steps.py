@@ -204,7 +204,6 @@ def test_a_signal_ends_an_evaluation_with_which_the_run_goes_on(tmp_path: Path, 
     [
         {"selector": 'selector = "active"'},
         {"selector": 'selector = "excess-loss"'},
-        {"more": 'log_every = 4\ngradient = "every-k"'},
         {"more": 'log_every = 4\ngradient = "cached"'},
     ],
 )
