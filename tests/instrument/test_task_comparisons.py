@@ -62,7 +62,7 @@ def test_the_goal_is_in_the_unit_of_what_was_asked(goal: Any, unit: str, shown: 
         target_loss=float(goal[1]) if "loss" in goal[0] else None,
         target_accuracy=float(goal[1]) if "accuracy" in goal[0] else None,
         equal=None, budget=None, pairs=5, out=None, resume=False, dry_run=False, as_json=False, sets=(),
-        reach=8.0, tolerance=0.1, device=None,
+        reach=8.0, tolerance=0.1, device=None, workers=None, scheduler=None,
     )  # fmt: skip
     made = _goal(options, "error rate")
     assert f"{made.loss:g} {made.unit}" == shown
