@@ -68,7 +68,8 @@ def test_processes_that_wait_for_nobody_are_told() -> None:
     with started(3, "-c", PREPARES) as processes:
         for process in processes:
             assert process.stdout
-            assert process.stdout.readline() == "prepares\n"
+            # older gloo prints a line of its own before
+            assert "prepares\n" in iter(process.stdout.readline, "")
         processes[1].kill()
         began = time.monotonic()
         assert [ended(processes[rank]) for rank in (0, 2)] == 2 * [(1, f"{GONE}\n")]
