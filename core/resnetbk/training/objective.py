@@ -176,7 +176,7 @@ def evaluate(
             first = number * together * window
             group = np.zeros(size, np.int64) if task.group is None else task.group[first : first + size]
             by_group += [np.bincount(group[of], minlength=by_group.shape[1]) for of in (asked, right)]
-        else:
+        elif names:
             first = min(number * together, (len(data.valid) - 1) // window)
             starts = (first + np.arange(len(batch.targets))) * window
             group = np.searchsorted(data.part_ends, starts, side="right")

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import importlib
+from abc import ABC, abstractmethod
 from typing import Any
 
 from resnetbk.errors import UserError
 from resnetbk.hooks import EvaluationReport, StepReport, hookimpl
 
 
-class Scalars:
+class Scalars(ABC):
     """An observer that hands the numbers of each report to `log`."""
 
+    @abstractmethod
     def log(self, step: int, numbers: dict[str, float]) -> None:
-        raise NotImplementedError
+        """Takes the numbers of a step, by name."""
 
     @hookimpl
     def resnetbk_step(self, report: StepReport) -> None:
