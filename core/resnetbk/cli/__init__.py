@@ -25,7 +25,6 @@ VERBS = {
     "check": "Report all mistakes in specs",
     "train": "Train a model from a spec",
     "eval": "Evaluate a run on held-out text",
-    "generate": "Generate text with a run",
 }
 """Core's own verbs, a file of this folder for each. All others come from manifests."""
 
@@ -33,6 +32,7 @@ COMPLETION = "_RESNETBK_COMPLETE"
 """Set by a shell that asks what may come next: `eval "$(_RESNETBK_COMPLETE=bash_source resnetbk)"`."""
 
 ELSEWHERE = {
+    **dict.fromkeys(["generate", "export"], "resnetbk"),
     **dict.fromkeys(["show", "schema", "lock", "diff", "new", "test", "doctor"], "resnetbk-authoring"),
     **dict.fromkeys(
         ["compare", "ablate", "tune", "cost", "explain", "report", "runs"], "resnetbk-instrument"
