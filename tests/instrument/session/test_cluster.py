@@ -39,14 +39,11 @@ def processes(session: int) -> dict[int, str]:
     return lines
 
 
-def test_goals_and_specs_that_need_seconds_are_refused_with_the_reason(spec, registry, tmp_path):
-    check_workers(None, None, "seconds")
-    check_workers(4, None, "flops")
+def test_options_and_specs_that_workers_cannot_do_are_refused_with_the_reason(spec, registry, tmp_path):
+    check_workers(None, None)
+    check_workers(4, None)
     with pytest.raises(UserError, match=r"^--workers starts a cluster and --scheduler joins one"):
-        check_workers(2, "tcp://there:8786", "flops")
-    for equal in (None, "seconds", "cpu_seconds"):
-        with pytest.raises(UserError, match=r"^--scheduler: only with --equal flops or tokens; .* seconds"):
-            check_workers(None, "tcp://there:8786", equal)
+        check_workers(2, "tcp://there:8786")
     timed = read(tiny.write_spec(tmp_path, steps="seconds = 3.0"), registry)
     check_lengths({"a": timed}, None, None)
     with pytest.raises(UserError, match=r"^b: its length is in seconds"):
@@ -65,7 +62,7 @@ def test_a_worker_that_is_killed_changes_nothing(tmp_path, registry):
         [*command, "--budget", str(budget), "--workers", "2", "--out", out, "--json"],
         stdout=-1, stderr=-1, text=True, start_new_session=True,
     )  # fmt: skip
-    trials, deadline = out / "trials.jsonl", time.monotonic() + 90
+    trials, deadline = out / "trials.jsonl", time.monotonic() + 300
     while not (trials.exists() and trials.read_bytes().count(b"\n") > 3 * PROBES):  # in a round
         assert compare.poll() is None, compare.communicate()
         assert time.monotonic() < deadline
@@ -73,7 +70,7 @@ def test_a_worker_that_is_killed_changes_nothing(tmp_path, registry):
     workers = [number for number, line in processes(compare.pid).items() if "multiprocessing.spawn" in line]
     assert len(workers) == 2
     os.kill(workers[0], signal.SIGKILL)
-    stdout, stderr = compare.communicate(timeout=90)
+    stdout, stderr = compare.communicate(timeout=300)
     assert compare.returncode == 0, stderr
     deadline = time.monotonic() + 10
     while processes(compare.pid) and time.monotonic() < deadline:  # the system takes a moment to clear them
