@@ -132,7 +132,7 @@ def run(
     from resnetbk.training.signals import Interrupted, Signals
     from resnetbk_instrument.results.conclude import conclude
     from resnetbk_instrument.session.journal import Journal
-    from resnetbk_instrument.session.runner import machine, plan_facts, runner, shared_text
+    from resnetbk_instrument.session.runner import plan_facts, runner, shared_text
 
     device = str(find_device(options.device))
     if timed:
@@ -154,7 +154,7 @@ def run(
 
             print_plan(plan, estimate(plan, train, watcher.watch), options.as_json)
             return None
-        begin = workers.enter_context(
+        begin, ran_on = workers.enter_context(
             sessions(options.workers, options.scheduler, timed, train, signals, registry, device, text)
         )
         there = bool(options.out) and Path(str(options.out)).exists()
@@ -179,7 +179,7 @@ def run(
                 journal,
                 session.refused,
                 ngram_baseline=text.ngram_baseline,
-                machine=machine(device),
+                machine=ran_on,
                 command=command,
             )
     return comparison, journal

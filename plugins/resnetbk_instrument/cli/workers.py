@@ -75,15 +75,17 @@ def sessions(
     registry: Registry,
     device: str,
     text: SharedText,
-) -> Iterator[Begin]:
-    """How a session is made. Its trainings run here, by `train`, or on workers: in whole rounds where the
-    goal is `timed`. Raises UserError."""
+) -> Iterator[tuple[Begin, dict[str, str]]]:
+    """How a session is made, and on what its trainings run: here, by `train`, or on workers, in whole rounds
+    where the goal is `timed`. Raises UserError."""
+    from resnetbk_instrument.session.runner import machine
     from resnetbk_instrument.session.session import Session
 
     if workers is None and scheduler is None:
         from resnetbk_instrument.session.calibration import calibration
 
-        yield lambda plan, journal, watch, say: Session(plan, train, calibration(device), journal, watch, say)
+        measure = calibration(device)
+        yield (lambda plan, journal, *told: Session(plan, train, measure, journal, *told)), machine(device)
         return
     from resnetbk_instrument.session import cluster
     from resnetbk_instrument.session.rounds import RoundsElsewhere
@@ -101,4 +103,4 @@ def sessions(
             rounds = RoundsElsewhere(joined, signals, registry, text.corpus_sha256, plan, journal)
             return Session(plan, train, None, journal, watch, say, rounds=rounds)
 
-        yield begin
+        yield begin, joined.machine()

@@ -35,7 +35,7 @@ from resnetbk.spec.spec import Spec
 from resnetbk.training.experiment import here
 from resnetbk.training.signals import Interrupted, Signals
 from resnetbk_instrument.results.comparison import Outcome
-from resnetbk_instrument.session.runner import runner
+from resnetbk_instrument.session.runner import machine, runner
 
 WAIT = 0.3
 """Seconds after which it is checked again whether a signal came while a worker trains."""
@@ -65,6 +65,12 @@ class Cluster:
     def count(self) -> int:
         """How many workers there are now."""
         return len(self.client.nthreads())
+
+    def machine(self) -> dict[str, str]:
+        """What trainings run on, as `runner.machine` says it; where workers differ, what each says."""
+        said = self.client.run(machine, self.device).values()
+        own = ("processor", "processors", "device", "system")  # in all else they are as the caller
+        return machine(self.device) | {key: "; ".join(sorted({each[key] for each in said})) for key in own}
 
     def check_alone(self) -> None:
         """Raises UserError unless each worker has a whole machine, or on CUDA a whole GPU, and makes one

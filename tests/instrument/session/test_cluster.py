@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import tiny
@@ -18,9 +19,10 @@ from resnetbk.spec.read import read
 from resnetbk.training.signals import Signals
 from resnetbk_instrument.cli.workers import check_lengths, check_workers
 from resnetbk_instrument.results.comparison import Goal
+from resnetbk_instrument.session.cluster import Cluster
 from resnetbk_instrument.session.journal import Journal
 from resnetbk_instrument.session.plan import Plan
-from resnetbk_instrument.session.runner import runner
+from resnetbk_instrument.session.runner import machine, runner
 from resnetbk_instrument.session.session import Session
 
 PROBES, STEPS, TOKENS = 2, 60, 32
@@ -48,6 +50,17 @@ def test_options_and_specs_that_workers_cannot_do_are_refused_with_the_reason(sp
     check_lengths({"a": timed}, None, None)
     with pytest.raises(UserError, match=r"^b: its length is in seconds"):
         check_lengths({"a": spec, "b": timed}, 2, None)
+
+
+def test_a_result_says_what_its_workers_ran_on():
+    def run(function, device):
+        return {
+            "tcp://a": {**function(device), "processor": "A"},
+            "tcp://b": {**function(device), "processor": "B"},
+        }
+
+    said = Cluster(SimpleNamespace(run=run), "cpu").machine()
+    assert said == {**machine("cpu"), "processor": "A; B"}
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="finds the workers in /proc")
