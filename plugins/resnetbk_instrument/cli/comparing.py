@@ -15,7 +15,14 @@ import click
 from resnetbk.cli.as_json import print_json
 from resnetbk.cli.device_option import device_option
 from resnetbk.errors import UserError
-from resnetbk_instrument.cli.workers import WORKERS, check_lengths, check_workers, trainings
+from resnetbk_instrument.cli.workers import (
+    WORKERS,
+    check_lengths,
+    check_undisturbed,
+    check_workers,
+    exact,
+    sessions,
+)
 from resnetbk_instrument.results.costs import TRAINING
 from resnetbk_instrument.session.calibration import TOLERANCE
 from resnetbk_instrument.session.plan import PAIRS, REACH, Plan
@@ -95,7 +102,7 @@ class Options:
         for option, value in (("--reach", self.reach), ("--tolerance", self.tolerance)):
             if not value < 1e6:  # nor what is no number
                 raise UserError(f"{option}: a number below a million")
-        check_workers(self.workers, self.scheduler, self.equal)
+        check_workers(self.workers, self.scheduler)
 
 
 def options(command: Callable[..., None]) -> Callable[..., None]:
@@ -115,7 +122,9 @@ def run(
     """
     from resnetbk_instrument.cli.watcher import Watcher
 
-    check_lengths(variants, options.workers, options.scheduler)
+    timed = not exact(options.equal)
+    if not timed:
+        check_lengths(variants, options.workers, options.scheduler)
     watcher = Watcher()
     watcher.say("reading the texts and counting n-grams")  # before torch is imported, which takes seconds
 
@@ -123,10 +132,11 @@ def run(
     from resnetbk.training.signals import Interrupted, Signals
     from resnetbk_instrument.results.conclude import conclude
     from resnetbk_instrument.session.journal import Journal
-    from resnetbk_instrument.session.runner import machine, plan_facts, runner, shared_text
-    from resnetbk_instrument.session.session import Session
+    from resnetbk_instrument.session.runner import plan_facts, runner, shared_text
 
     device = str(find_device(options.device))
+    if timed:
+        check_undisturbed(options.workers, device)
     text = shared_text(variants)
     if options.target_accuracy and text.unit != "error rate":
         raise UserError(
@@ -144,8 +154,8 @@ def run(
 
             print_plan(plan, estimate(plan, train, watcher.watch), options.as_json)
             return None
-        train, calibrate, ahead = workers.enter_context(
-            trainings(options.workers, options.scheduler, train, signals, registry, device, text)
+        begin, ran_on = workers.enter_context(
+            sessions(options.workers, options.scheduler, timed, train, signals, registry, device, text)
         )
         there = bool(options.out) and Path(str(options.out)).exists()
         folder = _folder(options, name)
@@ -153,7 +163,7 @@ def run(
         with folder.writing():
             journal = Journal(path)
             journal.begin(plan_facts(plan, registry, text, device), resume=options.resume)
-            session = Session(plan, train, calibrate, journal, watcher.watch, watcher.say, ahead)
+            session = begin(plan, journal, watcher.watch, watcher.say)
             try:
                 session.run()
             except BaseException as error:
@@ -169,7 +179,7 @@ def run(
                 journal,
                 session.refused,
                 ngram_baseline=text.ngram_baseline,
-                machine=machine(device),
+                machine=ran_on,
                 command=command,
             )
     return comparison, journal

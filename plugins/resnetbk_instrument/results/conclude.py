@@ -19,7 +19,6 @@ from resnetbk_instrument.results.statistics import (
 from resnetbk_instrument.session.journal import Journal
 from resnetbk_instrument.session.plan import Plan
 from resnetbk_instrument.session.search import reached, rounds
-from resnetbk_instrument.session.session import thrown_out
 
 Rounds = dict[int, dict[str, float]]
 """By round: each cost, and, at equal budgets, `loss`."""
@@ -160,3 +159,15 @@ def _loss(goal: Goal, trials: Sequence[Trial], variant: str) -> Interval:
     if not searched:
         return Interval(math.nan, -math.inf, math.inf, 0)
     return mean_interval([goal.loss_of(max(searched, key=lambda trial: trial.steps))])
+
+
+def thrown_out(trials: Sequence[Trial]) -> int:
+    """How many rounds in a journal do not count."""
+    count, seen = 0, set[tuple[int, str, int]]()
+    for trial in trials:
+        key = (trial.pair, trial.variant, trial.steps)
+        if not trial.kept and trial.pair >= 0:
+            if key in seen or all(pair != trial.pair for pair, _, _ in seen):
+                count, seen = count + 1, set()
+            seen.add(key)
+    return count

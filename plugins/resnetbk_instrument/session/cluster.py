@@ -11,9 +11,12 @@ from __future__ import annotations
 import functools
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
+import platform
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, Future
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import attrs
@@ -32,7 +35,7 @@ from resnetbk.spec.spec import Spec
 from resnetbk.training.experiment import here
 from resnetbk.training.signals import Interrupted, Signals
 from resnetbk_instrument.results.comparison import Outcome
-from resnetbk_instrument.session.runner import runner
+from resnetbk_instrument.session.runner import machine, runner
 
 WAIT = 0.3
 """Seconds after which it is checked again whether a signal came while a worker trains."""
@@ -46,8 +49,55 @@ ERRORS: Mapping[str, type[ResnetbkError]] = {
 """What a worker reports as data; all else is a bug, and raised as what it is."""
 
 
+@attrs.frozen
+class Cluster:
+    """Workers, on CUDA each with a GPU of its own, called `cuda` there."""
+
+    client: Any = attrs.field(repr=False)
+    device: str
+
+    @property
+    def executor(self) -> Executor:
+        resources = {"GPU": 1} if self.device == "cuda" else None
+        executor: Executor = self.client.get_executor(resources=resources, pure=False)
+        return executor
+
+    def count(self) -> int:
+        """How many workers there are now."""
+        return len(self.client.nthreads())
+
+    def machine(self) -> dict[str, str]:
+        """What trainings run on, as `runner.machine` says it; where workers differ, what each says."""
+        said = self.client.run(machine, self.device).values()
+        own = ("processor", "processors", "device", "system")  # in all else they are as the caller
+        return machine(self.device) | {key: "; ".join(sorted({each[key] for each in said})) for key in own}
+
+    def check_alone(self) -> None:
+        """Raises UserError unless each worker has a whole machine, or on CUDA a whole GPU, and makes one
+        training at a time: as it must where seconds count."""
+        what = "GPU" if self.device == "cuda" else "machine"
+        several = max(Counter(self.client.run(place, self.device).values()).values())
+        threads = max(self.client.nthreads().values())
+        if several > 1 or threads > 1:
+            wrong = (
+                f"{several} workers share one {what}" if several > 1 else f"a worker has {threads} threads"
+            )
+            raise UserError(
+                f"--scheduler: {wrong}; where seconds count, start one worker for each {what}, with "
+                f"--nthreads 1, or give --equal flops or tokens"
+            )
+
+
+def place(device: str) -> str:
+    """What the trainings of a worker run on: a name that no other GPU, or machine, has."""
+    if device == "cuda":
+        return str(torch.cuda.get_device_properties(0).uuid)
+    boot = Path("/proc/sys/kernel/random/boot_id")  # of containers on one machine the same
+    return boot.read_text(encoding="ascii") if boot.exists() else platform.node()
+
+
 @contextmanager
-def workers(count: int | None, scheduler: str | None, device: str) -> Iterator[Executor]:
+def workers(count: int | None, scheduler: str | None, device: str) -> Iterator[Cluster]:
     """The workers of the scheduler at an address, or `count` processes of this machine, which end with it.
 
     On CUDA each local worker has a GPU of its own, and each training at a scheduler asks for the resource
@@ -59,8 +109,7 @@ def workers(count: int | None, scheduler: str | None, device: str) -> Iterator[E
         from distributed import Client
     except ImportError:
         raise UserError('--workers and --scheduler need dask: pip install "resnetbk[cluster]"') from None
-    gpu = device.startswith("cuda")
-    resources = {"GPU": 1} if gpu else None
+    device = device.partition(":")[0]  # each worker sees one
     with dask.config.set({"distributed.logging": {"distributed": "critical"}}):
         if scheduler:
             try:
@@ -69,10 +118,10 @@ def workers(count: int | None, scheduler: str | None, device: str) -> Iterator[E
             except (OSError, ValueError, TimeoutError) as error:
                 raise UserError(f"--scheduler {scheduler}: no cluster with a worker there: {error}") from None
             with client:
-                yield client.get_executor(resources=resources, pure=False)
+                yield Cluster(client, device)
         else:
-            with _local(int(count or 1), gpu) as cluster, Client(cluster) as client:
-                yield client.get_executor(resources=resources, pure=False)
+            with _local(int(count or 1), device == "cuda") as cluster, Client(cluster) as client:
+                yield Cluster(client, device)
 
 
 def _local(count: int, gpu: bool) -> Any:
@@ -103,14 +152,47 @@ def _visible(number: int) -> str:
     return said.split(",")[number] if said else str(number)
 
 
-class Elsewhere:
-    """A `Train` whose trainings an executor makes, several at a time."""
+def awaited(
+    future: Future[str], signals: Signals, what: str, meanwhile: Callable[[], None] = lambda: None
+) -> dict[str, Any]:
+    """What a worker gave as JSON, done by `meanwhile` again and again until then. Raises what was raised at
+    the worker, and Interrupted."""
+    from distributed import KilledWorker
 
-    def __init__(
-        self, executor: Executor, signals: Signals, registry: Registry, device: str, corpus_sha256: str
-    ) -> None:
-        self.executor, self.signals, self.registry = executor, signals, registry
-        self.device = device.partition(":")[0]  # each worker sees one
+    while True:
+        if signals.received:
+            raise Interrupted(signals.received, "interrupted while workers train")
+        meanwhile()
+        try:
+            tree: dict[str, Any] = json.loads(future.result(WAIT))
+        except TimeoutError:
+            continue
+        except KilledWorker:
+            raise UserError(f"each worker that made {what} died; out of memory?") from None
+        if "error" in tree:
+            raise ERRORS[tree["error"]](tree["message"])
+        return tree
+
+
+def errors_as_json(work: Callable[..., Mapping[str, Any]]) -> Callable[..., str]:
+    """At a worker: what `work` gives, or the error that it raises, as JSON."""
+
+    @functools.wraps(work)
+    def call(*given: str) -> str:
+        try:
+            return json.dumps(spelled(work(*given)))
+        except tuple(ERRORS.values()) as error:
+            name = next(name for name, kind in ERRORS.items() if isinstance(error, kind))
+            return json.dumps({"error": name, "message": str(error)})
+
+    return call
+
+
+class Elsewhere:
+    """A `Train` whose trainings workers make, several at a time."""
+
+    def __init__(self, cluster: Cluster, signals: Signals, registry: Registry, corpus_sha256: str) -> None:
+        self.cluster, self.signals, self.registry = cluster, signals, registry
         self.corpus_sha256 = corpus_sha256
         self._begun: dict[tuple[str, int, int], Future[str]] = {}
 
@@ -126,55 +208,47 @@ class Elsewhere:
 
     def __call__(self, spec: Spec, seed: int, steps: int) -> Outcome:
         """Waits for a training. Raises what it raised at the worker, and Interrupted."""
-        from distributed import KilledWorker
-
         future = self._begun.pop(self._key(spec, seed, steps), None) or self._begin(spec, seed, steps)
-        while True:
-            if self.signals.received:
-                raise Interrupted(self.signals.received, "interrupted while workers train")
-            try:
-                tree = json.loads(future.result(WAIT))
-            except TimeoutError:
-                continue
-            except KilledWorker:
-                raise UserError(
-                    f"{spec.name}: each worker that trained it for {steps} steps died; out of memory?"
-                ) from None
-            if "error" in tree:
-                raise ERRORS[tree["error"]](tree["message"])
-            return cattrs.structure(tree, Outcome)
+        return cattrs.structure(awaited(future, self.signals, f"{steps} steps of {spec.name}"), Outcome)
 
     def _key(self, spec: Spec, seed: int, steps: int) -> tuple[str, int, int]:
         return dump(spec, self.registry), seed, steps
 
     def _begin(self, spec: Spec, seed: int, steps: int) -> Future[str]:
-        locked = facts(spec, self.registry, corpus_sha256=self.corpus_sha256, **here(spec, self.device))
-        held = {key: locked[key] for key in ("components", "environment")}
-        order = {"seed": seed, "steps": steps, "device": self.device, "held": held}
-        return self.executor.submit(answer, dump(spec, self.registry), json.dumps(order))
+        device = self.cluster.device
+        same = held(spec, self.registry, device, self.corpus_sha256)
+        order = {"seed": seed, "steps": steps, "device": device, "held": same}
+        return self.cluster.executor.submit(answer, dump(spec, self.registry), json.dumps(order))
 
 
-def answer(text: str, order: str) -> str:
-    """At a worker: trains the spec in `text` and gives its outcome, or its error, as JSON."""
+@errors_as_json
+def answer(text: str, order: str) -> Mapping[str, Any]:
+    """At a worker: trains the spec in `text` and gives its outcome."""
     asked = json.loads(order)
-    try:
-        torch.set_num_threads(asked["held"]["environment"]["threads"])
-        registry, spec = _checked(text, asked["device"], json.dumps(asked["held"]))
-        outcome = runner(registry, Signals(), asked["device"])(spec, asked["seed"], asked["steps"])
-    except tuple(ERRORS.values()) as error:
-        name = next(name for name, kind in ERRORS.items() if isinstance(error, kind))
-        return json.dumps({"error": name, "message": str(error)})
-    return json.dumps(spelled(attrs.asdict(outcome)))
+    registry, spec = checked(text, asked["device"], asked["held"])
+    outcome = runner(registry, Signals(), asked["device"])(spec, asked["seed"], asked["steps"])
+    return attrs.asdict(outcome)
+
+
+def held(spec: Spec, registry: Registry, device: str, corpus_sha256: str) -> dict[str, Any]:
+    """What must be at a worker as it is here."""
+    locked = facts(spec, registry, corpus_sha256=corpus_sha256, **here(spec, device))
+    return {key: locked[key] for key in ("components", "environment")}
+
+
+def checked(text: str, device: str, same: Mapping[str, Any]) -> tuple[Registry, Spec]:
+    """At a worker: what it discovers, and the spec in `text`, with as many threads as the caller has. Raises
+    UserError when this worker has other packages, sources of components or files."""
+    torch.set_num_threads(same["environment"]["threads"])
+    return _checked(text, device, json.dumps(same))
 
 
 @functools.lru_cache(64)
-def _checked(text: str, device: str, held: str) -> tuple[Registry, Spec]:
-    """Raises UserError when this worker has other packages, sources of components or files."""
+def _checked(text: str, device: str, same: str) -> tuple[Registry, Spec]:
     registry = Registry.discover()
     spec = read_text(text, registry)
     sha256 = build("data.corpus", spec.data.corpus, Text).sha256
-    own = json.loads(json.dumps(facts(spec, registry, corpus_sha256=sha256, **here(spec, device))))
-    asked = json.loads(held)
-    if changed := differences(asked, {key: own[key] for key in asked}):
+    asked, own = json.loads(same), json.loads(json.dumps(held(spec, registry, device, sha256)))
+    if changed := differences(asked, own):
         raise UserError(*(f"a worker is not as this process: {line}" for line in changed))
     return registry, spec

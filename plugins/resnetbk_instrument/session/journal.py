@@ -45,14 +45,14 @@ class Journal:
             _check_schema(_read(folder / PLAN), folder / PLAN)
         self.trials: list[Trial] = [] if folder is None else _read_trials(folder / TRIALS)
 
-    def add(self, trial: Trial) -> None:
-        """Writes a line, and waits until it is on disk."""
-        self.trials.append(trial)
+    def add(self, *trials: Trial) -> None:
+        """Writes a line for each, and waits until they are on disk."""
+        self.trials += trials
         if self.folder is None:
             return
         path = self.folder / TRIALS
         with appending(path) as file:
-            file.write(_line(trial))
+            file.write(b"".join(map(_line, trials)))
             file.flush()
             os.fsync(file.fileno())
 

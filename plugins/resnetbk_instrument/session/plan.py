@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from typing import Protocol
 
 import attrs
 
@@ -19,6 +20,25 @@ WARMING = "warm-up"
 
 Train = Callable[[Spec, int, int], Outcome]
 """(spec, seed, steps) -> outcome of a training that decays over these steps. Raises NumericError."""
+
+Rounds = Callable[[int, Mapping[str, str]], Sequence[Trial]]
+"""(round, variants refused so far and why) -> its trainings, all made on one machine; -1 is the search."""
+
+
+class BudgetPolicy(Protocol):
+    """What decides on budgets: ToLoss or AtBudget. Pure functions of the journal.
+
+    timed   whether the goal is about time, so that a round in which the machine moved says nothing
+    probes  steps of the trainings that `search` makes of every variant, whatever they show
+    """
+
+    timed: bool
+    probes: tuple[int, ...]
+
+    def search(self, variant: str, get: Callable[[int], Trial]) -> None: ...
+    def budgets(self, variant: str, pair: int) -> tuple[int, ...]: ...
+    def more(self, variant: str, pair: int) -> int | None: ...
+    def fault(self, pair: int) -> str: ...
 
 
 @attrs.frozen(kw_only=True)

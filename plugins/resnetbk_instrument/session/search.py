@@ -85,7 +85,8 @@ class ToLoss:
         """
         trials = self.journal.of(variant, pair)
         tried = {trial.steps for trial in trials}
-        slope = fall(_groups(self.journal.trials, variant, self.goal), self.goal)
+        until = [trial for trial in self.journal.trials if trial.pair <= pair]  # as when it was first asked
+        slope = fall(_groups(until, variant, self.goal), self.goal)
         if slope <= 0:
             raise Unequal(f"its loss does not fall with more steps near {self.goal.loss:g} {self.goal.unit}")
         below, above = nearest(trials, self.goal)

@@ -12,7 +12,6 @@ import contextlib
 import statistics
 import time
 from collections.abc import Callable, Iterable, Sequence
-from typing import Protocol
 
 from resnetbk.errors import NumericError, UserError
 from resnetbk.spec.spec import Spec
@@ -20,7 +19,7 @@ from resnetbk_instrument.results.comparison import FAILED, Trial
 from resnetbk_instrument.session.budget import AtBudget
 from resnetbk_instrument.session.calibration import moved
 from resnetbk_instrument.session.journal import Journal
-from resnetbk_instrument.session.plan import WARMING, Plan, Progress, Train
+from resnetbk_instrument.session.plan import WARMING, BudgetPolicy, Plan, Progress, Rounds, Train
 from resnetbk_instrument.session.search import ToLoss, Unequal
 
 WARM_UP = 4
@@ -28,28 +27,13 @@ WARM_UP = 4
 counted in the first three; the fourth compiles."""
 
 
-class BudgetPolicy(Protocol):
-    """What decides on budgets: ToLoss or AtBudget. Pure functions of the journal.
-
-    timed   whether the goal is about time, so that a round in which the machine moved says nothing
-    probes  steps of the trainings that `search` makes of every variant, whatever they show
-    """
-
-    timed: bool
-    probes: tuple[int, ...]
-
-    def search(self, variant: str, get: Callable[[int], Trial]) -> None: ...
-    def budgets(self, variant: str, pair: int) -> tuple[int, ...]: ...
-    def more(self, variant: str, pair: int) -> int | None: ...
-    def fault(self, pair: int) -> str: ...
-
-
 class Session:
     """A comparison under way.
 
     calibrate  None where trainings are elsewhere: then no seconds count, and nothing warms up
     ahead      is told of the trainings that come next, as `train` will be asked for them
-    refused  variants that do not reach the goal, and why
+    rounds     makes whole rounds, and the search, elsewhere, where `train` is not asked
+    refused    variants that do not reach the goal, and why
     """
 
     def __init__(
@@ -61,9 +45,10 @@ class Session:
         watch: Callable[[Progress], None] = lambda progress: None,
         say: Callable[[str], None] = lambda line: None,
         ahead: Callable[[Sequence[tuple[Spec, int, int]]], None] = lambda trainings: None,
+        rounds: Rounds | None = None,
     ) -> None:
         self.plan, self.train, self.calibrate, self.journal = plan, train, calibrate, journal
-        self.watch, self.say, self.ahead = watch, say, ahead
+        self.watch, self.say, self.ahead, self.rounds = watch, say, ahead, rounds
         self.refused: dict[str, str] = {}
         self.first = next(iter(plan.variants))
         self.policy: BudgetPolicy = (
@@ -94,6 +79,16 @@ class Session:
                 f"no round counts; the last was thrown out because {self._fault}: let nothing else run here "
                 f"or allow for more with --tolerance, and go on with --resume; or train longer"
             )
+
+    def make(self, pair: int) -> list[Trial]:
+        """The trainings that the journal lacks of the search, and of one round unless `pair` is -1: what a
+        worker does of a session. Raises UserError."""
+        known = len(self.journal.trials)
+        for variant in self.plan.variants:
+            self._search(variant)
+        if pair >= 0:
+            self._trainings(pair, recorded=False)
+        return self.journal.trials[known:]
 
     def own(self, variant: str) -> int:
         """The steps of a variant's spec; where it says seconds, those that a short training lets expect."""
@@ -163,6 +158,9 @@ class Session:
         they should all be `recorded` and one is not."""
         stage = f"round {pair + 1}/{self.plan.pairs}"
         self._speed = None
+        if self.rounds and not recorded:
+            self._receive(stage, pair)  # before budgets, which are those that it was begun with
+            recorded = True
         variants = self._standing()[:: -1 if pair % 2 else 1]
         budgets = {variant: self.policy.budgets(variant, pair) for variant in variants}
         self._ahead((v, p, self.policy.budgets(v, p)) for p in range(pair, self.plan.pairs) for v in variants)
@@ -171,7 +169,7 @@ class Session:
                 if place < len(budgets[variant]):
                     self._train_budget(stage, variant, pair, budgets[variant][place], recorded)
         for variant in variants:
-            while (steps := self._more(variant, pair)) is not None:
+            while (steps := self._more(variant, pair)) is not None and not self.rounds:  # it would be alone
                 self._train_budget(stage, variant, pair, steps, recorded)
 
     def _train_budget(self, stage: str, variant: str, pair: int, steps: int, recorded: bool) -> None:
@@ -208,10 +206,21 @@ class Session:
         if trial is None:
             if recorded:
                 raise LookupError(f"{variant} at {steps} steps")
+            if self.rounds:
+                self._receive(stage, pair)
+                return self._get(stage, variant, pair, steps, recorded=True)
             trial = self._trained(stage, variant, pair, steps)
         if trial.failed:
             raise Unequal(trial.failed)
         return trial
+
+    def _receive(self, stage: str, pair: int) -> None:
+        """Waits for a round, or the search, from elsewhere; the journal then holds it."""
+        assert self.rounds
+        trials = self.rounds(pair, self.refused)
+        self.journal.add(*trials)
+        for trial in trials:
+            self.watch(Progress(stage=stage, variant=trial.variant, steps=trial.steps, trial=trial))
 
     def _trained(self, stage: str, variant: str, pair: int, steps: int) -> Trial:
         if not self._warm:
@@ -280,15 +289,3 @@ class Session:
             trainings = max(0, len(budgets) - len(done)) + len(budgets) * rounds
             total += steps * each + trainings * besides
         return total
-
-
-def thrown_out(trials: Sequence[Trial]) -> int:
-    """How many rounds in a journal do not count."""
-    count, seen = 0, set[tuple[int, str, int]]()
-    for trial in trials:
-        key = (trial.pair, trial.variant, trial.steps)
-        if not trial.kept and trial.pair >= 0:
-            if key in seen or all(pair != trial.pair for pair, _, _ in seen):
-                count, seen = count + 1, set()
-            seen.add(key)
-    return count

@@ -16,6 +16,7 @@ import pytest
 import tiny
 import torch
 
+from resnetbk.runs import checkpoint
 from resnetbk.runs.run_folder import RunFolder
 from resnetbk.training.processes import GONE
 
@@ -33,6 +34,44 @@ peers.GRACE = 0.1
 with peers.watched(Processes.here()):
     print("prepares", flush=True)
     time.sleep(60)
+"""
+
+SIGNALLED = """
+import os, signal, sys
+from resnetbk.cli import _run
+from resnetbk.training.learner import Learner
+
+def learn(learner, learn=Learner.learn):
+    if learner.step == 3 and os.environ["RANK"] == "1":
+        os.kill(os.getpid(), signum)
+    learn(learner)
+
+Learner.learn = learn
+spec, folder = sys.argv[1:]
+for signum in (signal.SIGUSR1, signal.SIGUSR2, signal.SIGTERM):
+    print("ended", _run(["train", spec, "--out", f"{folder}/{int(signum)}"]), flush=True)
+"""
+ENCODES = """
+import os, sys, time
+from resnetbk.cli import _run
+from resnetbk.texts import PIECE
+from resnetbk.training import peers
+from resnetbk_plugins.tokenizer.chars import CharTokenizer
+
+def note(what):
+    with open(log, "a") as file:
+        print(os.environ["RANK"], what, file=file)
+
+def encode(tokenizer, text, encode=CharTokenizer.encode):
+    if len(text) == PIECE:
+        note("encodes")
+        time.sleep(60 if "stuck" in spec else 0.5)
+    return encode(tokenizer, text)
+
+peers.GRACE, CharTokenizer.encode = 0.1, encode
+log, *specs = sys.argv[1:]
+for spec in specs:
+    note(f"ended {_run(['train', spec, '--out', spec + '.run'])}")
 """
 
 
@@ -76,22 +115,55 @@ def test_processes_that_wait_for_nobody_are_told() -> None:
         assert time.monotonic() - began < 20
 
 
-@pytest.mark.parametrize("signum", [signal.SIGKILL, signal.SIGUSR1])
-def test_a_run_ends_in_both_and_what_is_saved_is_whole(tmp_path: Path, signum: signal.Signals) -> None:
+def test_a_run_of_which_one_is_killed_ends_in_both_and_what_is_saved_is_whole(tmp_path: Path) -> None:
     spec = tiny.write_spec(tmp_path, steps="steps = 100000", more="save = 5\nevaluate = 3")
     with started(2, "-m", "resnetbk", "train", spec, "--out", tmp_path / "run") as processes:
         until = time.monotonic() + 60
         while not (tmp_path / "run" / "checkpoints" / "step-000005").exists():
             assert time.monotonic() < until
             time.sleep(0.05)
-        processes[1].send_signal(signum)
+        processes[1].kill()
         codes, told = zip(*map(ended, processes), strict=True)
     assert "Traceback" not in "".join(told)
-    if signum == signal.SIGKILL:
-        assert codes == (1, -signum)
-        assert told[0].endswith(f"{GONE}\n")
-    else:
-        assert codes == (128 + signum, 128 + signum)
-        assert told[0].startswith("interrupted")
-        assert "--resume goes on" in told[0]
+    assert codes == (1, -signal.SIGKILL)
+    assert told[0].endswith(f"{GONE}\n")
     assert RunFolder.open(tmp_path / "run").metrics()
+
+
+def test_a_signal_to_one_process_ends_both_after_the_step_which_is_saved(tmp_path: Path) -> None:
+    spec = tiny.write_spec(tmp_path, steps="steps = 100000")
+    with started(2, "-c", SIGNALLED, spec, tmp_path) as processes:
+        (said, told), (quiet, told_by_other) = (process.communicate(timeout=300) for process in processes)
+    signals = (signal.SIGUSR1, signal.SIGUSR2, signal.SIGTERM)
+    assert [line for line in said.splitlines() if line.startswith("ended")] == [
+        f"ended {128 + s}" for s in signals
+    ]
+    assert [line for line in quiet.splitlines() if line.startswith("ended")] == [
+        f"ended {128 + s}" for s in signals
+    ]
+    assert told.count("interrupted after step 4, which is saved; --resume goes on\n") == 3
+    assert "Traceback" not in told + told_by_other
+    for signum in signals:
+        assert checkpoint.load(checkpoint.latest(tmp_path / str(int(signum)))).state["step"] == 4
+
+
+def test_one_process_encodes_a_text_for_all_and_its_death_is_a_line(tmp_path: Path) -> None:
+    specs, log = [], tmp_path / "log"
+    for name in ("whole", "stuck"):
+        (tmp_path / name).mkdir()
+        of_chars = {"window": 'window = 16\ntokenizer = "chars"', "steps": "steps = 1"}
+        specs.append(tiny.write_spec(tmp_path / name, **of_chars))
+        (tmp_path / name / "corpus.txt").write_text(f"{name}, as the other is not. " * 60_000)
+    log.touch()
+    with started(2, "-c", ENCODES, log, *specs) as processes:
+        until = time.monotonic() + 300
+        while log.read_text().count("encodes") < 2:
+            assert time.monotonic() < until
+            time.sleep(0.1)
+        noted = log.read_text().splitlines()
+        assert sorted(line for line in noted if "ended" in line) == ["0 ended 0", "1 ended 0"]
+        encodes = int(noted[-1].split()[0])
+        processes[encodes].kill()
+        code, told = ended(processes[1 - encodes])
+    assert (code, told.splitlines()[-1]) == (1, GONE)
+    assert log.read_text().count("encodes") <= 3  # the lock was free in the other's last moment

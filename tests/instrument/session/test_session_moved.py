@@ -8,10 +8,9 @@ from simulated import QUIET, Curve, session
 from resnetbk.errors import UserError
 from resnetbk_instrument.pages.comparison import comparison_page
 from resnetbk_instrument.results.comparison import Goal
-from resnetbk_instrument.results.conclude import conclude
+from resnetbk_instrument.results.conclude import conclude, thrown_out
 from resnetbk_instrument.results.costs import TRAINING
 from resnetbk_instrument.session.journal import Journal
-from resnetbk_instrument.session.session import thrown_out
 
 
 def test_rounds_in_which_the_machine_moved_are_repeated_and_stay_in_the_journal(spec):
