@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import attrs
-from attrs.validators import ge, lt
+from attrs.validators import gt, lt
 
 from resnetbk_plugins.sparsity_gate.gated import DENSITY, are_layers, check_gated
 
@@ -19,19 +19,20 @@ class Saliency:
     """Leaves rows that hardly matter to the loss out of all gated layers. A row matters if in training its
     gradient behind the first gated layer is among the largest of the batch (gradients as saliency: Simonyan
     et al. 2013, arXiv:1312.6034). Linear regression on the row before that layer predicts the chance of it.
-    At first all rows are computed; later those whose chance is above `keep`, which is that of any row.
+    Once that explains enough, rows are computed whose chance is above `keep`, which is that of any row; until
+    then, and for ever where a row does not tell, all.
 
     It needs no other row, so decisions are causal. A row that is left out has no gradient: rows like it stay
     out. Decided too early, it leaves out what the model has not yet learned to use.
 
-    keep    the share of rows whose gradients count as large, best the share that is needed; about as many are
-            computed. At 1 nothing is skipped
-    until   share of the run in which all rows are computed
-    layers  the gated layers, from 0, two or more; by default all
+    keep       the share of rows whose gradients count as large, best the share that is needed; about as many
+               are computed. At 1 nothing is skipped
+    explained  the share of the variance, of whether a row matters, that must be explained before it decides
+    layers     the gated layers, from 0, two or more; by default all
     """
 
     keep: float = attrs.field(default=0.25, validator=DENSITY)
-    until: float = attrs.field(default=0.5, validator=[ge(0.0), lt(1.0)])
+    explained: float = attrs.field(default=0.8, validator=[gt(0.0), lt(1.0)])
     layers: tuple[int, ...] | None = attrs.field(default=None, validator=are_layers)
 
     def check(self, spec: Spec) -> None:
@@ -46,4 +47,4 @@ class Saliency:
         from resnetbk_plugins.sparsity_gate.saliency_module import SaliencyGate
 
         layers = range(depth) if self.layers is None else sorted(self.layers)
-        return SaliencyGate(width, () if self.keep == 1.0 else tuple(layers), self.keep, self.until)
+        return SaliencyGate(width, () if self.keep == 1.0 else tuple(layers), self.keep, self.explained)

@@ -33,9 +33,9 @@ class SaliencyGate(FilledGate):
     weight: Tensor
     decides: Tensor
 
-    def __init__(self, width: int, layers: tuple[int, ...], density: float, until: float) -> None:
+    def __init__(self, width: int, layers: tuple[int, ...], density: float, explained: float) -> None:
         super().__init__(width, (), "layer", 0)
-        self.layers, self.density, self.until = layers, density, until
+        self.layers, self.density, self.explained = layers, density, explained
         if layers:
             self.register_buffer("moments", torch.zeros(width + 1, width + 2))
             self.register_buffer("weight", torch.zeros(width + 1))
@@ -43,12 +43,15 @@ class SaliencyGate(FilledGate):
         self._decided: tuple[Rows, Keep] | None = None  # of a pass, between its first and last gated layer
 
     def anneal(self, progress: float) -> None:
-        """Solves the regression anew, when it is time to decide."""
-        if self.layers and progress >= self.until:
-            squares, products = self.moments[:, :-1], self.moments[:, -1]
+        """Solves the regression anew, and begins to decide once it explains enough of the variance."""
+        if self.layers:
+            moments = self.moments / self.moments[-1, -2].clamp(min=1e-12)  # of the steps so far alone
+            squares, products = moments[:, :-1], moments[:, -1]
             ridge = RIDGE * torch.eye(len(squares), device=squares.device)
             self.weight.copy_(torch.linalg.solve(squares + ridge, products))
-            self.decides.fill_(True)
+            mean = products[-1]
+            explained = (self.weight @ products - mean**2) / (mean - mean**2)  # not a number before any step
+            self.decides |= explained >= self.explained
 
     def keep(self, layer: int, rows: Rows) -> Keep:
         """A mask (B, M), the same for all gated layers that see these rows."""

@@ -52,11 +52,11 @@ def tokens(batch: int = 3, length: int = 17) -> Tensor:
 
 
 def test_rows_like_those_with_large_gradients_are_kept() -> None:
-    gate = gate_of(keep=2 / KINDS, until=0.5).train()
+    gate = gate_of(keep=2 / KINDS).train()
     for seed in range(12):
         rows, kinds = rows_of_kinds(seed)
-        gate.anneal(seed / 24)
-        assert bool(gate.keep(0, rows).mask.all())
+        gate.anneal(0.0)
+        assert seed or bool(gate.keep(0, rows).mask.all())
         size = 1 + torch.rand(kinds.shape, generator=torch.Generator().manual_seed(seed))
         teach(gate, rows, torch.where((kinds == 1) | (kinds == 4), size, 0.01 * size))
     gate.anneal(0.5)
@@ -73,9 +73,11 @@ def test_the_chance_is_that_of_a_least_squares_fit() -> None:
     features = torch.cat((features, torch.ones(320, 1)), 1)
     large = (importance.flatten() > importance.flatten().sort().values[223]).double()
     assert int(large.sum()) == 96
-    products = 0.2 * features.T @ torch.cat((features, large[:, None]), 1) / 320
+    products = features.T @ torch.cat((features, large[:, None]), 1) / 320
     expected = torch.linalg.solve(products[:, :-1] + 1e-4 * torch.eye(s.WIDTH + 1), products[:, -1])
-    torch.testing.assert_close(gate.weight.double(), expected, rtol=1e-2, atol=1e-3)
+    torch.testing.assert_close(gate.weight.double(), expected, rtol=1e-3, atol=1e-3)
+    assert not bool(gate.decides)  # what is at random is not explained
+    assert bool(gate.keep(0, rows).mask.all())
 
 
 def test_the_gradient_of_rows_is_left_alone() -> None:
