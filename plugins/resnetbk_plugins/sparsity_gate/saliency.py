@@ -19,8 +19,8 @@ class Saliency:
     """Leaves rows that hardly matter to the loss out of all gated layers. A row matters if in training its
     gradient behind the first gated layer is among the largest of the batch (gradients as saliency: Simonyan
     et al. 2013, arXiv:1312.6034). Linear regression on the row before that layer predicts the chance of it.
-    Once that explains enough, rows are computed whose chance is above `keep`, which is that of any row; until
-    then, and for ever where a row does not tell, all.
+    Once that explains enough, rows are computed unless their chance is a quarter of that of any row, or less;
+    until then, and for ever where a row does not tell, all.
 
     It needs no other row, so decisions are causal. A row that is left out has no gradient: rows like it stay
     out. Decided too early, it leaves out what the model has not yet learned to use.

@@ -59,7 +59,7 @@ class SaliencyGate(FilledGate):
             return Keep()
         if layer == self.layers[0] or self._decided is None or self._decided[0].position is not rows.position:
             chance = (_features(rows.x) * self.weight).sum(-1)
-            self._decided = rows, Keep((chance > self.density) | ~self.decides)
+            self._decided = rows, Keep((chance > self.density / 4) | ~self.decides)
         keep = self._decided[1]
         if layer == self.layers[-1]:
             self._decided = None

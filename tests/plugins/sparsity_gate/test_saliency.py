@@ -108,7 +108,7 @@ def test_padding_teaches_nothing() -> None:
 
 def test_it_decides_once_for_all_gated_layers_that_see_the_same_rows() -> None:
     gate = gate_of(layers=(0, 2)).eval()
-    gate.weight[0], gate.weight[-1] = 1.0, gate.density
+    gate.weight[0], gate.weight[-1] = 1.0, gate.density / 4
     gate.decides.fill_(True)
     rows, _ = rows_of_kinds()
     first = gate.keep(0, rows).mask
