@@ -26,6 +26,8 @@ class Attention:
     qk_norm      RMS norm, with a learned scale, of each head's query and key (Dehghani et al., 2023)
     rope         rotate queries and keys by the rows' absolute positions; without it only the causal mask
                  depends on the order
+    packed       rotate by how many rows the layer computed before, instead: the rows that a gate or scheduler
+                 leaves out then leave no gaps, so that those it keeps can be found by counting
     rope_base    the slowest rotation takes about 2 pi rope_base tokens
     bias         add a bias to all four projections
     convolution  size of a causal depthwise convolution before q, k and v; 0 for none
@@ -37,6 +39,7 @@ class Attention:
     window: int | None = attrs.field(default=None, validator=optional(ge(1)))
     qk_norm: bool = False
     rope: bool = True
+    packed: bool = False
     rope_base: float = attrs.field(default=10000.0, validator=gt(1.0))
     bias: bool = False
     convolution: int = attrs.field(default=0, validator=ge(0))
@@ -49,6 +52,10 @@ class Attention:
                 str(number) for number in range(1, self.heads + 1) if self.heads % number == 0
             )
             raise ValueError(f"kv_heads must divide heads = {self.heads}, not {value}; allowed: {allowed}")
+
+    def __attrs_post_init__(self) -> None:
+        if self.packed and not self.rope:
+            raise ValueError("packed = true says what rope rotates by, so it needs rope = true")
 
     def check(self, spec: Spec) -> None:
         self._fit(spec.model.width)
@@ -74,6 +81,7 @@ class Attention:
             window=self.window,
             qk_norm=self.qk_norm,
             rope_base=self.rope_base if self.rope else None,
+            packed=self.packed,
             bias=self.bias,
             convolution=self.convolution,
             dropout=self.dropout,

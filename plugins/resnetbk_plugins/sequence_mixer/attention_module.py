@@ -30,6 +30,7 @@ class CausalAttention(nn.Module):
         window: int | None,
         qk_norm: bool,
         rope_base: float | None,
+        packed: bool,
         bias: bool,
         convolution: int,
         dropout: float,
@@ -38,6 +39,7 @@ class CausalAttention(nn.Module):
         self.heads, self.kv_heads, self.size = heads, kv_heads, width // heads
         self.window = window
         self.rope_base = rope_base
+        self.packed = packed
         self.convolution = ShortConvolution(width, convolution) if convolution else None
         # Three weights, so that Muon orthogonalises each alone; rows are multiplied by all three at once.
         self.query = nn.Linear(width, width, bias=bias)
@@ -61,6 +63,8 @@ class CausalAttention(nn.Module):
     def _mixed(self, x: Tensor, position: Tensor) -> Tensor:
         if self.convolution is not None:
             x = self.convolution(x)
+        if self.packed:
+            position = torch.arange(x.shape[1], device=x.device).expand(x.shape[:2])
         q, k, v = (t.transpose(1, 2) for t in self._projected(x, position))
         mixed = self._attend(q, self._shared(k), self._shared(v))
         row: Tensor = self.dropout(self.output(mixed.transpose(1, 2).flatten(2)))
@@ -120,8 +124,8 @@ class CausalAttention(nn.Module):
         after: State = {}
         if self.convolution is not None:
             x, after["rows"] = self.convolution.step(x, state["rows"])
-        q, k, v = self._projected(x, position)
         used = state["length"]
+        q, k, v = self._projected(x, used if self.packed else position)
         grow, place = 0, used
         if self.window is not None:
             place = used % self.window

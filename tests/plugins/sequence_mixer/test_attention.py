@@ -79,6 +79,18 @@ def test_rope_sees_differences_of_positions_only() -> None:
     assert (mixer(x, position * 2, None) - here).abs().max() > 1e-3
 
 
+def test_packed_positions_are_the_numbers_of_rows() -> None:
+    x, gaps = torch.randn(1, 5, 8, dtype=torch.float64), torch.tensor([[0, 3, 4, 9, 20]])
+    mixer = built(packed=True)
+    expected = built()(x, torch.arange(5)[None], None)
+    assert torch.equal(mixer(x, gaps, None), expected)
+    state, rows = mixer.initial_state(1), []
+    for i in range(5):
+        row, state = mixer.step(x[:, i], gaps[:, i], state)
+        rows.append(row)
+    torch.testing.assert_close(torch.stack(rows, 1), expected)
+
+
 def test_without_rope_positions_do_not_matter() -> None:
     mixer = built(rope=False)
     x = torch.randn(2, 9, 8, dtype=torch.float64)
@@ -185,3 +197,8 @@ def test_heads_of_keys_must_divide_those_of_queries() -> None:
 def test_mistakes_are_named(keys: dict[str, float]) -> None:
     with pytest.raises(ValueError, match=f"'{next(iter(keys))}' must be"):
         Attention(**keys)
+
+
+def test_packed_positions_without_rope_are_refused() -> None:
+    with pytest.raises(ValueError, match="needs rope = true"):
+        Attention(packed=True, rope=False)
