@@ -9,7 +9,7 @@ import attrs
 from resnetbk_plugins.sequence_mixer.attention import Attention
 
 if TYPE_CHECKING:
-    from resnetbk.kinds import SequenceMixer
+    from resnetbk.kinds import StreamingMixer
     from resnetbk.spec import Spec
 
 
@@ -30,7 +30,7 @@ class AttentionToAll(Attention):
         if spec.model.wiring != "sequential":
             raise ValueError('attention-to-all needs model.wiring = "sequential": other rows are only normed')
 
-    def build(self, *, width: int, depth: int) -> SequenceMixer:
+    def build(self, *, width: int, depth: int) -> StreamingMixer:
         self._fit(width)
         from resnetbk_plugins.sequence_mixer.attention_to_all_module import CausalAttentionToAll
 

@@ -46,7 +46,7 @@ class CausalAttentionToAll(CausalAttention):
 
     def _heads(self, rows: Tensor, scale: Tensor | None, position: Tensor) -> Tensor:
         """(B, M, H d) at (B, M) -> (B, H, M, d), normed and rotated."""
-        heads = rows.unflatten(-1, (-1, self.size))
+        heads: Tensor = rows.unflatten(-1, (-1, self.size))
         wide = heads.to(torch.promote_types(heads.dtype, torch.float32))
         if scale is not None:
             wide = F.rms_norm(wide, (self.size,)) * scale
