@@ -22,10 +22,10 @@ def names(entry: Entry) -> tuple[str, str]:
 
 
 def cases():
-    """A corpus is read before anything is counted; `bandit` computes nothing, and chooses among groups, which
-    this text has not; half precision is for models alone."""
+    """A corpus is read before anything is counted; `bandit` and `baby-steps` compute nothing, and choose
+    among groups, which this text has not; half precision is for models alone."""
     for entry in REGISTRY.entries():
-        counted = entry.kind != "corpus" and entry.name != "bandit"
+        counted = entry.kind != "corpus" and entry.name not in {"bandit", "baby-steps"}
         if entry.plugin == "resnetbk" and counted and not {*names(entry)} & {*LEFT_OUT}:
             for precision in ("fp32", "bf16") if KINDS[entry.kind].key.startswith("model.") else ("fp32",):
                 yield pytest.param(entry, precision, id=f"{names(entry)[0]}-{precision}")

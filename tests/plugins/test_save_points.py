@@ -39,6 +39,7 @@ SELECTORS = {
     "excess-loss": "pool = 2.0",
     "grow": "start = 4",
     "bandit": "",
+    "baby-steps": "rate = 0.5",
 }
 STRATEGIES = {
     "backprop": "accumulate = 3",
@@ -57,7 +58,9 @@ CASES = {
     **{name: {"selector": f"selector = {use(name, keys)}"} for name, keys in SELECTORS.items()},
     **{name: {"gradient": f"gradient = {use(name, keys)}"} for name, keys in STRATEGIES.items()},
 }
-CASES["bandit"]["corpus"] = 'corpus = { use = "mixture", parts = [{ use = "text", path = "TEXT" }] }'
+CASES["bandit"]["corpus"] = CASES["baby-steps"]["corpus"] = (
+    'corpus = { use = "mixture", parts = [{ use = "text", path = "TEXT" }] }'
+)
 CASES["truncated"]["depth"] = 'depth = 2\nshare = "layers"'
 
 OF_EPOCHS = [point for point in POINTS if "epoch" in point or "moment" in point]

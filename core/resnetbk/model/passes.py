@@ -70,6 +70,9 @@ class WindowPass:
     def mix(self, number: int, layer: Layer, packing: AnyPacking, rows: Rows, x: Tensor) -> Tensor:
         """The layer's mixer on the packed rows, (R, D) -> (R, D)."""
         position = packing.pad(packing.take(rows.position))
+        if packing.rows < rows.position.numel() and (attend := getattr(layer.mixer, "attend", None)):
+            everything = attrs.evolve(rows, x=layer.mixer_norm(rows.x))
+            return packing.unpad(layer.run(attend, position, everything))
         return packing.unpad(layer.run(layer.mixer, packing.pad(x), position, packing.length))
 
 

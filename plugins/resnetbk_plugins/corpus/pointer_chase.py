@@ -33,9 +33,10 @@ class PointerChase:
     hops      the most of a query, which has from 1 to so many with equal chances: the dial
     pairs     names in the cycle
     names     from which those of an example are drawn; names + hops at most 255
-    queries   in each example
+    queries   in each example; no two begin at the same name if they are no more than pairs: otherwise, with
+              `alike` above all, answers can be copied from those before, a shortcut that many models end in
     alike     whether all queries of an example have as many hops, so that a data selector can choose
-              by hops: `selector = "bandit"`
+              by hops: `selector = "bandit"` or "baby-steps"
     examples  to train on
     held_out  held-out examples
     seed      of all examples
@@ -73,7 +74,10 @@ class PointerChase:
         pairs, queries = self.pairs, self.queries
         cycle = without_replacement(generator, np.ones(self.names), count, pairs)
         edges = without_replacement(generator, np.ones(pairs), count, pairs)
-        starts = generator.integers(pairs, size=(count, queries))
+        if queries > pairs:
+            starts = generator.integers(pairs, size=(count, queries))
+        else:
+            starts = without_replacement(generator, np.ones(pairs), count, queries)
         hops = 1 + generator.integers(self.hops, size=(count, 1 if self.alike else queries))
         hops = np.broadcast_to(hops, (count, queries))
         tokens, labels, groups = np.zeros((3, count, self.length), np.uint16)

@@ -39,11 +39,7 @@ class Bandit:
         """tokens (T,), as encoded; groups (T,) integers, of the window that starts at each, all one if None.
         Raises UserError for fewer than window + 1 tokens."""
         shuffle = Shuffle().build(tokens=tokens, window=window, batch=batch, seed=seed)
-        layout = Layout.like(shuffle)
-        starts = layout.windows(np.arange(layout.count)).starts
-        return BanditSelector(
-            self, layout, np.zeros(layout.count, np.int64) if groups is None else groups[starts], batch, seed
-        )
+        return BanditSelector(self.uniform, self.rate, shuffle, groups)
 
 
 class BanditSelector:
@@ -54,13 +50,17 @@ class BanditSelector:
     taken    (K,) int64: the number of windows drawn from each group so far
     """
 
-    def __init__(self, keys: Bandit, layout: Layout, groups: Array, batch: int, seed: int) -> None:
-        self.keys, self.layout, self.batch, self.seed = keys, layout, batch, seed
-        names, self.group = np.unique(groups, return_inverse=True)
+    def __init__(self, uniform: float, rate: float, shuffle: ShuffleSelector, groups: Array | None) -> None:
+        """`groups` as in `Bandit.build`."""
+        self.uniform, self.rate = uniform, rate
+        self.batch, self.seed, self.layout = shuffle.batch, shuffle.seed, Layout.like(shuffle)
+        starts = self.layout.windows(np.arange(self.layout.count)).starts
+        of_windows = np.zeros(len(starts), np.int64) if groups is None else groups[starts]
+        names, self.group = np.unique(of_windows, return_inverse=True)
         self.members = [np.flatnonzero(self.group == k) for k in range(len(names))]
         # each draws places among the members: windows of one token in a text of as many tokens
         self.orders = [
-            ShuffleSelector(total=len(members) + 1, window=1, batch=1, seed=seed + APART + k)
+            ShuffleSelector(total=len(members) + 1, window=1, batch=1, seed=self.seed + APART + k)
             for k, members in enumerate(self.members)
         ]
         self.loss = np.full(len(names), np.nan)
@@ -71,8 +71,7 @@ class BanditSelector:
         known = self.loss[~np.isnan(self.loss)]
         loss = np.where(np.isnan(self.loss), known.mean() if len(known) else 1.0, self.loss)
         loss = loss if loss.sum() > 0 else np.ones_like(loss)
-        uniform: float = self.keys.uniform
-        shares: Array = uniform / len(loss) + (1.0 - uniform) * loss / loss.sum()
+        shares: Array = self.uniform / len(loss) + (1.0 - self.uniform) * loss / loss.sum()
         return shares
 
     def select(self, context: SelectionContext) -> Windows:
@@ -95,7 +94,7 @@ class BanditSelector:
         seen = counts > 0
         mean = np.bincount(group, losses.astype(np.float64), len(self.loss))[seen] / counts[seen]
         before = np.where(np.isnan(self.loss[seen]), mean, self.loss[seen])
-        self.loss[seen] = before + self.keys.rate * (mean - before)
+        self.loss[seen] = before + self.rate * (mean - before)
 
     def state(self) -> dict[str, Array]:
         return {"loss": self.loss.copy(), "taken": self.taken.copy()}

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import attrs
-from attrs.validators import and_, ge, gt, le
+from attrs.validators import and_, ge, gt, le, lt
 
 from resnetbk.kinds import Stack
 
@@ -24,14 +24,17 @@ class ACT:
 
     threshold  1 - epsilon of the paper
     ponder     weight in the loss of the mean ponder cost N + R, layers run plus remainder (tau of the paper)
+    start      share of the training before which ponder costs nothing, so that depth is learned before it is
+               saved: as long as deep layers do not help yet, a row halts for good after the first
     bias       initial bias of the units, before the sigmoid: below zero, so that at first all layers run
     """
 
     threshold: float = attrs.field(default=0.99, validator=and_(gt(0.0), le(1.0)))
     ponder: float = attrs.field(default=0.01, validator=ge(0.0))
+    start: float = attrs.field(default=0.0, validator=and_(ge(0.0), lt(1.0)))
     bias: float = attrs.field(default=-3.0)
 
     def build(self, *, width: int, stacks: Sequence[Stack]) -> HaltingPolicy:
         from resnetbk_plugins.halting_policy.act_module import ACTHalting
 
-        return ACTHalting(width, stacks, self.threshold, self.ponder, self.bias)
+        return ACTHalting(width, stacks, self.threshold, self.ponder, self.start, self.bias)

@@ -16,12 +16,17 @@ class ACTHalting(nn.Module):
     """A halting unit D -> D/2 -> 1 for each layer except the last of each stack, where all rows halt."""
 
     def __init__(
-        self, width: int, stacks: Sequence[Stack], threshold: float, ponder: float, bias: float
+        self, width: int, stacks: Sequence[Stack], threshold: float, ponder: float, start: float, bias: float
     ) -> None:
         super().__init__()
         self.threshold = threshold
-        self.ponder = ponder
+        self.ponder = self.last_ponder = ponder
+        self.start = start
         self.units = halting_units(stacks, width, width // 2, bias)
+
+    def anneal(self, progress: float) -> None:
+        """Ponder costs nothing before `start`."""
+        self.ponder = self.last_ponder if progress >= self.start else 0.0
 
     def begin(self, stack: int, rows: Rows) -> ACTPass:
         return ACTPass(self, rows)

@@ -59,6 +59,7 @@ def test_a_pointer_is_followed_one_hop_at_a_time() -> None:
             at = follows[at]
         assert len(seen) == 5  # one cycle
         assert sorted(answers) == [12, 15, 18, 21]
+        assert len({tokens[i] for i in answers}) == 4  # no answer can be copied from another query
         for i, answer in answers.items():
             hops, at = tokens[i - 1] - 9 + 1, tokens[i]
             for _ in range(hops):

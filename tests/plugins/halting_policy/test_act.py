@@ -152,3 +152,17 @@ def test_the_unit_reads_rows_at_any_scale_and_only_its_own() -> None:
     h = F.gelu(unit.hidden(unit.norm(x)))
     torch.testing.assert_close(unit(x), h @ unit.readout - 3.0)
     torch.testing.assert_close(unit(x[2:3]), unit(x)[2:3])
+
+
+def test_ponder_costs_nothing_before_its_start() -> None:
+    policy = policy_of(3, ponder=0.5, start=0.6)
+    x = torch.zeros(1, 2, 3)
+    penalties = []
+    for progress in (0.0, 0.59, 0.6, 1.0):
+        policy.anneal(progress)
+        halting = policy.begin(0, rows(x))
+        for layer in range(3):
+            halting.observe(layer, x)
+        penalties.append(float(halting.finish().penalties["ponder"]))
+    assert penalties[:2] == [0.0, 0.0]
+    assert penalties[2] == penalties[3] > 0.5
