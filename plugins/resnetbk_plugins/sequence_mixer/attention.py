@@ -12,6 +12,7 @@ from resnetbk.errors import UserError
 if TYPE_CHECKING:
     from resnetbk.kinds import StreamingMixer
     from resnetbk.spec import Spec
+    from resnetbk_plugins.sequence_mixer.attention_module import CausalAttention
 
 
 @attrs.frozen(kw_only=True)
@@ -71,10 +72,13 @@ class Attention:
             )
 
     def build(self, *, width: int, depth: int) -> StreamingMixer:
-        self._fit(width)
         from resnetbk_plugins.sequence_mixer.attention_module import CausalAttention
 
-        return CausalAttention(
+        return self._built(CausalAttention, width)
+
+    def _built(self, module: type[CausalAttention], width: int) -> CausalAttention:
+        self._fit(width)
+        return module(
             width,
             self.heads,
             self.kv_heads or self.heads,

@@ -25,23 +25,19 @@ class AttentionToAll(Attention):
     Generation computes whole windows: the cache of a layer has no row of a token that did not reach it.
     """
 
+    def __attrs_post_init__(self) -> None:
+        super().__attrs_post_init__()
+        if self.packed:
+            raise ValueError(
+                "packed = true leaves no gaps where rows are left out, and none is here: use attention"
+            )
+
     def check(self, spec: Spec) -> None:
         super().check(spec)
         if spec.model.wiring != "sequential":
             raise ValueError('attention-to-all needs model.wiring = "sequential": other rows are only normed')
 
     def build(self, *, width: int, depth: int) -> StreamingMixer:
-        self._fit(width)
         from resnetbk_plugins.sequence_mixer.attention_to_all_module import CausalAttentionToAll
 
-        return CausalAttentionToAll(
-            width,
-            self.heads,
-            self.kv_heads or self.heads,
-            window=self.window,
-            qk_norm=self.qk_norm,
-            rope_base=self.rope_base if self.rope else None,
-            bias=self.bias,
-            convolution=self.convolution,
-            dropout=self.dropout,
-        )
+        return self._built(CausalAttentionToAll, width)

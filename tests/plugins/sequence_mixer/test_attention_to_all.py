@@ -116,3 +116,8 @@ def test_another_wiring_is_refused(tmp_path) -> None:
     path.write_text(text.replace("depth = 3", 'depth = 3\nwiring = "resnet-bk"'))
     with pytest.raises(UserError, match=r"attention-to-all needs model[.]wiring"):
         read(path, Registry.discover())
+
+
+def test_nothing_is_packed_where_no_row_is_left_out() -> None:
+    with pytest.raises(ValueError, match="use attention"):
+        AttentionToAll(packed=True)
