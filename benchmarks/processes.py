@@ -1,9 +1,10 @@
 """Several processes of one thread beside one, over gloo: python benchmarks/processes.py [--steps N] [SPEC...]
 
-First the losses of 2 and 4 processes beside those of one with the same batch, as the largest relative
-difference over all steps: of the specs named, or of quickstart with one part exchanged at a time. Then weak
-scaling: batch and processes grow together. Communication holds the wait for the slowest process, and of N
-processes at most as many run at once as there are cores.
+For each `train.parallel` first the losses of 2 and 4 processes beside those of one with the same batch, as
+the largest relative difference over all steps: of the specs named, or of quickstart with one part exchanged
+at a time. Then weak scaling: batch and processes grow together. Communication holds the wait for the slowest
+process, and of N processes at most as many run at once as there are cores. It is that of losses, gradients
+and layers' weights; not what Muon gathers with "ddp" and "fsdp", which torch calls otherwise.
 """
 
 from __future__ import annotations
@@ -48,7 +49,8 @@ PARTS = {
     "excess-loss": ["data.selector='excess-loss'"],
     "adamw": ["train.optimizer='adamw'"],
 }
-COLLECTIVES = ("all_reduce", "all_gather", "broadcast")
+COLLECTIVES = ("all_reduce", "all_gather", "broadcast", "all_gather_into_tensor", "reduce_scatter_tensor")
+MODES = ("average", "ddp", "fsdp")
 Case = tuple[str, list[str]]
 """A spec and what is set in it."""
 WARM_UP = 3
@@ -61,11 +63,11 @@ communicated = 0.0
 
 def timed(collective: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(collective)
-    def call(*given: Any) -> Any:
+    def call(*given: Any, **named: Any) -> Any:
         global communicated
         began = time.perf_counter()
         try:
-            return collective(*given)
+            return collective(*given, **named)
         finally:
             communicated += time.perf_counter() - began
 
@@ -126,32 +128,39 @@ def main() -> None:
     parser.add_argument("specs", nargs="*")
     parser.add_argument("--steps", type=int, default=50)
     parser.add_argument("--sizes", type=int, nargs="+", default=[2, 4])
+    parser.add_argument("--parallel", choices=MODES, nargs="+", default=MODES)
+    parser.add_argument("--parts", choices=PARTS, nargs="+", default=[*PARTS])
     options = parser.parse_args()
     steps = f"train.steps={max(options.steps, WARM_UP + 1)}"
-    cases = {name: (QUICKSTART, [*SMALL, *sets, steps]) for name, sets in PARTS.items()}
+    cases = {
+        name: (QUICKSTART, [*SMALL, *sets, steps]) for name, sets in PARTS.items() if name in options.parts
+    }
     if options.specs:
         cases = {spec: (spec, [steps]) for spec in options.specs}
     path, sets = next(iter(cases.values()))
     batch = read(path, Registry.discover(), sets).train.batch
-    sizes = [1, *options.sizes]
     # the last one of each size is the first case, with a batch that grows along
-    results = {
-        size: together(size, [*cases.values(), (path, [*sets, f"train.batch={batch * size}"])])
-        for size in sizes
-    }
-    print(f"{'loss, relative difference':28}" + "".join(f"{size:>10} pr." for size in options.sizes))
-    for number, name in enumerate(cases):
-        alone, *others = (results[size][number] for size in sizes)
-        shown = [f"{_difference(alone, other):>14}" for other in others]
-        print(f"{name:28}{' '.join(shown)}")
-    print("\nweak scaling:  processes   batch   tokens/s   of ideal   communication")
-    single = 0.0
-    for size in sizes:
-        _, seconds, waited, tokens = results[size][-1]
-        speed = tokens / seconds
-        single = single or speed
-        ideal = speed / single / size
-        print(f"{size:24} {batch * size:7} {speed:10,.0f} {ideal:10.0%} {waited / seconds:15.0%}")
+    results = {1: together(1, [*cases.values(), (path, sets)])}
+    for parallel in options.parallel:
+        mode = f"train.parallel='{parallel}'"
+        for size in options.sizes:
+            all_cases = [*cases.values(), (path, [*sets, f"train.batch={batch * size}"])]
+            results[size] = together(size, [(spec, [*given, mode]) for spec, given in all_cases])
+        print(
+            f"\n{parallel}\n{'loss, relative difference':28}" + "".join(f"{n:>10} pr." for n in options.sizes)
+        )
+        for number, name in enumerate(cases):
+            alone, *others = (results[size][number] for size in (1, *options.sizes))
+            shown = [f"{_difference(alone, other):>14}" for other in others]
+            print(f"{name:28}{' '.join(shown)}")
+        print("\nweak scaling:  processes   batch   tokens/s   of ideal   communication")
+        single = 0.0
+        for size in (1, *options.sizes):
+            _, seconds, waited, tokens = results[size][-1]
+            speed = tokens / seconds
+            single = single or speed
+            ideal = speed / single / size
+            print(f"{size:24} {batch * size:7} {speed:10,.0f} {ideal:10.0%} {waited / seconds:15.0%}")
 
 
 def _difference(alone: Any, other: Any) -> str:

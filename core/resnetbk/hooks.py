@@ -145,7 +145,7 @@ def resnetbk_check(spec: Any) -> None:
 
 @hookspec
 def resnetbk_built(model: Any, spec: Any) -> None:
-    """The model is built, with its first weights or those it resumes from. It is not to be changed."""
+    """The model is built, with its weights. It is not to be changed nor, in several processes, to be run."""
 
 
 @hookspec

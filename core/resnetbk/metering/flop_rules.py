@@ -98,7 +98,7 @@ def formula(func: Any) -> Formula | str | None:
     if namespace in ("aten", "prim") and (plain in FREE or _moves(schema)):
         return _nothing
     # what processes tell each other, where being added up is a trifle; and marks for a profiler
-    if namespace in ("c10d", "profiler"):
+    if namespace in ("c10d", "_c10d_functional", "fsdp", "profiler"):
         return _nothing
     if torch.Tag.pointwise in func.tags:
         return _pointwise

@@ -11,7 +11,7 @@ for stack in resolution.stacks:              consecutive layers at one scale
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import cast
 
@@ -34,6 +34,7 @@ class Trunk(nn.Module):
     resolution: ResolutionScheduler
     gate: SparsityGate
     few_sizes = False  # in training: see `Packing`
+    skip: Callable[..., Tensor] = staticmethod(lambda run, layer, x: x)  # instead of a layer without rows
     constant = 0  # in training, layers numbered below are not learned: see `layer.constant`
 
     def __init__(
@@ -125,16 +126,16 @@ class Trunk(nn.Module):
     ) -> tuple[Tensor, int]:
         """The rows after a block, of which those that `keep` masks out are as before; and how many it ran."""
         packing = pack(rows, keep.mask, self.few_sizes and self.training)
-        if keep.mask is not None and packing.rows == 0:
-            return rows.x, 0
-        before = packing.take(rows.x)
-        mix = partial(pass_.mix, number, self.layers[number % len(self.layers)], packing, rows)
+        layer = self.layers[number % len(self.layers)]
         run, learns = block, torch.is_grad_enabled()
         if learns and number < self.constant:
             run = partial(constant, block)
         elif learns and self.recompute:
             run = partial(checkpoint, block, use_reentrant=False)
-        after, penalties = run(before, mix)
+        if keep.mask is not None and packing.rows == 0:
+            return self.skip(run, layer, rows.x), 0
+        before = packing.take(rows.x)
+        after, penalties = run(before, partial(pass_.mix, number, layer, packing, rows))
         pass_.charge(penalties)
         if keep.weight is not None:  # at a weight of 1, `lerp` leaves `after` as it is, to the bit
             weight = packing.take(keep.weight)[:, None].to(before.dtype)

@@ -20,7 +20,7 @@ CAPABILITIES: dict[str, str] = {
     "multi-resolution": "some layers have fewer rows than there are tokens",
     "labels": "its text is a task: some of the positions have labels, and these alone are learned",
     "byte-level": "token t stands for the byte t of the text's UTF-8",
-    "data-parallel": "the gradients of shares of a batch average to the gradient of the whole",
+    "data-parallel": "gradients of shares average to that of the batch, and equal shares take equal passes",
 }
 """The values of `provides`, `requires` and `conflicts`, and what each promises. All can be tested."""
 

@@ -136,6 +136,8 @@ class Train:
     optimizer  the update and its schedule
     gradient   how a step's gradients are computed
     start      the weights to start from
+    parallel   how several processes average gradients: "average", after the backward pass; "ddp", during it;
+               "fsdp", during it, and each holds a share of the weights alone
     average    decay of a moving average of the weights, with which the model is evaluated and saved
     precision  of matrix products: "fp32", "bf16", or "auto": bf16 where the device has units for it
     compile    whether steps are compiled: true, false, or "auto", as a whole and in long runs on CUDA only
@@ -157,6 +159,7 @@ class Train:
     optimizer: Part = attrs.field(metadata={"kind": "optimizer"})
     gradient: Part = attrs.field(metadata={"kind": "gradient-strategy"})
     start: Part = attrs.field(metadata={"kind": "initializer"})
+    parallel: Literal["average", "ddp", "fsdp"] = "average"
     average: float | None = attrs.field(default=None, validator=optional(and_(gt(0), lt(1))))
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     compile: Literal["auto", True, False] = "auto"

@@ -15,7 +15,7 @@ from resnetbk.kinds import Optimizer, Weight
 
 def to_averages(optimizer: Optimizer) -> None:
     """From now on the weights are those that are evaluated. Nothing without averages."""
-    getattr(optimizer, "eval", _nothing)()
+    getattr(optimizer, "eval", lambda: None)()
 
 
 @contextmanager
@@ -25,10 +25,7 @@ def averaged(optimizer: Optimizer) -> Iterator[None]:
     try:
         yield
     finally:
-        getattr(optimizer, "train", _nothing)()
-
-
-def _nothing() -> None: ...
+        getattr(optimizer, "train", lambda: None)()
 
 
 class Averaging:

@@ -30,7 +30,6 @@ from resnetbk.model.language_model import Output
 from resnetbk.runs.checkpoint import Checkpoint, load_weights
 from resnetbk.spec.spec import Spec
 from resnetbk.training.averaging import Averaging, averaged
-from resnetbk.training.compiled import CompiledObjective, to_compile
 from resnetbk.training.data import Data, document_tokens
 from resnetbk.training.device import at, find_device, generators, same_draws, set_generators, tell_if_slow
 from resnetbk.training.gradients import clip
@@ -39,6 +38,7 @@ from resnetbk.training.objective import Evaluation, evaluate
 from resnetbk.training.processes import Processes
 from resnetbk.training.run_state import RunState
 from resnetbk.training.selector_scores import in_halves, selector_score
+from resnetbk.training.sharding import distributed_as, place
 from resnetbk.training.signals import Signals
 from resnetbk.training.step import Step
 from resnetbk.whole_process import part
@@ -60,6 +60,7 @@ class Learner:
         """Reads the corpus and builds everything; trains nothing yet."""
         self.spec, self.processes = spec, processes or Processes()
         self.processes.check(spec)
+        self.in_step = self.processes.in_step(spec)
         self.device = find_device(device)
         if self.processes.first:
             tell_if_slow(self.device, spec.train.precision)
@@ -74,15 +75,13 @@ class Learner:
                     f"train.batch: {spec.train.batch} windows a step, and this corpus has "
                     f"{len(self.data.train)} tokens to begin them at: make the batch smaller"
                 )
-            check_memory(spec, self.data.tokenizer.vocabulary, self.device)
+            check_memory(spec, self.data.tokenizer.vocabulary, self.device, self.processes.size)
             self.model = assemble(spec.model, vocabulary=self.data.tokenizer.vocabulary, seed=spec.seed)
             self.model.begins = document_tokens(spec.data, self.data.tokenizer)
             start = build("train.start", spec.train.start, Initializer)
             for line in start.initialize(self.model, self.data.tokenizer, spec.model.depth):
                 logging.getLogger("resnetbk").info("start: %s", line)
-            self.model.to(self.device)
-            asked = to_compile(spec.train, self.device)
-            self._model_objective = CompiledObjective(asked, self.model, self.device)
+            self._model_objective = place(self.model, spec, self.device, self.processes)
             weights = self.model.weights()
             self.parameters = [weight.parameter for weight in weights]
             self.optimizer = build("train.optimizer", spec.train.optimizer, Optimizer, weights=weights)
@@ -225,7 +224,7 @@ class Learner:
         mine = self.processes.share(windows)
         with torch.no_grad(), self.meter.phase("scoring", "score", mine.length * len(mine.starts)):
             self.model.eval()  # without dropout
-            scores = in_halves(mine, score)
+            scores = score(mine) if self.in_step else in_halves(mine, score)
             self.model.train()
             if mine is windows:
                 return scores
@@ -248,7 +247,7 @@ class Learner:
         with same_draws(self.device), averaged(self.optimizer):
             return evaluate(
                 self.model, self.data.beginning(most, window), window=window, precision=precision,
-                meter=self.meter, processes=self.processes, signals=signals,
+                meter=self.meter, processes=self.processes, in_step=self.in_step, signals=signals,
             )  # fmt: skip
 
     def progress(self) -> float:
@@ -277,16 +276,16 @@ class Learner:
             "corpus_sha256": self.data.text.sha256,
         }
 
+    def load(self, saved: Checkpoint, path: Path) -> None:
+        """The tensors of model and optimizer. `path` is for messages."""
+        weights = dict(self.model.named_parameters())
+        load_weights(self.model, distributed_as(weights, saved.model), path)
+        self.optimizer.load_state_dict(distributed_as(weights, saved.optimizer))
+
     def restore(self, saved: Checkpoint, state: RunState, path: Path) -> None:
         """Goes on from a checkpoint: bitwise what the uninterrupted run would do. `path` is for messages."""
-        changed = "on another text than data.corpus" if state.corpus_sha256 != self.data.text.sha256 else ""
-        if not changed and dict(state.tokenizer) != self.data.tokenizer.state():
-            changed = "with another tokenizer than data.tokenizer"
-        if changed:
-            back = "bring that back, or begin another run, without --resume"
-            raise UserError(f"{path}: trained {changed} gives now; {back}")
-        load_weights(self.model, saved.model, path)
-        self.optimizer.load_state_dict(saved.optimizer)
+        state.check_text(self.data.text.sha256, self.data.tokenizer.state(), path)
+        self.load(saved, path)
         self.selector.restore(dict(state.selector))
         self.strategy.restore(dict(state.strategy))
         set_generators(state.rng, self.device)

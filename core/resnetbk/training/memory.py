@@ -25,19 +25,20 @@ BYTES = 12
 SMALLER = "make model.width, model.depth, the vocabulary, data.window or train.batch smaller"
 
 
-def check_memory(spec: Spec, vocabulary: int, device: torch.device) -> None:
+def check_memory(spec: Spec, vocabulary: int, device: torch.device, processes: int = 1) -> None:
     """Raises UserError when what must be held at once (weights, gradients, optimizer state, the batch's
     tokens and one window's scores) is more than the free memory, as if all weights were trained."""
     parameters = count(spec.model, vocabulary)
+    shares = processes if spec.train.parallel == "fsdp" else 1
     window = spec.data.window
     tokens = 16 * spec.train.batch * (window + 1)
-    needed = BYTES * parameters + tokens + 4 * window * (vocabulary + spec.model.width)
+    needed = BYTES * parameters // shares + tokens + 4 * window * (vocabulary + spec.model.width)
     free = free_memory(device)
     if free is not None and needed > free:
         raise UserError(
             f"model: {parameters:,} parameters, {spec.train.batch:,} windows of {window:,} tokens and a "
             f"vocabulary of {vocabulary:,} need {needed / 1e9:,.1f} GB or more, and {free / 1e9:,.1f} GB are "
-            f"free, which {max(0, (free - tokens) // BYTES):,} parameters would fit into; {SMALLER}"
+            f"free, which {max(0, (free - tokens) * shares // BYTES):,} parameters would fit into; {SMALLER}"
         )
 
 

@@ -6,7 +6,7 @@ import math
 import time
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
-from itertools import islice
+from itertools import zip_longest
 from typing import TYPE_CHECKING
 
 import attrs
@@ -133,7 +133,7 @@ class Evaluation:
         return self.loss if self.accuracy is None else 1 - self.accuracy
 
 
-@torch.inference_mode()
+@torch.no_grad()  # in inference mode FSDP would gather weights that can never be trained
 def evaluate(
     model: LanguageModel,
     data: Data,
@@ -142,6 +142,7 @@ def evaluate(
     precision: str,
     meter: Meter | None = None,
     processes: Processes = ALONE,
+    in_step: bool = False,
     signals: Signals | None = None,
 ) -> Evaluation:
     """The loss on the held-out part, of which `processes` take shares; the same number every time at
@@ -159,13 +160,20 @@ def evaluate(
     # by group: labels, and those answered right; or tokens, and their nats
     by_group = np.zeros((2, len(names) or 1))
     batches = enumerate(data.held_out(window, together, device))
-    for number, batch in islice(batches, processes.rank, None, processes.size):
-        if given_up := signals.received if signals else 0:
+    for a_round in zip_longest(*[batches] * processes.size):
+        mine = a_round[processes.rank]
+        if not mine and not in_step:
+            break
+        number, batch = mine or a_round[0]  # in step, as many passes as others
+        given_up = signals.received if signals else 0
+        if given_up and not in_step:  # else others would wait for it
             break
         size = batch.targets.numel()
         with meter.phase("evaluation", tokens=size) if meter else nullcontext():
             result, output = objective(model, batch, precision)
-            total += float(result.cross_entropy.double()) * size
+        if not mine:
+            break
+        total += float(result.cross_entropy.double()) * size
         tokens += size
         rows += output.rows
         layers = layers_run(output.layers, batch.inputs.shape[1], output.documents)

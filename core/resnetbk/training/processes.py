@@ -75,12 +75,21 @@ class Processes:
             wrong.append("train.seconds: processes have no clock in common; give train.steps alone")
         if train.batch < self.size:
             wrong.append(f"train.batch: {train.batch} windows cannot be shared among {self.size} processes")
+        if self.in_step(spec) and train.batch % self.size:
+            equal = f"which train.parallel = {train.parallel!r} needs; give a multiple of {self.size}"
+            wrong.append(f"train.batch: {train.batch} windows cannot be shared equally, {equal}")
+        if self.in_step(spec) and train.compile is True:
+            wrong.append(f"train.compile: train.parallel = {train.parallel!r} runs uncompiled; leave it out")
         if "data-parallel" not in strategy.entry.provides:
             wrong.append(f"train.gradient: {strategy.name!r} does not provide 'data-parallel', {what}")
         if "deterministic" not in selector.entry.provides:
             wrong.append(f"data.selector: {selector.name!r} does not provide 'deterministic', {what}")
         if wrong:
             raise UserError(*wrong)
+
+    def in_step(self, spec: Spec) -> bool:
+        """Whether they run each layer at the same time: see `sharding`."""
+        return self.size > 1 and spec.train.parallel != "average"
 
     def share(self, windows: Windows) -> Windows:
         """This process's windows: neighbours, as many as the others have or one more; all if there are too
@@ -134,7 +143,8 @@ class Processes:
 
     def average(self, result: BatchLoss, parameters: Sequence[nn.Parameter]) -> BatchLoss:
         """The objective of the whole batch, and its gradient in `.grad`, from those of the shares. A gradient
-        is sparse where every process that has one has a sparse one."""
+        is sparse where every process that has one has a sparse one. Those of distributed parameters are the
+        mean already; raises UserError where shares were not equal."""
         if self.size == 1:
             return result
         device = result.loss.device
@@ -149,6 +159,8 @@ class Processes:
         )
         windows = [len(part["window_losses"]) for part in parts]
         shares = [count / sum(windows) for count in windows]
+        if len(set(windows)) > 1 and any(hasattr(parameter, "full_tensor") for parameter in parameters):
+            raise UserError(f"data.selector: gave {sum(windows)} windows, which are no equal shares")
         layouts = [max(each) for each in zip(*(part["layouts"] for part in parts), strict=True)]
         by_layout = list(zip(parameters, layouts, strict=True))
         _add([parameter for parameter, layout in by_layout if layout == DENSE], shares[self.rank])
@@ -193,7 +205,7 @@ ALONE = Processes()
 GONE = "another process of this run has ended; see what it said"
 
 SPARSE, DENSE = 1, 2
-"""Layouts of a gradient; 0 where there is none. The largest that a process has is that of all."""
+"""Layouts of a gradient; 0 where there is none to average. The largest that a process has is that of all."""
 
 
 def _said(name: str, default: int | None = None) -> int:
@@ -210,7 +222,9 @@ def _said(name: str, default: int | None = None) -> int:
 
 
 def _layout(parameter: nn.Parameter) -> int:
-    return 0 if parameter.grad is None else SPARSE if parameter.grad.is_sparse else DENSE
+    if parameter.grad is None or hasattr(parameter, "full_tensor"):
+        return 0
+    return SPARSE if parameter.grad.is_sparse else DENSE
 
 
 def _gathered(own: Tensor, size: int) -> list[Tensor]:

@@ -8,7 +8,7 @@ from typing import Any
 
 import attrs
 
-from resnetbk.errors import StorageError
+from resnetbk.errors import StorageError, UserError
 from resnetbk.metering.meter import STEP_PHASES
 from resnetbk.runs.checkpoint import Checkpoint
 
@@ -57,6 +57,14 @@ class RunState:
             names = {field.name for field in attrs.fields(cls)}
             wrong = sorted(names ^ set(checkpoint.state))
             raise StorageError(f"{path}: is not of a run that this version can read ({wrong[0]!r})") from None
+
+    def check_text(self, sha256: str, tokenizer: Mapping[str, Any], path: Path) -> None:
+        """Raises UserError, naming `path`, unless the run trains on the text and the tokens that are here."""
+        changed = "with another tokenizer than data.tokenizer" if dict(self.tokenizer) != tokenizer else ""
+        changed = "on another text than data.corpus" if self.corpus_sha256 != sha256 else changed
+        if changed:
+            back = "bring that back, or begin another run, without --resume"
+            raise UserError(f"{path}: trained {changed} gives now; {back}")
 
     def training_cost(self) -> dict[str, float]:
         """What the run cost so far, parent runs included: seconds, cpu_seconds and flops of set-up and steps,

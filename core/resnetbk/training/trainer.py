@@ -25,6 +25,7 @@ from resnetbk.training.objective import Evaluation
 from resnetbk.training.observers import manager, observers
 from resnetbk.training.processes import Processes
 from resnetbk.training.run_state import RunState
+from resnetbk.training.sharding import whole
 from resnetbk.training.signals import Interrupted, Signals
 from resnetbk.training.step import Step
 
@@ -161,9 +162,8 @@ class Trainer:
         if policy == "stop" or self.bad_steps > SKIPS_IN_A_ROW:
             raise NumericError(f"{bad.wrong}; the weights before it are in {self.save()}")
         if policy == "rollback":
-            good = checkpoint.load(checkpoint.latest(self.folder.path))
-            self.learner.model.load_state_dict(good.model)
-            self.learner.optimizer.load_state_dict(good.optimizer)
+            path = checkpoint.latest(self.folder.path)
+            self.learner.load(checkpoint.load(path), path)
 
     def _check_flops(self) -> None:
         try:
@@ -215,8 +215,10 @@ class Trainer:
         Raises NumericError, and leaves what is saved alone, when a weight is not finite.
         """
         learner = self.learner
-        ends = [torch.stack(torch.aminmax(parameter.detach())) for parameter in learner.parameters]
-        if not all(bool(torch.isfinite(pair).all()) for pair in ends):  # NaN is both ends of what it is in
+        parts = [getattr(p, "to_local", p.detach)().detach() for p in learner.parameters]  # of this process
+        ends = [torch.stack(torch.aminmax(part)) for part in parts if part.numel()]
+        finite = all(bool(torch.isfinite(pair).all()) for pair in ends)  # NaN is both ends of what it is in
+        if not all(self.processes.gather(finite)):
             raise NumericError(
                 f"step {learner.step}: the weights are not finite; the last good ones are in "
                 f"{self.folder.path}"
@@ -231,14 +233,15 @@ class Trainer:
             best_at=self.best_at,
             stopped=self.stopped,
         )
-        if not self.processes.first:
-            return self.folder.checkpoints / checkpoint.name(learner.step)
-        self.folder.check_same()
         unchanged = evaluated and self._saved == learner.step
         with averaged(learner.optimizer):
-            tensors = learner.model.state_dict(), learner.optimizer.state_dict()
-            whole = Checkpoint(*tensors, attrs.asdict(state, recurse=False))
-            path = checkpoint.save(self.folder.checkpoints, learner.step, whole, unchanged=unchanged)
+            states = learner.model.state_dict(), learner.optimizer.state_dict()
+            model, optimizer = whole(states, keep=self.processes.first)
+            if not self.processes.first:
+                return self.folder.checkpoints / checkpoint.name(learner.step)
+            self.folder.check_same()
+            saved = Checkpoint(model, optimizer, attrs.asdict(state, recurse=False))
+            path = checkpoint.save(self.folder.checkpoints, learner.step, saved, unchanged=unchanged)
         self._saved = learner.step
         checkpoint.prune(self.folder.path, self.spec.train.keep, self.best_at)
         return path

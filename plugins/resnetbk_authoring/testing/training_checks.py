@@ -34,9 +34,11 @@ class Toy(nn.Module):
         with torch.no_grad():
             for parameter in self.parameters():
                 parameter.copy_(0.3 * torch.randn(parameter.shape, generator=source))
+        self.passes = 0
         self.built: Any = subject.component.build(weights=weights(self))
 
     def objective(self, batch: Batch) -> BatchLoss:
+        self.passes += 1
         x = self.embedding(batch.inputs)
         x = x * self.taps[1] + F.pad(x[:, :-1], (0, 0, 1, 0)) * self.taps[0]
         layers: Any = self.trunk["layers"]
@@ -77,7 +79,7 @@ def finite_gradients(subject: Subject) -> None:
 
 
 def shares_average(subject: Subject) -> None:
-    """The gradients of two halves of a batch average to the gradient of the whole."""
+    """The gradients of two halves of a batch, of as many passes, average to the gradient of the whole."""
     whole, *halves = (Toy(subject) for _ in range(3))
     batch = _batch(0)
     whole.built.gradients(0, batch, whole.objective)
@@ -87,6 +89,7 @@ def shares_average(subject: Subject) -> None:
         None if a is None or b is None else (a + b) / 2
         for a, b in zip(*(_gradients(toy) for toy in halves), strict=True)
     ]
+    assert halves[0].passes == halves[1].passes, "equal shares take unequal passes"
     same(means, _gradients(whole), "the halves of a batch and the whole", 1e-6)
 
 

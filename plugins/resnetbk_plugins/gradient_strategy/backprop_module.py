@@ -14,7 +14,8 @@ class BackpropGradients:
 
     def __init__(self, weights: Sequence[Weight], accumulate: int) -> None:
         self.parameters = tuple(weight.parameter for weight in weights)
-        self.micro_batches = MicroBatches(accumulate)
+        sharded = any(hasattr(parameter, "full_tensor") for parameter in self.parameters)
+        self.micro_batches = MicroBatches(accumulate, sharded)
 
     def gradients(self, step: int, batch: Batch, objective: Callable[[Batch], BatchLoss]) -> BatchLoss:
         """See `differentiated`."""

@@ -26,6 +26,8 @@ class MicroBatches:
     """
 
     count: int
+    sharded: bool = False
+    """Whether other processes take part in each pass, which then cannot be made again."""
     split: bool = False
     """Whether memory has run out in this process."""
 
@@ -45,6 +47,11 @@ class MicroBatches:
                 if not exhausted(error):
                     raise
             # outside of the except block: the error's frames, which hold the graph, are freed
+            if self.sharded:
+                raise UserError(
+                    f"train.gradient: memory does not suffice for a batch in {count} micro-batches; give "
+                    f"accumulate = {2 * count}: with sharded weights no process can change that alone"
+                )
             if count >= size:
                 raise UserError(
                     "train.gradient: memory does not suffice for one window; "

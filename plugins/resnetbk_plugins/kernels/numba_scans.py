@@ -130,9 +130,14 @@ def diagonal_adjoint(f: Tensor, h: Tensor, out: Tensor) -> tuple[Any, ...]:
     return f_grad, x_grad
 
 
+def _apart(weight: Tensor) -> Tensor:
+    """A copy: numpy would pin the memory of a weight, which FSDP frees after each layer."""
+    return weight.clone()
+
+
 def convolution(x: Tensor, weight: Tensor) -> Tensor:
     y = torch.empty(x.shape, dtype=x.dtype)
-    kernels.launch(numba_convolution.convolution, x, weight, y)
+    kernels.launch(numba_convolution.convolution, x, _apart(weight), y)
     return y
 
 
@@ -140,7 +145,7 @@ def convolution_adjoint(x: Tensor, weight: Tensor, out: Tensor) -> tuple[Any, ..
     x_grad = torch.empty(x.shape, dtype=x.dtype)
     blocks = -(-x.shape[1] // kernels.ROWS)
     weight_grad = torch.zeros(x.shape[0] * blocks, *weight.shape, dtype=x.dtype)
-    kernels.launch(numba_convolution.convolution_adjoint, x, weight, out, x_grad, weight_grad)
+    kernels.launch(numba_convolution.convolution_adjoint, x, _apart(weight), out, x_grad, weight_grad)
     return x_grad, weight_grad.sum(0)
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -51,7 +52,7 @@ class MuonUpdate:
             torch._foreach_lerp_(means, gradients, 1.0 - self.momentum)  # type: ignore[arg-type]
             # Nesterov momentum, as a running mean
             nesterov = torch._foreach_lerp(gradients, means, self.momentum)  # type: ignore[arg-type]
-        directions = [_flat(direction) for direction in nesterov]
+        directions = [_flat(_whole(direction)) for direction in nesterov]
         if len(group) == 1:
             directions = [orthogonalized(directions[0])]
         else:
@@ -62,9 +63,8 @@ class MuonUpdate:
                 torch._foreach_mul_(parameters, 1.0 - rate * self.weight_decay)
             for scale in dict.fromkeys(scales):
                 chosen = [i for i, other in enumerate(scales) if other == scale]
-                torch._foreach_add_(
-                    [flat[i] for i in chosen], [directions[i] for i in chosen], alpha=-rate * scale
-                )
+                steps = [_shard(directions[i], flat[i]) for i in chosen]
+                torch._foreach_add_([flat[i] for i in chosen], steps, alpha=-rate * scale)
 
     def _mean(self, weight: Weight) -> Tensor:
         if weight.name not in self.state:
@@ -75,6 +75,21 @@ class MuonUpdate:
 def _flat(matrix: Tensor) -> Tensor:
     """The matrix, or its transpose if it has more rows than columns."""
     return matrix.mT if matrix.shape[0] > matrix.shape[1] else matrix
+
+
+def _whole(matrix: Any) -> Tensor:
+    """The matrix, gathered if processes hold shards of it."""
+    whole: Tensor = matrix.full_tensor() if hasattr(matrix, "full_tensor") else matrix
+    return whole
+
+
+def _shard(matrix: Tensor, like: Any) -> Tensor:
+    """This process's shard of the matrix, if `like` is one."""
+    if not hasattr(like, "full_tensor"):
+        return matrix
+    from torch.distributed.tensor import distribute_tensor
+
+    return distribute_tensor(matrix, like.device_mesh, like.placements, src_data_rank=None)
 
 
 def orthogonalized(matrices: Tensor) -> Tensor:

@@ -14,6 +14,9 @@ REFUSED = {
 }
 """Classes that cannot train a model here, and why."""
 
+WHOLE = ("Adafactor", "Rprop")
+"""Classes that torch cannot run on weights distributed among processes (2.13)."""
+
 NOT_HERE = ("capturable", "differentiable", "maximize")
 """Options that are for other purposes than to lower a loss step by step."""
 

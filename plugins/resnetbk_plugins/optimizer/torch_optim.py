@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 import attrs
 from attrs.validators import ge, in_
 
-from resnetbk.errors import nearest
+from resnetbk.errors import UserError, nearest
 from resnetbk.kinds import Optimizer, Weight
 from resnetbk_plugins.optimizer.schedule import DECAYS, POSITIVE_SHARE, RATE, SHARE, Decay, Schedule
-from resnetbk_plugins.optimizer.torch_classes import NOT_HERE, REFUSED, options
+from resnetbk_plugins.optimizer.torch_classes import NOT_HERE, REFUSED, WHOLE, options
 
 if TYPE_CHECKING:
     from resnetbk_plugins.optimizer.updates import Update
@@ -68,9 +68,15 @@ class TorchOptimizer:
             raise ValueError(f"torch.optim.{self.name} has no weight decay; leave it out")
 
     def build(self, *, weights: Sequence[Weight]) -> Optimizer:
+        """Raises UserError for a class that cannot update distributed weights, where they are."""
         from resnetbk_plugins.optimizer.torch_optim_module import TorchUpdate
         from resnetbk_plugins.optimizer.updates import AdagradUpdate, ScheduledUpdates
 
+        if self.name in WHOLE and any(hasattr(weight.parameter, "full_tensor") for weight in weights):
+            raise UserError(
+                f"train.optimizer: torch.optim.{self.name} cannot update weights that are distributed among "
+                'processes; give train.parallel = "average", or another class'
+            )
         updates: dict[str, Update] = {
             "torch": TorchUpdate(self.name, weights, self.lr, self.weight_decay, self.options),
             "adagrad": AdagradUpdate(self.table_lr),

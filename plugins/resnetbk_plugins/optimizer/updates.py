@@ -193,7 +193,7 @@ class AdagradUpdate:
             [grad],
             [total],
             [torch.zeros(())],  # the step count, used only by a learning rate decay
-            fused=x.is_cpu,
+            fused=x.is_cpu and not hasattr(x, "full_tensor"),  # torch has none for shards
             lr=self.rate * factor,
             weight_decay=0.0,
             lr_decay=0.0,

@@ -32,6 +32,7 @@ def test_what_is_too_large_says_what_would_fit(tmp_path: Path, monkeypatch: pyte
     monkeypatch.setattr(memory, "free_memory", lambda device: 6 * parameters)
     with pytest.raises(UserError, match=r"parameters would fit into; make model\.width, model\.depth"):
         check_memory(spec, 256, CPU)
+    check_memory(tiny.experiment(tmp_path, more='parallel = "fsdp"').spec, 256, CPU, processes=4)
 
 
 @pytest.mark.parametrize("key", ["width = 1000000", "depth = 1000000000", "batch = 1000000000000"])

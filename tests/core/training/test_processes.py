@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import copy
-import os
 import signal
-import subprocess
-import sys
 import threading
 from pathlib import Path
 from typing import Any, ClassVar
@@ -15,6 +12,7 @@ import numpy as np
 import pytest
 import tiny
 import torch
+from launched import metrics, needs_gloo, torchrun
 
 import resnetbk
 from resnetbk.errors import UserError
@@ -25,12 +23,6 @@ from resnetbk.training import objective
 from resnetbk.training.processes import Processes
 from resnetbk.training.run_state import RunState
 from resnetbk.training.signals import Interrupted, Signals
-
-needs_gloo = pytest.mark.skipif(
-    not (torch.distributed.is_available() and torch.distributed.is_gloo_available()),
-    reason="this torch has no gloo",
-)
-
 
 SELECTORS = {
     "shuffle": "",
@@ -61,19 +53,6 @@ for folder in sys.argv[1:]:
 """
 
 
-def torchrun(folder: Path, *program: object) -> subprocess.CompletedProcess[str]:
-    """`torchrun --nproc-per-node 2 ...`, on a free port."""
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    return subprocess.run(
-        [*command, *map(str, program)],
-        cwd=folder,
-        env={**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-
-
 @pytest.fixture(scope="module")
 def runs_of_two(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder for each case with the run `both`, one after the other in the same two processes: each start
@@ -87,10 +66,6 @@ def runs_of_two(tmp_path_factory: pytest.TempPathFactory) -> Path:
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("parameters,") == len(CASES)  # one of them speaks
     return root
-
-
-def metrics(folder: Path, key: str) -> list[float]:
-    return [record[key] for record in RunFolder(folder).metrics() if key in record]
 
 
 @needs_gloo
