@@ -56,10 +56,6 @@ class Trunk(nn.Module):
         pass_ = WindowPass(self.resolution, self.gate, tokens)
         return self._run(pass_, Rows(x, position, length)).x, pass_
 
-    def differentiate(self, loops: int | None) -> None:
-        """Lets the last `loops` alone learn, or all for None."""
-        self.constant = (self.loops - (loops or self.loops)) * len(self.layers)
-
     def initial_state(self, batch: int) -> StreamState:
         """The state before the first token. Every component must provide `streaming`."""
         states = [cast(StreamingMixer, layer.mixer).initial_state(batch) for layer in self.layers]

@@ -88,7 +88,8 @@ class Learner:
             if spec.train.average is not None:
                 self.optimizer = Averaging(self.optimizer, weights, spec.train.average)
             self.strategy = build("train.gradient", spec.train.gradient, GradientStrategy, weights=weights)
-            self.model.trunk.differentiate(getattr(self.strategy, "loops", None))
+            trunk = self.model.trunk
+            trunk.constant = (trunk.loops - getattr(self.strategy, "loops", trunk.loops)) * len(trunk.layers)
             self.selector = build(
                 "data.selector", spec.data.selector, DataSelector, **self.data.to_choose_from(spec.data),
                 batch=spec.train.batch, seed=spec.seed,

@@ -94,11 +94,6 @@ class Run:
         """The lines of metrics.jsonl: a pandas DataFrame where pandas is installed, else a list of dicts."""
         return notebook.frame(self.folder.metrics())
 
-    def plot(self) -> notebook.Plot:
-        """A picture of its losses, which a notebook shows; its `figure` is matplotlib's. Raises UserError
-        without matplotlib."""
-        return notebook.curves(self.folder.metrics())
-
     def _repr_html_(self) -> str:
         about = {"folder": str(self.folder.path), "corpus": self.spec.data.corpus.name}
         about["parameters"] = f"{self.model.parameter_count():,}"

@@ -39,7 +39,7 @@ def test_gradients_are_those_of_the_last_loops(tmp_path, recompute):
         weights |= {name.replace("layers.0", f"layers.{i}"): weights[name] for i in range(1, 4)}
     apart.load_state_dict(weights)
     shared.trunk.recompute = recompute
-    shared.trunk.differentiate(2)
+    shared.trunk.constant = 2
     tokens = torch.randint(256, (2, 9))
     inputs = []
     apart.embedding.register_forward_hook(lambda _, __, x: inputs.append(x))
