@@ -19,7 +19,7 @@ for name in ("SIGHUP", "SIGUSR1", "SIGUSR2", "SIGKILL", "SIGPIPE"):
         delattr(signal, name)
 import resnetbk
 import resnetbk_authoring, resnetbk_instrument, resnetbk_plugins
-LEFT_OUT = ("__main__", "numba", "triton", "template", "harness", "plugins.hf")
+LEFT_OUT = ("__main__", "numba", "triton", "template", "harness", "plugins.hf", "schedule_free")
 for package in (resnetbk, resnetbk_authoring, resnetbk_instrument, resnetbk_plugins):
     for module in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
         if not any(word in module.name for word in LEFT_OUT):

@@ -102,6 +102,7 @@ MIXERS: dict[str, Expected] = {
     "gated-linear": gated_linear(),
     "gated-diagonal": gated_diagonal(),
     "attention": attention(),
+    "attention-to-all": attention(),  # where all rows are computed
 }
 
 MLP = 4 * R * D * 4 * D
