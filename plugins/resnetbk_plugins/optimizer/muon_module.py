@@ -51,7 +51,7 @@ class MuonUpdate:
         with unless(found_inf, [_flat(mean) for mean in means]):
             torch._foreach_lerp_(means, gradients, 1.0 - self.momentum)  # type: ignore[arg-type]
             # Nesterov momentum, as a running mean
-            nesterov = torch._foreach_lerp(gradients, means, self.momentum)  # type: ignore[arg-type]
+            nesterov = _lerp(gradients, means, self.momentum)
         directions = [_flat(_whole(direction)) for direction in nesterov]
         if len(group) == 1:
             directions = [orthogonalized(directions[0])]
@@ -70,6 +70,15 @@ class MuonUpdate:
         if weight.name not in self.state:
             self.state[weight.name] = {"momentum": torch.zeros_like(weight.parameter)}
         return self.state[weight.name]["momentum"]
+
+
+def _lerp(tensors: Any, ends: list[Tensor], weight: float) -> Sequence[Tensor]:
+    """The tensors, as far on the way to the ends as `weight` says."""
+    if not hasattr(ends[0], "full_tensor"):
+        return torch._foreach_lerp(tensors, ends, weight)
+    copies = [tensor.clone() for tensor in tensors]  # torch 2.10 does it to shards in place alone
+    torch._foreach_lerp_(copies, ends, weight)
+    return copies
 
 
 def _flat(matrix: Tensor) -> Tensor:
