@@ -76,14 +76,22 @@ class CausalAttention(nn.Module):
         bias = None if self.query.bias is None else torch.cat([part.bias for part in parts])
         rows = F.linear(x, torch.cat([part.weight for part in parts]), bias).unflatten(-1, (-1, self.size))
         qk, v = rows.split((self.heads + self.kv_heads, self.kv_heads), dim=-2)
-        dtype, wider = qk.dtype, torch.promote_types(qk.dtype, torch.float32)
+        scales = None
         if self.query_scale is not None and self.key_scale is not None:
-            scales = (self.query_scale.expand(self.heads, -1), self.key_scale.expand(self.kv_heads, -1))
-            qk = F.rms_norm(qk.to(wider), (self.size,)) * torch.cat(scales)
-        if self.rope_base is not None:
-            qk = _rotated(qk.to(wider), position, self.rope_base)
-        q, k = qk.to(dtype).split((self.heads, self.kv_heads), dim=-2)
+            scales = torch.cat(
+                (self.query_scale.expand(self.heads, -1), self.key_scale.expand(self.kv_heads, -1))
+            )
+        q, k = self._placed(qk, scales, position).split((self.heads, self.kv_heads), dim=-2)
         return q, k, v
+
+    def _placed(self, heads: Tensor, scale: Tensor | None, position: Tensor) -> Tensor:
+        """(..., H, d) at (...): heads of queries or keys, normed and rotated, in fp32 or better within."""
+        wide = heads.to(torch.promote_types(heads.dtype, torch.float32))
+        if scale is not None:
+            wide = F.rms_norm(wide, (self.size,)) * scale
+        if self.rope_base is not None:
+            wide = _rotated(wide, position, self.rope_base)
+        return wide.to(heads.dtype)
 
     def _attend(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         """(B, H, M, d), three times -> (B, H, M, d)."""

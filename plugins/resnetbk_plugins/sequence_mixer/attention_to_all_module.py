@@ -10,7 +10,7 @@ from torch import Tensor
 
 from resnetbk.kinds import Rows
 from resnetbk.model.rows import real_rows
-from resnetbk_plugins.sequence_mixer.attention_module import CausalAttention, _rotated
+from resnetbk_plugins.sequence_mixer.attention_module import CausalAttention
 from resnetbk_plugins.sequence_mixer.not_finite import mixed_causally
 
 
@@ -32,9 +32,11 @@ class CausalAttentionToAll(CausalAttention):
         if self.convolution is not None:
             x = self.convolution(x)
         chosen = x.gather(1, row[..., None].expand(-1, -1, x.shape[2]))
-        q = self._heads(self.query(chosen), self.query_scale, position)
-        k = self._shared(self._heads(self.key(x), self.key_scale, known))
-        v = self._shared(self.value(x).unflatten(-1, (-1, self.size)).transpose(1, 2))
+        q, k, v = (
+            rows.unflatten(-1, (-1, self.size)) for rows in (self.query(chosen), self.key(x), self.value(x))
+        )
+        q, k = self._placed(q, self.query_scale, position), self._placed(k, self.key_scale, known)
+        q, k, v = q.transpose(1, 2), self._shared(k.transpose(1, 2)), self._shared(v.transpose(1, 2))
         seen = torch.arange(x.shape[1], device=x.device)
         mask = seen <= row[..., None]
         if self.window is not None:
@@ -43,13 +45,3 @@ class CausalAttentionToAll(CausalAttention):
         mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=mask[:, None], dropout_p=dropout)
         out: Tensor = self.dropout(self.output(mixed.transpose(1, 2).flatten(2)))
         return out
-
-    def _heads(self, rows: Tensor, scale: Tensor | None, position: Tensor) -> Tensor:
-        """(B, M, H d) at (B, M) -> (B, H, M, d), normed and rotated."""
-        heads: Tensor = rows.unflatten(-1, (-1, self.size))
-        wide = heads.to(torch.promote_types(heads.dtype, torch.float32))
-        if scale is not None:
-            wide = F.rms_norm(wide, (self.size,)) * scale
-        if self.rope_base is not None:
-            wide = _rotated(wide, position, self.rope_base)
-        return wide.to(heads.dtype).transpose(1, 2)

@@ -22,8 +22,7 @@ def mixed_causally(mix: Callable[[Tensor], Tensor], x: Tensor, row: Tensor | Non
         return mix(x)
     bad = ~x.isfinite().all(-1, True)
     every = torch.arange(x.shape[1], device=x.device)[:, None]
-    first = torch.where(bad, every, x.shape[1]).amin(
-        1, True
-    )  # a minimum is parallel, as cumsum is not always
+    # a minimum is parallel, as cumsum is not always
+    first = torch.where(bad, every, x.shape[1]).amin(1, True)
     mixed_rows = every if row is None else row[..., None]
     return mix(x.masked_fill(bad, 0.0)).masked_fill(mixed_rows >= first, math.nan)
