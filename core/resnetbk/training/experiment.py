@@ -108,7 +108,7 @@ class Experiment:
             with Signals() as signals:  # until now there is nothing to save
                 report = trainer.run(signals)
         model, data = trainer.learner.model.eval(), trainer.learner.data
-        if trainer.learner.in_step:  # no process can use it alone
+        if trainer.learner.lockstep:  # no process can use it alone
             model = Run.open(folder.path, self.registry).model
         return Run(folder, self.spec, self.registry, model, data.tokenizer, report, data)
 

@@ -60,7 +60,7 @@ class Learner:
         """Reads the corpus and builds everything; trains nothing yet."""
         self.spec, self.processes = spec, processes or Processes()
         self.processes.check(spec)
-        self.in_step = self.processes.in_step(spec)
+        self.lockstep = self.processes.lockstep(spec)
         self.device = find_device(device)
         if self.processes.first:
             tell_if_slow(self.device, spec.train.precision)
@@ -225,7 +225,7 @@ class Learner:
         mine = self.processes.share(windows)
         with torch.no_grad(), self.meter.phase("scoring", "score", mine.length * len(mine.starts)):
             self.model.eval()  # without dropout
-            scores = score(mine) if self.in_step else in_halves(mine, score)
+            scores = score(mine) if self.lockstep else in_halves(mine, score)
             self.model.train()
             if mine is windows:
                 return scores
@@ -248,7 +248,7 @@ class Learner:
         with same_draws(self.device), averaged(self.optimizer):
             return evaluate(
                 self.model, self.data.beginning(most, window), window=window, precision=precision,
-                meter=self.meter, processes=self.processes, in_step=self.in_step, signals=signals,
+                meter=self.meter, processes=self.processes, lockstep=self.lockstep, signals=signals,
             )  # fmt: skip
 
     def progress(self) -> float:

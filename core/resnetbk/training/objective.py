@@ -142,7 +142,7 @@ def evaluate(
     precision: str,
     meter: Meter | None = None,
     processes: Processes = ALONE,
-    in_step: bool = False,
+    lockstep: bool = False,
     signals: Signals | None = None,
 ) -> Evaluation:
     """The loss on the held-out part, of which `processes` take shares; the same number every time at
@@ -162,11 +162,11 @@ def evaluate(
     batches = enumerate(data.held_out(window, together, device))
     for a_round in zip_longest(*[batches] * processes.size):
         mine = a_round[processes.rank]
-        if not mine and not in_step:
+        if not mine and not lockstep:
             break
-        number, batch = mine or a_round[0]  # in step, as many passes as others
+        number, batch = mine or a_round[0]  # as many passes as the others make
         given_up = signals.received if signals else 0
-        if given_up and not in_step:  # else others would wait for it
+        if given_up and not lockstep:  # else others would wait for it
             break
         size = batch.targets.numel()
         with meter.phase("evaluation", tokens=size) if meter else nullcontext():

@@ -75,10 +75,10 @@ class Processes:
             wrong.append("train.seconds: processes have no clock in common; give train.steps alone")
         if train.batch < self.size:
             wrong.append(f"train.batch: {train.batch} windows cannot be shared among {self.size} processes")
-        if self.in_step(spec) and train.batch % self.size:
+        if self.lockstep(spec) and train.batch % self.size:
             equal = f"which train.parallel = {train.parallel!r} needs; give a multiple of {self.size}"
             wrong.append(f"train.batch: {train.batch} windows cannot be shared equally, {equal}")
-        if self.in_step(spec) and train.compile is True:
+        if self.lockstep(spec) and train.compile is True:
             wrong.append(f"train.compile: train.parallel = {train.parallel!r} runs uncompiled; leave it out")
         if "data-parallel" not in strategy.entry.provides:
             wrong.append(f"train.gradient: {strategy.name!r} does not provide 'data-parallel', {what}")
@@ -87,8 +87,8 @@ class Processes:
         if wrong:
             raise UserError(*wrong)
 
-    def in_step(self, spec: Spec) -> bool:
-        """Whether they run each layer at the same time: see `sharding`."""
+    def lockstep(self, spec: Spec) -> bool:
+        """Whether each layer runs in all of them at the same time: see `sharding`."""
         return self.size > 1 and spec.train.parallel != "average"
 
     def share(self, windows: Windows) -> Windows:

@@ -31,7 +31,7 @@ def place(
     """Moves the model to the device, of a distributed one this process's part, and gives the objective of its
     steps. Raises UserError for a parameter that cannot be distributed."""
     size, parallel = processes.size, spec.train.parallel
-    if not processes.in_step(spec):
+    if not processes.lockstep(spec):
         model.to(device)
         return CompiledObjective(to_compile(spec.train, device), model, device)
     from torch.distributed.device_mesh import init_device_mesh  # here, since they take half a second
