@@ -3,7 +3,7 @@
 Of each: which process, after how many seconds the other had ended, its exit code, what it said last, and,
 after both were started again with --auto-resume, whether losses of all steps and the last weights are to
 the bit those of a run that was left alone. Processes are started without torchrun, which would end one for
-another; so the one that waits to meet the other does so until it is ended here.
+another.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 STEPS, SAVE = 20, 5
-LIMIT = 45.0
+LIMIT = 150.0
 """Seconds after which a process that still waits is ended."""
 
 AT_ONCE, SOON = 0.0, 0.004

@@ -2,9 +2,10 @@
 
 For each `train.parallel` first the losses of 2 and 4 processes beside those of one with the same batch, as
 the largest relative difference over all steps: of the specs named, or of quickstart with one part exchanged
-at a time. Then weak scaling: batch and processes grow together. Communication holds the wait for the slowest
-process, and of N processes at most as many run at once as there are cores. It is that of losses, gradients
-and layers' weights; not what Muon gathers with "ddp" and "fsdp", which torch calls otherwise.
+at a time. The first column is what rounding alone does: one process that takes each batch in two halves.
+Then weak scaling: batch and processes grow together. Communication holds the wait for the slowest process,
+and of N processes at most as many run at once as there are cores. It is that of losses, gradients and layers'
+weights; not what Muon gathers with "ddp" and "fsdp", which torch calls otherwise.
 """
 
 from __future__ import annotations
@@ -34,22 +35,39 @@ SMALL = [
     "model.depth=2",
     "model.mixer={use='bk-causal', chains=16}",
     "train.precision='fp32'",
+    "train.batch=8",
+    "train.optimizer={use='adamw', lr=0.005}",
 ]
+SKILLS = ["data.corpus={use='zipf-skills', skills=6}", "data.window=34"]
+MIXERS = ("bk-moebius", "bk-resolvent", "gated-linear", "gated-diagonal", "attention")
 PARTS = {
     "as it is": [],
-    "attention": ["model.mixer='attention'"],
-    "bk-moebius": ["model.mixer={use='bk-moebius', chains=16}"],
-    "moe": ["model.channel='moe'"],
-    "halting": ["model.halting='act'"],
-    "gate": ["model.gate='top-rate'"],
-    "ngram-hash": ["model.embedding='ngram-hash'"],
+    "bf16": ["train.precision='bf16'"],
+    **{name: [f"model.mixer='{name}'"] for name in MIXERS},
+    "attention-to-all, loops": ["model.mixer='attention-to-all'", "model.share='layers'"],
+    **{name: [f"model.channel='{name}'"] for name in ("swiglu", "moe", "memory")},
+    **{name: [f"model.halting='{name}'"] for name in ("act", "ponder")},
+    "confidence": ["model.halting={use='confidence', drop=0.0}"],  # layers that are dropped are drawn
+    "fixed": ["model.halting={use='fixed', layers=1}"],
+    **{name: [f"model.gate='{name}'"] for name in ("gumbel", "top-rate", "saliency")},
+    "hourglass": ["model.depth=3", "model.resolution={use='hourglass', layers=[1, 1, 1], factor=2}"],
+    "boundary": ["model.depth=3", "model.resolution={use='boundary', layers=[1, 1, 1]}"],
+    "marks": ["model.depth=3", "model.resolution={use='marks', layers=[1, 1, 1]}"],
+    **{name: [f"model.embedding='{name}'"] for name in ("table", "learned-positions", "ngram-hash")},
+    "accumulate": ["train.gradient={accumulate=2}"],
     "every-k": ["train.gradient={use='every-k', every=2}"],
-    "active": ["data.selector='active'"],
-    "curriculum": ["data.selector='curriculum'"],
-    "excess-loss": ["data.selector='excess-loss'"],
-    "adamw": ["train.optimizer='adamw'"],
+    "truncated": ["train.gradient='truncated'", "model.share='layers'"],
+    **{name: [f"train.gradient='{name}'"] for name in ("selective", "cached")},
+    **{name: [f"data.selector='{name}'"] for name in ("curriculum", "excess-loss", "grow", "reverse")},
+    # an untrained model is as unsure of every window, and rounding would choose
+    "active": ["data.selector={use='active', warmup=0.5}"],
+    **{name: [*SKILLS, f"data.selector='{name}'"] for name in ("bandit", "baby-steps")},
+    "muon": ["train.optimizer={use='muon', lr=0.02}"],
+    "torch's Adagrad": ["train.optimizer={use='torch', name='Adagrad'}"],
+    "clip, average": ["train.clip=0.1", "train.average=0.9"],
 }
 COLLECTIVES = ("all_reduce", "all_gather", "broadcast", "all_gather_into_tensor", "reduce_scatter_tensor")
+HALVES = "train.gradient.accumulate=2"
 MODES = ("average", "ddp", "fsdp")
 Case = tuple[str, list[str]]
 """A spec and what is set in it."""
@@ -141,17 +159,17 @@ def main() -> None:
     batch = read(path, Registry.discover(), sets).train.batch
     # the last one of each size is the first case, with a batch that grows along
     results = {1: together(1, [*cases.values(), (path, sets)])}
+    halves = together(1, [(spec, [*given, HALVES]) for spec, given in cases.values()])
     for parallel in options.parallel:
         mode = f"train.parallel='{parallel}'"
         for size in options.sizes:
             all_cases = [*cases.values(), (path, [*sets, f"train.batch={batch * size}"])]
             results[size] = together(size, [(spec, [*given, mode]) for spec, given in all_cases])
-        print(
-            f"\n{parallel}\n{'loss, relative difference':28}" + "".join(f"{n:>10} pr." for n in options.sizes)
-        )
+        heads = ("1, halves", *map(str, options.sizes))
+        print(f"\n{parallel}\n{'difference, processes:':28}" + "".join(f"{head:>14}" for head in heads))
         for number, name in enumerate(cases):
             alone, *others = (results[size][number] for size in (1, *options.sizes))
-            shown = [f"{_difference(alone, other):>14}" for other in others]
+            shown = [f"{_difference(alone, other):>13}" for other in (halves[number], *others)]
             print(f"{name:28}{' '.join(shown)}")
         print("\nweak scaling:  processes   batch   tokens/s   of ideal   communication")
         single = 0.0
@@ -166,7 +184,7 @@ def main() -> None:
 def _difference(alone: Any, other: Any) -> str:
     for result in (alone, other):
         if isinstance(result, str):
-            return result
+            return result if result is other else ""
     return f"{max(abs(b - a) / abs(a) for a, b in zip(alone[0], other[0], strict=True)):.1e}"
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import attrs
 import numpy as np
 import torch
+from torch import nn
 
 from resnetbk.cache import cached_file
 from resnetbk.errors import UserError
@@ -107,6 +108,14 @@ class Data:
             return _labelled(self.train[index], task.train[index], device)
         index = starts[:, None] + np.arange(windows.length + 1)
         return _batch(self.train[index], device)
+
+    def show(self, windows: Windows, model: nn.Module, device: torch.device) -> None:
+        """Gives a step's windows to modules that collect what training reads, by their `learn_tokens`: once,
+        whole, and after all passes, however many of these and of processes share the step."""
+        for module in model.modules():
+            if hasattr(module, "learn_tokens"):
+                collector: Any = module
+                collector.learn_tokens(self.batch(windows, device).inputs)
 
     def to_choose_from(self, spec: DataSpec) -> dict[str, Any]:
         """What the spec's selector is built from: tokens, window and, if it takes that, (T,) the group of the

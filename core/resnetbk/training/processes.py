@@ -3,8 +3,7 @@
 All begin with the same weights, choose the same windows from the same losses, and make the same update. Each
 differentiates its share of the batch; then gradients are averaged, weighted by shares: after the strategy has
 done all its passes, however many, and before the update. At each step random numbers go on from where the
-first process is, each process with its own, and so do buffers, as a running statistic of its share. A module
-with `read_in_passes` collects what training reads: by `learn_tokens` each gets the whole batch, after passes.
+first process is, each process with its own, and so do buffers, as a running statistic of its share.
 
 All evaluate, each its share; the first process alone saves, tells observers and prints. A run in several
 processes gives the losses of one process with the same batch but for rounding, in so far as nothing is random
@@ -15,8 +14,9 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from datetime import timedelta
 from typing import Any
 
 import attrs
@@ -52,12 +52,19 @@ class Processes:
         if rank >= size:
             raise UserError(f"RANK={rank}: there are WORLD_SIZE={size} processes, the last is {size - 1}")
         if not distributed.is_initialized():
+            from torch.distributed.rendezvous import rendezvous  # here, since not every torch has it
+
             _said("MASTER_PORT")
             cuda = torch.cuda.is_available()
             if cuda:
                 torch.cuda.set_device(local % torch.cuda.device_count())
-            with _together():
-                distributed.init_process_group("cpu:gloo,cuda:nccl" if cuda else "gloo")
+            try:
+                store, _, _ = next(rendezvous("env://", timeout=MEETING))
+                backends = "cpu:gloo,cuda:nccl" if cuda else "gloo"
+                distributed.init_process_group(backends, store=store, rank=rank, world_size=size)
+            except RuntimeError as error:
+                late = f"within {MEETING.seconds} s; see what the others said"
+                raise Deserted(f"process {rank} of {size} did not meet all others {late}") from error
         return cls(rank, size)
 
     @property
@@ -99,14 +106,9 @@ class Processes:
         return attrs.evolve(windows, starts=np.array_split(windows.starts, self.size)[self.rank])
 
     def align(self, model: nn.Module) -> None:
-        """The first process's buffers that a checkpoint holds, and random numbers, drawn apart in each. What
-        collects the text that passes read, which here is a share of it, no longer does."""
+        """The first process's buffers that a checkpoint holds, and random numbers, drawn apart in each."""
         if self.size == 1:
             return
-        for module in model.modules():
-            if hasattr(module, "read_in_passes"):
-                collector: Any = module
-                collector.read_in_passes = False
         state = torch.get_rng_state()
         saved = model.state_dict().keys()
         with _together():
@@ -120,13 +122,6 @@ class Processes:
         seed = int(torch.randint(2**48, ()))  # drawn in the first too, so that each step has another
         if not self.first:
             torch.manual_seed(seed + self.rank)
-
-    def learn_tokens(self, model: nn.Module, inputs: Callable[[], Tensor]) -> None:
-        """Gives the whole batch to modules that collect what training reads; see `align`."""
-        for module in model.modules() if self.size > 1 else ():
-            if hasattr(module, "read_in_passes"):
-                collector: Any = module
-                collector.learn_tokens(inputs())
 
     def gather(self, value: Any) -> list[Any]:
         """A JSON value of each process, in the order of their ranks; torch's own way would unpickle."""
@@ -201,6 +196,9 @@ class Processes:
 
 
 ALONE = Processes()
+
+MEETING = timedelta(seconds=120)
+"""How long one waits for others: they load as much as it does, from a disk that may be slower."""
 
 GONE = "another process of this run has ended; see what it said"
 

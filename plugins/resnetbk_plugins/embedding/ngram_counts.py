@@ -16,9 +16,9 @@ class NgramCounts:
     """A table of tokens plus a linear map of the next token's log-probabilities in an n-gram model, modified
     Kneser-Ney (Chen & Goodman, 1999), of the windows that training has read before.
 
-    A window is counted after its own pass, so what a row is told never includes its own continuation, as long
-    as windows are new. From the second epoch on they are not, and the model learns to trust counts too much:
-    made for runs of at most one epoch. Counting is a part of the steps.
+    A window is counted after the step that it is in, so what a row is told never includes its own
+    continuation, as long as windows are new. From the second epoch on they are not, and the model learns to
+    trust counts too much: made for runs of at most one epoch. Counting is a part of the steps.
 
     order     the longest n-gram counted; a row depends on the last order - 1 tokens
     capacity  how many tokens are remembered, with one for each window's end; later ones are not counted

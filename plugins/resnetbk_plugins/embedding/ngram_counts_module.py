@@ -19,10 +19,8 @@ class NgramCountsEmbedding(nn.Module):
 
     `read` (capacity,) holds the windows that training has read, each followed by the separator `vocabulary`;
     `used` is how much of it is filled, `indexed` how much of that is known in training. Else all of it is.
-    Several processes give it whole batches by `learn_tokens`, and unset `read_in_passes`.
+    A step of training gives it its windows by `learn_tokens`, after all passes.
     """
-
-    read_in_passes = True
 
     read: Tensor
     used: Tensor
@@ -47,10 +45,7 @@ class NgramCountsEmbedding(nn.Module):
 
     def forward(self, tokens: Tensor, position: Tensor) -> Tensor:
         """(B, N) -> (B, N, D)."""
-        rows = self._embed(F.pad(tokens, (self.before, 0), value=self.vocabulary))
-        if self.training and self.read_in_passes and torch.is_grad_enabled():
-            self.learn_tokens(tokens)
-        return rows
+        return self._embed(F.pad(tokens, (self.before, 0), value=self.vocabulary))
 
     def initial_state(self, batch: int) -> State:
         """`tokens` (B, order - 2): the last tokens, oldest first."""

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import copy
 import signal
+import socket
 import threading
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -19,8 +21,8 @@ from resnetbk.errors import UserError
 from resnetbk.kinds import Windows
 from resnetbk.runs import checkpoint
 from resnetbk.runs.run_folder import RunFolder
-from resnetbk.training import objective
-from resnetbk.training.processes import Processes
+from resnetbk.training import objective, processes
+from resnetbk.training.processes import Deserted, Processes
 from resnetbk.training.run_state import RunState
 from resnetbk.training.signals import Interrupted, Signals
 
@@ -118,7 +120,7 @@ def test_each_process_and_step_has_random_numbers_of_its_own(monkeypatch: pytest
     sent: list[torch.Tensor] = []
 
     def broadcast(state: torch.Tensor, source: int) -> None:
-        sent.append(state.clone()) if processes.first else state.copy_(sent[-1])
+        sent.append(state.clone()) if one.first else state.copy_(sent[-1])
 
     monkeypatch.setattr(torch.distributed, "broadcast", broadcast)
     drawn = []
@@ -126,8 +128,8 @@ def test_each_process_and_step_has_random_numbers_of_its_own(monkeypatch: pytest
         for _ in range(2):  # between which nothing is drawn, as where a CUDA device has its own generator
             kept = torch.get_rng_state()
             for rank in range(3):
-                processes = Processes(rank, 3)
-                processes.align(torch.nn.Linear(1, 1))
+                one = Processes(rank, 3)
+                one.align(torch.nn.Linear(1, 1))
                 if rank == 0:
                     kept = torch.get_rng_state()
                 drawn.append(torch.rand(4))
@@ -219,6 +221,20 @@ def test_an_environment_that_says_nothing_is_one_process(monkeypatch, environmen
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
     assert Processes.here() == Processes()
+
+
+@needs_gloo
+@pytest.mark.parametrize("rank", [0, 1])
+def test_one_whose_others_do_not_come_says_so(monkeypatch: pytest.MonkeyPatch, rank: int) -> None:
+    monkeypatch.setattr(processes, "MEETING", timedelta(seconds=1))
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+    places = {"RANK": rank, "WORLD_SIZE": 2, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+    for name, value in places.items():
+        monkeypatch.setenv(name, str(value))
+    with pytest.raises(Deserted) as caught:
+        Processes.here()
+    assert str(caught.value).startswith(f"process {rank} of 2 did not meet all others within 1 s; see what")
 
 
 class Thread(Processes):

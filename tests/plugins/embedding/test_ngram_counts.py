@@ -37,6 +37,13 @@ def rows(embedding: NgramCountsEmbedding, tokens: Tensor) -> Tensor:
     return embedding(tokens, torch.arange(tokens.shape[1]).expand_as(tokens))
 
 
+def learned(embedding: NgramCountsEmbedding, tokens: Tensor) -> Tensor:
+    """Its rows of the tokens, which it has read after them, as in a step of training."""
+    before = rows(embedding, tokens)
+    embedding.learn_tokens(tokens)
+    return before
+
+
 @pytest.mark.parametrize("order", [2, 3, 7])
 def test_an_index_predicts_what_the_ngram_baseline_does(order: int) -> None:
     train, valid = text(3000), text(400, seed=1)
@@ -68,26 +75,18 @@ def test_a_window_meets_only_the_counts_of_those_before_it() -> None:
     for seen in range(8):
         fresh = built().train()
         for earlier in windows[:seen]:
-            rows(fresh, earlier[None])
-        torch.testing.assert_close(rows(fresh, windows[seen, None]), rows(embedding, windows[seen, None]))
+            learned(fresh, earlier[None])
+        torch.testing.assert_close(rows(fresh, windows[seen, None]), learned(embedding, windows[seen, None]))
     assert int(embedding.used) == 8 * 65
     first = rows(built().train(), windows[:1])
     assert not first.isclose(rows(embedding, windows[:1])).all(), "counts changed nothing"
-
-
-def test_passes_without_gradients_or_in_use_are_not_read() -> None:
-    embedding, tokens = built(), torch.from_numpy(text(64))[None]
-    rows(embedding.eval(), tokens)
-    with torch.no_grad():
-        rows(embedding.train(), tokens)
-    assert int(embedding.used) == 0
 
 
 def test_evaluation_knows_all_that_was_read_and_changes_nothing_in_training() -> None:
     windows = torch.from_numpy(text(1300)).view(20, 65)
     one, other = built().train(), built().train()
     for window in windows:
-        first, second = rows(one, window[None]), rows(other, window[None])
+        first, second = learned(one, window[None]), learned(other, window[None])
         torch.testing.assert_close(first, second, rtol=0, atol=0)
         rows(one.eval(), windows[:1])
         one.train()
@@ -100,8 +99,8 @@ def test_evaluation_knows_all_that_was_read_and_changes_nothing_in_training() ->
 def test_what_is_read_is_saved_and_replaces_what_another_had_read() -> None:
     one, other = built().train(), built().train()
     for seed in range(3):
-        rows(one, torch.from_numpy(text(90, seed))[None])
-        rows(other, torch.from_numpy(text(90, seed + 9))[None])
+        learned(one, torch.from_numpy(text(90, seed))[None])
+        learned(other, torch.from_numpy(text(90, seed + 9))[None])
     other.load_state_dict(copy.deepcopy(one.state_dict()))
     tokens = torch.from_numpy(text(50, 7))[None]
     torch.testing.assert_close(rows(other, tokens), rows(one, tokens), rtol=0, atol=0)
@@ -111,14 +110,14 @@ def test_what_is_read_is_saved_and_replaces_what_another_had_read() -> None:
 def test_reading_ends_when_the_capacity_is_used() -> None:
     embedding = built(capacity=100).train()
     for seed in range(3):
-        rows(embedding, torch.from_numpy(text(60, seed))[None])
+        learned(embedding, torch.from_numpy(text(60, seed))[None])
     assert int(embedding.used) == 100
     assert (embedding.read[61:100].numpy() == text(60, 1)[:39]).all()
 
 
 def test_tokens_one_at_a_time_give_the_rows_of_a_pass() -> None:
     embedding, tokens = built().train(), torch.from_numpy(text(40))[None]
-    rows(embedding, tokens)
+    learned(embedding, tokens)
     whole, state = rows(embedding.eval(), tokens), embedding.initial_state(1)
     for i in range(40):
         row, state = embedding.step(tokens[:, i], torch.tensor([i]), state)
@@ -138,3 +137,16 @@ def test_a_resumed_run_goes_on_bit_for_bit(tmp_path) -> None:
         assert resumed.report.loss == run.report.loss
         for name, tensor in run.model.state_dict().items():
             assert torch.equal(resumed.model.state_dict()[name], tensor), name
+
+
+def test_a_step_reads_its_windows_once_and_after_all_its_passes(tmp_path) -> None:
+    counts, losses = 'embedding = { use = "ngram-counts", order = 4 }', []
+    for accumulate in (1, 2):
+        folder = tmp_path / str(accumulate)
+        folder.mkdir()
+        more = f"gradient = {{ accumulate = {accumulate} }}"
+        trial = tiny.experiment(folder, embedding=counts, steps="steps = 3", more=more)
+        run = trial.train(folder / "run")
+        assert int(run.model.embedding.used) == 3 * 4 * 17
+        losses.append([record["loss"] for record in run.folder.metrics() if "loss" in record])
+    assert losses[1] == pytest.approx(losses[0], rel=1e-6)
