@@ -1,4 +1,4 @@
-"""Programs in two processes, as torchrun starts them."""
+"""Programs in several processes, as torchrun starts them."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ needs_gloo = pytest.mark.skipif(
 )
 
 
-def torchrun(folder: Path, *program: object) -> subprocess.CompletedProcess[str]:
+def torchrun(folder: Path, *program: object, processes: int = 2) -> subprocess.CompletedProcess[str]:
     """`torchrun --nproc-per-node 2 ...`, on a free port."""
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node"]
     return subprocess.run(
-        [*command, *map(str, program)],
+        [*command, str(processes), *map(str, program)],
         cwd=folder,
         env={**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""},
         capture_output=True,

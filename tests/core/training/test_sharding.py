@@ -99,10 +99,16 @@ def test_no_process_waits_for_one_without_rows(runs: Path, case: str) -> None:
 @needs_gloo
 def test_a_run_goes_on_in_another_number_of_processes(runs: Path) -> None:
     folder = runs / "resumed"
-    cut = tiny.stopped(folder / "both", 2, folder / "two-then-one")
-    resnetbk.load(folder / "tiny.toml").train(cut, device="cpu", resume=True)
+    cut = tiny.stopped(folder / "both", 2, folder / "two-then-four")
+    spec = folder / "tiny.toml"
+    command = ("-m", "resnetbk", "train", spec, "--out", cut, "--resume")
+    done = torchrun(folder, *command, processes=4)
+    assert done.returncode == 0, done.stderr
+    for before, after in (("both", "two-then-one"), ("two-then-four", "four-then-one")):
+        cut = tiny.stopped(folder / before, 2 if before == "both" else 4, folder / after)
+        resnetbk.load(spec).train(cut, device="cpu", resume=True)
     whole = metrics(folder / "alone", "loss")
-    for name in ("two-then-one", "one-then-two"):
+    for name in ("two-then-one", "one-then-two", "two-then-four", "four-then-one"):
         assert metrics(folder / name, "loss") == pytest.approx(whole, rel=1e-5), name
     # the tensors are those of one process: names, shapes, and nearly the values
     states = [checkpoint.load(checkpoint.latest(folder / name)) for name in ("alone", "both")]
