@@ -17,7 +17,7 @@ class Task:
     labelled positions alone, and accuracy is the share of held-out labels that are the likeliest token.
 
     train, valid          (bytes of that part,) integers: 0 where nothing is asked, else 1 + the byte that is
-                          to be answered once this one is read. Every example has labels, and as many.
+                          to be answered once this one is read. Every example has labels.
     length, valid_length  bytes of an example of each part, which consists of whole examples
     example_group         (examples to train on,) integers: the group of each, for data selectors
     group, groups         (bytes of valid,) integers: the group of each held-out label (hops, a skill), as its

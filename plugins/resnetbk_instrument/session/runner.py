@@ -79,8 +79,7 @@ def runner(registry: Registry, signals: Signals, device: str, watchers: Sequence
 def inference(run: Run) -> tuple[float, float]:
     """Wall seconds and FLOPs for each token of the held-out text's beginning: the median of some passes,
     which have been warmed up by the run's own evaluation, and the count of one more."""
-    data = run.data()
-    data = attrs.evolve(data, valid=data.valid[: READ + 1])
+    data = run.data().beginning(READ, run.spec.data.window)
     passes = [run.evaluate(data) for _ in range(PASSES)]
     counter = FlopCounter()
     with counter:

@@ -54,8 +54,13 @@ class Facts:
         if self.facts > RELATIONS * self.symbols**2:
             raise ValueError(f"facts = {self.facts} must be at most {RELATIONS * self.symbols**2}")
 
+    @property
+    def length(self) -> int:
+        """Tokens of an example."""
+        return 4 * self.records
+
     def check(self, spec: Spec) -> None:
-        check_task(spec, 4 * self.records)
+        check_task(spec, self.length)
 
     def build(self) -> Text:
         generator = np.random.default_rng((self.seed, FACTS))

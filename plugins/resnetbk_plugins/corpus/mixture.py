@@ -1,4 +1,5 @@
 """Several corpora as one: the training text is drawn from them by shares, and so is the held-out text.
+Of tasks it is their examples: see `mixed_tasks`.
 
 The training text is as long as those of all parts together and consists of pieces of them in random order.
 Windows that a data selector draws from anywhere in it are thus drawn by shares, and a tokenizer or n-gram
@@ -24,11 +25,15 @@ from resnetbk.kinds import Text
 from resnetbk.model.assemble import build
 from resnetbk.spec.spec import Part
 from resnetbk.texts import LARGE, mapped, pieces
+from resnetbk_plugins.corpus.examples import check_task
+from resnetbk_plugins.corpus.mixed_tasks import mixed_tasks
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from resnetbk.spec import Spec
+
+ALIKE = "parts must all be text, or all tasks"
 
 METHOD = 1  # part of every cache key: texts that were drawn in another way are not used
 
@@ -38,14 +43,19 @@ STRETCH = 1 << 14
 
 @attrs.frozen(kw_only=True)
 class Mixture:
-    """Corpora of text with shares, each with its own keys. The held-out text begins as each part's does, as
-    far as all have enough of it for their share: so its loss is the mean by shares. Evaluations give that of
-    each part beside it, by the name of its corpus, numbered where it comes again: `text`, `text-2`. A window
-    that reaches from one into the next counts for the one in which it begins. Selectors that choose among
-    groups choose among the parts.
+    """Corpora of text, or tasks, with shares, each with its own keys. The held-out text begins as each part's
+    does, as far as all have enough of it for their share: so its loss is the mean by shares. Evaluations give
+    that of each part beside it, by the name of its corpus, numbered where it comes again: `text`, `text-2`. A
+    window that reaches from one into the next counts for the one in which it begins. Selectors that choose
+    among groups choose among the parts.
+
+    An example of a task begins with the number of its part, from 0, and data.window must be 1 + the tokens of
+    the longest: others end with zeros. Held-out examples have about as many labels of each part, so that
+    accuracy is its mean over parts, whatever the shares. Groups are those of the parts, or the part.
 
     parts   corpora, such as `[{ use = "packages" }, { use = "text", path = "notes" }]`
-    shares  of bytes, one for each part, such as `[0.8, 0.2]`, or `[4, 1]`; equal ones if left out
+    shares  of bytes, in tasks of examples: one for each part, such as `[0.8, 0.2]`, or `[4, 1]`; equal ones
+            if left out
     seed    of which pieces are drawn, and of their order
     """
 
@@ -58,20 +68,29 @@ class Mixture:
             raise ValueError(f"shares are {len(self.shares)} numbers for {len(self.parts)} parts: one each")
 
     def check(self, spec: Spec) -> None:
-        for part in self.parts:
+        tasks = [part for part in self.parts if "labels" in part.entry.provides]
+        if tasks and len(tasks) < len(self.parts):
+            raise UserError(f"mixture: {tasks[0].name!r} is a task, and {ALIKE}")
+        lengths = [getattr(part.component, "length", 0) for part in tasks]
+        windows = lengths or [spec.data.window] * len(self.parts)
+        for part, window in zip(self.parts, windows, strict=True):
             if own := getattr(part.component, "check", None):
-                own(spec)
+                own(attrs.evolve(spec, data=attrs.evolve(spec.data, window=window)))
+        if lengths:
+            check_task(spec, 1 + max(lengths))
 
     def build(self) -> Text:
-        """Raises UserError for parts that are tasks or tokens, and what the parts raise."""
+        """Raises UserError for parts that are tokens or only some of them tasks, and what the parts raise."""
         texts = [build(f"data.corpus.parts[{i}]", part, Text) for i, part in enumerate(self.parts)]
         for part, text in zip(self.parts, texts, strict=True):
-            if text.task or text.tokens:
-                what = "a task" if text.task else "tokens"
-                raise UserError(f"mixture: {part.name!r} is {what}, and parts must be text")
+            if text.tokens or bool(text.task) != bool(texts[0].task):
+                what = "tokens" if text.tokens else "a task" if text.task else "no task"
+                raise UserError(f"mixture: {part.name!r} is {what}, and {ALIKE}")
         shares = np.array(self.shares or [1.0] * len(texts))
         shares /= shares.sum()
         names = _names([part.name for part in self.parts])
+        if texts[0].task:
+            return mixed_tasks(names, texts, shares, self.seed)
         (train, stretches), held_out = self._train(texts, shares, names), _valid(texts, shares)
         valid = b"".join(held_out)
         digest = hashlib.sha256(train)

@@ -58,8 +58,13 @@ class ZipfSkills:
         if self.chosen > self.bits:
             raise ValueError(f"chosen = {self.chosen} must be at most bits = {self.bits}")
 
+    @property
+    def length(self) -> int:
+        """Tokens of an example."""
+        return self.bits + 2
+
     def check(self, spec: Spec) -> None:
-        check_task(spec, self.bits + 2)
+        check_task(spec, self.length)
 
     def build(self) -> Text:
         generator = np.random.default_rng((self.seed, SKILLS))

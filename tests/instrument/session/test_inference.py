@@ -46,6 +46,24 @@ def test_operations_are_those_of_one_pass_with_the_trained_model(spec, tmp_path)
     assert comparison.costs["inference_seconds"] > 0
 
 
+@pytest.mark.parametrize("length", [8, 12])
+def test_of_a_task_whole_examples_are_measured(tmp_path, monkeypatch, length):
+    monkeypatch.setattr(module, "READ", 100)
+    words = f'corpus = {{ use = "group-words", length = {length}, examples = 90, held_out = 40 }}'
+    spec = tiny.write_spec(tmp_path, corpus=words, window=f"window = {length}")
+    run = resnetbk.load(spec).train(tmp_path / "run", device="cpu")
+    tokens = []
+
+    def measured(run, data):
+        result = evaluate(run.model, data, window=length, precision="fp32")
+        tokens.append(result.tokens)
+        return result
+
+    monkeypatch.setattr(type(run), "evaluate", measured)
+    assert min(module.inference(run)) > 0
+    assert set(tokens) == {96}
+
+
 def test_training_is_not_charged_with_it(spec, monkeypatch):
     passes = []
     for count in (1, 4):

@@ -192,5 +192,5 @@ def test_mistakes_are_one_line(call) -> None:  # type: ignore[no-untyped-def]
         assert code == 2, err
         assert message in err
         assert err.count("\n") == 1
-    with pytest.raises(UserError, match="mixture: 'group-words' is a task, and parts must be text"):
+    with pytest.raises(UserError, match="mixture: 'group-words' is a task, and parts must all be text"):
         text(part='{ use = "group-words", examples = 10, held_out = 10 }')

@@ -1,0 +1,77 @@
+"""Several tasks as one: their examples in random order, each told apart by its first token."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import accumulate
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from resnetbk.kinds import Text
+from resnetbk.task import Task
+from resnetbk_plugins.corpus.examples import Examples, labelled_text
+
+if TYPE_CHECKING:
+    from resnetbk.kinds import Array
+
+
+def mixed_tasks(names: Sequence[str], texts: Sequence[Text], shares: Array, seed: int) -> Text:
+    """Examples begin with the number of their task and end with zeros, up to the length of the longest. To
+    train on are as many as all tasks have, by shares; of a task that has fewer some come again, all of them
+    before any of these again. Held out are as many labels of each task, as far as all have them. The groups
+    of a task are its own, or the task itself."""
+    tasks = [text.task for text in texts if text.task]
+    groups, of = _named(names, tasks)
+    firsts = list(accumulate(map(len, of), initial=0))
+    generator = np.random.default_rng(seed)
+    counts = [len(text.train) // task.length for text, task in zip(texts, tasks, strict=True)]
+    train, asked = [], []
+    for number, (text, task) in enumerate(zip(texts, tasks, strict=True)):
+        drawn = _drawn(generator, counts[number], round(shares[number] * sum(counts)))
+        own = np.zeros(len(drawn)) if task.example_group is None else task.example_group[drawn]
+        length = 1 + max(task.length for task in tasks)
+        part = _begun(number, text.train, task.train, task.length, length)
+        train.append(Examples(part.tokens[drawn], part.labels[drawn], firsts[number] + own[:, None]))
+        asked.append(np.count_nonzero(task.valid))
+    valid = []
+    for number, (text, task) in enumerate(zip(texts, tasks, strict=True)):
+        length = 1 + max(task.valid_length for task in tasks)
+        part = _begun(number, text.valid, task.valid, task.valid_length, length)
+        count = max(1, round(len(part.tokens) * min(asked) / asked[number]))
+        own = np.zeros(part.tokens.shape, np.uint16)
+        if task.group is not None:
+            own[:, 1 : 1 + task.valid_length] = task.group.reshape(-1, task.valid_length)
+        valid.append(Examples(part.tokens[:count], part.labels[:count], firsts[number] + own[:count]))
+    return labelled_text(_shuffled(train, generator), _shuffled(valid, generator), groups)
+
+
+def _named(names: Sequence[str], tasks: Sequence[Task]) -> tuple[list[str], list[list[str]]]:
+    """The names of all groups, and of those of each task."""
+    of = [
+        [f"{name} {group}" for group in task.groups] or [name]
+        for name, task in zip(names, tasks, strict=True)
+    ]
+    return [group for some in of for group in some], of
+
+
+def _begun(number: int, text: bytes | memoryview, labels: Array, own: int, length: int) -> Examples:
+    """All examples of a part, which have `own` tokens there, with what stands before and after them."""
+    tokens = np.zeros((len(text) // own, length), np.uint8)
+    tokens[:, 0] = number
+    tokens[:, 1 : 1 + own] = np.frombuffer(text, np.uint8).reshape(-1, own)
+    begun = np.zeros(tokens.shape, np.uint16)
+    begun[:, 1 : 1 + own] = labels.reshape(-1, own)
+    return Examples(tokens, begun)
+
+
+def _drawn(generator: np.random.Generator, count: int, most: int) -> Array:
+    """So many numbers below `count`."""
+    rounds = [generator.permutation(count) for _ in range(-(-most // count))]
+    return np.concatenate([*rounds, np.zeros(0, np.int64)])[:most]
+
+
+def _shuffled(parts: Sequence[Examples], generator: np.random.Generator) -> Examples:
+    order = generator.permutation(sum(len(part.tokens) for part in parts))
+    names = ("tokens", "labels", "groups")
+    return Examples(*(np.concatenate([getattr(part, name) for part in parts])[order] for name in names))
