@@ -114,8 +114,7 @@ class Data:
         whole, and after all passes, however many of these and of processes share the step."""
         for module in model.modules():
             if hasattr(module, "learn_tokens"):
-                collector: Any = module
-                collector.learn_tokens(self.batch(windows, device).inputs)
+                module.learn_tokens(self.batch(windows, device).inputs)  # type: ignore[operator]
 
     def to_choose_from(self, spec: DataSpec) -> dict[str, Any]:
         """What the spec's selector is built from: tokens, window and, if it takes that, (T,) the group of the

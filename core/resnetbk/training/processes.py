@@ -13,10 +13,8 @@ within the model and no part of it depends on the batch as a whole.
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from datetime import timedelta
 from typing import Any
 
 import attrs
@@ -24,13 +22,10 @@ import numpy as np
 import torch
 from torch import Tensor, distributed, nn
 
-from resnetbk.errors import ResnetbkError, UserError
+from resnetbk.errors import UserError
 from resnetbk.kinds import BatchLoss, Windows
 from resnetbk.spec.spec import Spec
-
-
-class Deserted(ResnetbkError):
-    """Another process of the run ended before this one; it has said why."""
+from resnetbk.training.meeting import Deserted, meet
 
 
 @attrs.frozen
@@ -42,30 +37,8 @@ class Processes:
 
     @classmethod
     def here(cls) -> Processes:
-        """As torchrun says in the environment. The first call meets the other processes.
-
-        Raises UserError for an environment that says half of it, or nonsense."""
-        size = _said("WORLD_SIZE", 1)
-        if size <= 1:
-            return cls()
-        rank, local = _said("RANK"), _said("LOCAL_RANK", 0)
-        if rank >= size:
-            raise UserError(f"RANK={rank}: there are WORLD_SIZE={size} processes, the last is {size - 1}")
-        if not distributed.is_initialized():
-            from torch.distributed.rendezvous import rendezvous  # here, since not every torch has it
-
-            _said("MASTER_PORT")
-            cuda = torch.cuda.is_available()
-            if cuda:
-                torch.cuda.set_device(local % torch.cuda.device_count())
-            try:
-                store, _, _ = next(rendezvous("env://", timeout=MEETING))
-                backends = "cpu:gloo,cuda:nccl" if cuda else "gloo"
-                distributed.init_process_group(backends, store=store, rank=rank, world_size=size)
-            except RuntimeError as error:
-                late = f"within {MEETING.seconds} s; see what the others said"
-                raise Deserted(f"process {rank} of {size} did not meet all others {late}") from error
-        return cls(rank, size)
+        """As torchrun says in the environment; see `meet`, which the first call waits for."""
+        return cls(*meet())
 
     @property
     def first(self) -> bool:
@@ -197,26 +170,10 @@ class Processes:
 
 ALONE = Processes()
 
-MEETING = timedelta(seconds=120)
-"""How long one waits for others: they load as much as it does, from a disk that may be slower."""
-
 GONE = "another process of this run has ended; see what it said"
 
 SPARSE, DENSE = 1, 2
 """Layouts of a gradient; 0 where there is none to average. The largest that a process has is that of all."""
-
-
-def _said(name: str, default: int | None = None) -> int:
-    """A number in the environment. Raises UserError."""
-    value = os.environ.get(name, "").strip()
-    if not value and default is not None:
-        return default
-    if not (value.isdecimal() and len(value) < 10):
-        raise UserError(
-            f"{name}={value}: expects a number, since WORLD_SIZE={os.environ.get('WORLD_SIZE', '')} asks for "
-            f"several processes; start them with torchrun, or unset WORLD_SIZE"
-        )
-    return int(value)
 
 
 def _layout(parameter: nn.Parameter) -> int:

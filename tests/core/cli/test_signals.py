@@ -13,8 +13,9 @@ import tiny
 
 from resnetbk.training.signals import NOTED
 
-MOMENTS = (0.05, 0.5, 1.0, 2.0, 3.0)
-"""Seconds after the beginning: while Python starts, imports, builds, trains."""
+MOMENTS = (0.5, 0.05, 1.0, 2.0, 3.0)
+"""Seconds after the beginning: while Python starts, imports, builds, trains. Ctrl-C comes after the start, in
+which Python itself tells of it with a traceback."""
 
 
 def heard() -> None:

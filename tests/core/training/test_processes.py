@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import copy
 import signal
-import socket
 import threading
-from datetime import timedelta
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -21,8 +19,8 @@ from resnetbk.errors import UserError
 from resnetbk.kinds import Windows
 from resnetbk.runs import checkpoint
 from resnetbk.runs.run_folder import RunFolder
-from resnetbk.training import objective, processes
-from resnetbk.training.processes import Deserted, Processes
+from resnetbk.training import objective
+from resnetbk.training.processes import Processes
 from resnetbk.training.run_state import RunState
 from resnetbk.training.signals import Interrupted, Signals
 
@@ -193,48 +191,6 @@ def test_shares_are_all_windows_in_order() -> None:
     assert shares == [[0, 10, 20], [30, 40], [50, 60]]
     assert Processes().share(windows) is windows
     assert Processes(1, 8).share(windows) is windows  # too few: every process takes all
-
-
-@pytest.mark.parametrize(
-    ("environment", "told"),
-    [
-        ({"WORLD_SIZE": "2"}, "RANK=: expects a number, since WORLD_SIZE=2"),
-        ({"WORLD_SIZE": "two"}, "WORLD_SIZE=two: expects a number"),
-        ({"WORLD_SIZE": "2", "RANK": "-1"}, "RANK=-1: expects a number"),
-        ({"WORLD_SIZE": "2", "RANK": "2"}, "RANK=2: there are WORLD_SIZE=2 processes, the last is 1"),
-        ({"WORLD_SIZE": "2", "RANK": "0"}, "MASTER_PORT=: expects a number"),
-    ],
-)
-def test_half_an_environment_is_refused(monkeypatch, environment, told):
-    for name in ("WORLD_SIZE", "RANK", "LOCAL_RANK", "MASTER_PORT"):
-        monkeypatch.delenv(name, raising=False)
-    for name, value in environment.items():
-        monkeypatch.setenv(name, value)
-    with pytest.raises(UserError) as caught:
-        Processes.here()
-    assert str(caught.value).startswith(told)
-
-
-@pytest.mark.parametrize("environment", [{}, {"WORLD_SIZE": "", "RANK": ""}, {"RANK": "x"}])
-def test_an_environment_that_says_nothing_is_one_process(monkeypatch, environment):
-    monkeypatch.delenv("WORLD_SIZE", raising=False)
-    for name, value in environment.items():
-        monkeypatch.setenv(name, value)
-    assert Processes.here() == Processes()
-
-
-@needs_gloo
-@pytest.mark.parametrize("rank", [0, 1])
-def test_one_whose_others_do_not_come_says_so(monkeypatch: pytest.MonkeyPatch, rank: int) -> None:
-    monkeypatch.setattr(processes, "MEETING", timedelta(seconds=1))
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port = server.getsockname()[1]
-    places = {"RANK": rank, "WORLD_SIZE": 2, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
-    for name, value in places.items():
-        monkeypatch.setenv(name, str(value))
-    with pytest.raises(Deserted) as caught:
-        Processes.here()
-    assert str(caught.value).startswith(f"process {rank} of 2 did not meet all others within 1 s; see what")
 
 
 class Thread(Processes):
