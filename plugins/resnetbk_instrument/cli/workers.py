@@ -90,7 +90,7 @@ def sessions(
     from resnetbk_instrument.session import cluster
     from resnetbk_instrument.session.rounds import RoundsElsewhere
 
-    with cluster.workers(workers, scheduler, device) as joined:
+    with cluster.told(signals), cluster.workers(workers, scheduler, device) as joined:
         if timed and scheduler:
             joined.check_alone()
 

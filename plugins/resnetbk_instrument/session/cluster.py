@@ -10,12 +10,15 @@ from __future__ import annotations
 
 import functools
 import json
+import logging
 import os
 import platform
+import signal
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Executor, Future
+from concurrent.futures import CancelledError, Executor, Future
 from contextlib import contextmanager
+from multiprocessing import resource_tracker
 from pathlib import Path
 from typing import Any
 
@@ -105,23 +108,55 @@ def workers(count: int | None, scheduler: str | None, device: str) -> Iterator[C
     address.
     """
     try:
-        import dask
         from distributed import Client
     except ImportError:
         raise UserError('--workers and --scheduler need dask: pip install "resnetbk[cluster]"') from None
     device = device.partition(":")[0]  # each worker sees one
-    with dask.config.set({"distributed.logging": {"distributed": "critical"}}):
-        if scheduler:
-            try:
-                client = Client(scheduler, timeout=JOINING)
-                client.wait_for_workers(1, timeout=JOINING)
-            except (OSError, ValueError, TimeoutError) as error:
-                raise UserError(f"--scheduler {scheduler}: no cluster with a worker there: {error}") from None
-            with client:
-                yield Cluster(client, device)
-        else:
-            with _local(int(count or 1), device == "cuda") as cluster, Client(cluster) as client:
-                yield Cluster(client, device)
+    for name in ("distributed", "distributed.client"):
+        logging.getLogger(name).setLevel(logging.CRITICAL + 1)  # what matters is said in a line of ours
+    if scheduler:
+        try:
+            client = Client(scheduler, timeout=JOINING)
+            client.wait_for_workers(1, timeout=JOINING)
+        except (OSError, ValueError, TimeoutError) as error:
+            raise UserError(f"--scheduler {scheduler}: no cluster with a worker there: {error}") from None
+        with client:
+            yield Cluster(client, device)
+    else:
+        with _shielded():
+            local = _local(int(count or 1), device == "cuda")
+        with local as cluster, Client(cluster) as client:
+            yield Cluster(client, device)
+
+
+@contextmanager
+def _shielded() -> Iterator[None]:
+    """No Ctrl-C reaches processes that begin within it, or later from threads that do: a terminal sends it to
+    all. This one hears of it afterwards."""
+    if not hasattr(signal, "pthread_sigmask"):  # Windows
+        yield
+        return
+    resource_tracker.ensure_running()  # which, when it begins, lets through what is held back here
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+@contextmanager
+def told(signals: Signals) -> Iterator[None]:
+    """Says in one line what dask raises where a signal ends the cluster, or its scheduler is gone."""
+    try:
+        yield
+    except (OSError, RuntimeError, TimeoutError, CancelledError) as error:
+        if signals.received:
+            raise Interrupted(signals.received, "interrupted while workers train") from error
+        if isinstance(error, RuntimeError) or getattr(
+            error, "errno", None
+        ):  # of a worker's own, or of a disk
+            raise
+        raise ResnetbkError("the cluster is gone; with another one, --resume goes on") from error
 
 
 def _local(count: int, gpu: bool) -> Any:
@@ -142,7 +177,8 @@ def _local(count: int, gpu: bool) -> Any:
             "resources": {"GPU": 1} if gpu else {},
         }  # fmt: skip
         specs[number] = {"cls": Nanny, "options": options}
-    scheduler = {"cls": Scheduler, "options": {"host": "127.0.0.1", "port": 0, "dashboard": False}}
+    options = {"host": "127.0.0.1", "port": 0, "dashboard": False, "dashboard_address": "127.0.0.1:0"}
+    scheduler = {"cls": Scheduler, "options": options}
     return SpecCluster(specs, scheduler=scheduler, silence_logs=50)
 
 

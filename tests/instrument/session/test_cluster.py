@@ -8,17 +8,19 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import CancelledError
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 import tiny
 
-from resnetbk.errors import UserError
+from resnetbk.errors import ResnetbkError, UserError
 from resnetbk.spec.read import read
 from resnetbk.training.signals import Signals
 from resnetbk_instrument.cli.workers import check_lengths, check_workers
 from resnetbk_instrument.results.comparison import Goal
+from resnetbk_instrument.session import cluster
 from resnetbk_instrument.session.cluster import Cluster
 from resnetbk_instrument.session.journal import Journal
 from resnetbk_instrument.session.plan import Plan
@@ -61,6 +63,56 @@ def test_a_result_says_what_its_workers_ran_on():
 
     said = Cluster(SimpleNamespace(run=run), "cpu").machine()
     assert said == {**machine("cpu"), "processor": "A; B"}
+
+
+@pytest.mark.parametrize(
+    ("raised", "signum", "told"),
+    [
+        (CancelledError(), 0, "the cluster is gone; with another one, --resume goes on"),
+        (OSError("closed"), 0, "the cluster is gone; with another one, --resume goes on"),
+        (OSError("closed"), signal.SIGTERM, "interrupted while workers train"),
+        (RuntimeError("no start"), signal.SIGINT, "interrupted while workers train"),
+    ],
+)
+def test_a_cluster_that_ends_is_a_line(raised, signum, told):
+    signals = Signals()
+    signals.received = signum
+    with pytest.raises(ResnetbkError, match=f"^{told}$") as caught, cluster.told(signals):
+        raise raised
+    assert caught.value.exit_code == (128 + signum if signum else 1)
+
+
+@pytest.mark.parametrize(
+    "raised", [OSError(28, "No space"), RuntimeError("of a worker's own"), KeyError("bug")]
+)
+def test_all_else_is_raised_as_it_is(raised):
+    with pytest.raises(type(raised)) as caught, cluster.told(Signals()):
+        raise raised
+    assert caught.value is raised
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no groups of processes")
+def test_a_ctrl_c_of_the_terminal_ends_it_in_a_line(tmp_path):
+    """It reaches all processes of the group."""
+    pytest.importorskip("distributed", reason='needs dask: pip install "resnetbk[cluster]"')
+    a, b = tiny.embeddings(tmp_path)
+    out = tmp_path / "out"
+    command = [sys.executable, "-m", "resnetbk", "compare", a, b, "--equal", "tokens", "--workers", "1"]
+    compare = subprocess.Popen(
+        [*command, "--set", "train.steps=100000", "--out", out],
+        stdout=-1, stderr=-1, text=True, start_new_session=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    )  # fmt: skip
+    deadline = time.monotonic() + 300
+    while not (out / "trials.jsonl").exists():
+        assert compare.poll() is None, compare.communicate()
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    os.killpg(compare.pid, signal.SIGINT)
+    _, told = compare.communicate(timeout=120)
+    assert compare.returncode == 130, told
+    assert "Traceback" not in told
+    assert told.splitlines()[-1].startswith("interrupted; finished trainings kept in")
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="finds the workers in /proc")
