@@ -29,7 +29,7 @@ def mixed_tasks(names: Sequence[str], texts: Sequence[Text], shares: Array, seed
     train, asked = [], []
     for number, (text, task) in enumerate(zip(texts, tasks, strict=True)):
         drawn = _drawn(generator, counts[number], round(shares[number] * sum(counts)))
-        own = np.zeros(len(drawn)) if task.example_group is None else task.example_group[drawn]
+        own = np.zeros(len(drawn), np.uint16) if task.example_group is None else task.example_group[drawn]
         length = 1 + max(task.length for task in tasks)
         part = _begun(number, text.train, task.train, task.length, length)
         train.append(Examples(part.tokens[drawn], part.labels[drawn], firsts[number] + own[:, None]))
