@@ -109,12 +109,12 @@ class Data:
         index = starts[:, None] + np.arange(windows.length + 1)
         return _batch(self.train[index], device)
 
-    def show(self, windows: Windows, model: nn.Module, device: torch.device) -> None:
+    def feed(self, windows: Windows, model: nn.Module, device: torch.device) -> None:
         """Gives a step's windows to modules that collect what training reads, by their `learn_tokens`: once,
         whole, and after all passes, however many of these and of processes share the step."""
-        for module in model.modules():
-            if hasattr(module, "learn_tokens"):
-                module.learn_tokens(self.batch(windows, device).inputs)  # type: ignore[operator]
+        collectors: list[Any] = [module for module in model.modules() if hasattr(module, "learn_tokens")]
+        for collector in collectors:
+            collector.learn_tokens(self.batch(windows, device).inputs)
 
     def to_choose_from(self, spec: DataSpec) -> dict[str, Any]:
         """What the spec's selector is built from: tokens, window and, if it takes that, (T,) the group of the

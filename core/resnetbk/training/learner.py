@@ -124,7 +124,7 @@ class Learner:
         with meter.phase("backward"):
             result = self.strategy.gradients(self.step, batch, self._objective)
             result = self.processes.average(result, self.parameters)
-            self.data.show(windows, self.model, self.device)
+            self.data.feed(windows, self.model, self.device)
         with meter.phase("optimizer", "clip", weights=self._with_gradient()):
             norm = clip(self.parameters, self.spec.train.clip).to(self.device)
         seen, *computed = np.sum(self.processes.gather([self._seen, *self._rows]), 0)

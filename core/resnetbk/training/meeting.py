@@ -9,7 +9,7 @@ from datetime import timedelta
 import torch
 from torch import distributed
 
-from resnetbk.errors import ResnetbkError, UserError
+from resnetbk.errors import ResnetbkError, UserError, one_line
 
 MEETING = timedelta(seconds=120)
 """How long one waits for others: they load as much as it does, from a disk that may be slower."""
@@ -41,23 +41,24 @@ def _join(rank: int, size: int, backends: str) -> None:
 
     try:
         store, _, _ = next(rendezvous("env://", timeout=MEETING))
+        store.set_timeout(timedelta(minutes=30))  # as torch's own
         distributed.init_process_group(backends, store=store, rank=rank, world_size=size)
     except RuntimeError as error:
-        late = f"did not meet all others within {MEETING.seconds} s; see what they said"
-        raise Deserted(f"process {rank} of {size} {late}") from error
+        late = f"did not meet all others, for which it waits {MEETING.seconds} s"
+        raise Deserted(f"process {rank} of {size} {late}: {one_line(error)}") from error
 
 
 def _check_place(rank: int) -> None:
     """Raises UserError for a place to meet at that cannot be: torch would try for long, or say little."""
     host, port = os.environ.get("MASTER_ADDR", "").strip(), _number("MASTER_PORT")
     try:
-        if not host or port > 65535:
+        if not (host and 0 < port <= 65535):
             raise OSError("no such place")
         socket.getaddrinfo(host, port)
         if rank == 0 and os.environ.get("TORCHELASTIC_USE_AGENT_STORE") != "True":  # else torchrun is there
             socket.create_server(("", port)).close()
-    except OSError as error:
-        place = f"MASTER_ADDR={host}, MASTER_PORT={port}: {error.strerror or error}"
+    except (OSError, UnicodeError) as error:
+        place = f"MASTER_ADDR={host}, MASTER_PORT={port}: {getattr(error, 'strerror', '') or error}"
         raise UserError(f"{place}; give a host and a free port, or start with torchrun") from None
 
 

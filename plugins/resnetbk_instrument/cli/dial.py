@@ -61,14 +61,16 @@ def _print(turned: Dial) -> None:
     rows = table(turned.title, "at least", *(cost.title for cost in SHOWN), left=(1,))
     for value, comparison in turned.places:
         for name, variant in list(zip(turned.names, comparison.variants, strict=True))[1:]:
-            rows.add_row(f"{value:g}", escape(name), *(_least(variant.saved.get(cost.key)) for cost in SHOWN))
+            rows.add_row(
+                turned.shown(value), escape(name), *(_least(variant.saved.get(cost.key)) for cost in SHOWN)
+            )
     console = Console(highlight=False)
     console.print(f"[bold]times less than {escape(turned.names[0])}[/] over {turned.key}", soft_wrap=True)
     console.print(rows)
     for value, comparison in turned.places:
         for name, variant in zip(turned.names, comparison.variants, strict=True):
             if variant.refused:
-                told = f"{turned.title} = {value:g}: {name}: {variant.refused}"
+                told = f"{turned.title} = {turned.shown(value)}: {name}: {variant.refused}"
                 console.print(escape(told), soft_wrap=True)
 
 

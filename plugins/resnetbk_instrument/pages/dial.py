@@ -22,7 +22,9 @@ def dial_page(dial: Dial) -> str:
         names=dial.names,
         pictures=[Figure(_picture(dial, cost), f"{cost.less.capitalize()}, times") for cost in costs],
         numbers=_numbers(dial, costs),
-        commands={f"{dial.title} = {value:g}": comparison.command for value, comparison in dial.places},
+        commands={
+            f"{dial.title} = {dial.shown(value)}": comparison.command for value, comparison in dial.places
+        },
         machine=goal.machine,
     )
 
@@ -54,7 +56,7 @@ def _numbers(dial: Dial, costs: list[Cost]) -> Table:
     for value, comparison in dial.places:
         for number, variant in enumerate(comparison.variants):
             cells: list[str | Cell] = [
-                f"{value:g}" if not number else "",
+                dial.shown(value) if not number else "",
                 Cell(dial.names[number], hue=number),
             ]
             if variant.refused:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -23,6 +24,10 @@ class Dial:
     names: tuple[str, ...]
     places: tuple[tuple[float, Comparison], ...]
 
+    @staticmethod
+    def shown(value: float) -> str:
+        return f"{value:,.12g}"
+
     @property
     def title(self) -> str:
         """The last word of the key."""
@@ -40,9 +45,12 @@ def dial(results: Sequence[Comparison | Ablation], key: str = "") -> Dial:
         for c in comparisons
         if c.goal.loss is None
     ]
-    counts = {len(comparison.variants) for comparison in comparisons}
-    if len(counts) > 1 or len(results) < 2:
-        wrong.append("give two or more comparisons of as many specs each, at different places of the dial")
+    alike = {(tuple(v.name for v in c.variants), c.goal.loss, c.goal.unit) for c in comparisons}
+    if len(alike) > 1 or len(results) < 2:
+        wrong.append(
+            "give two or more comparisons of specs with the same names to the same target, at several "
+            "places of the dial"
+        )
     if wrong:
         raise UserError(*wrong)
     specs = [comparison.variants[0].spec for comparison in comparisons]
@@ -51,7 +59,9 @@ def dial(results: Sequence[Comparison | Ablation], key: str = "") -> Dial:
         _number(spec, key, comparison.name) for spec, comparison in zip(specs, comparisons, strict=True)
     ]
     if twice := [value for value in set(values) if values.count(value) > 1]:
-        raise UserError(f"{key} = {twice[0]:g} in several of the comparisons: give one for each place")
+        raise UserError(
+            f"{key} = {Dial.shown(twice[0])} in several of the comparisons: give one for each place"
+        )
     places = sorted(zip(values, comparisons, strict=True), key=lambda place: place[0])
     return Dial(key, tuple(variant.name for variant in places[0][1].variants), tuple(places))
 
@@ -72,8 +82,11 @@ def _turned(specs: Sequence[Any]) -> str:
 
 
 def _number(spec: Any, key: str, name: str) -> float:
-    for part in key.split("."):
-        spec = spec.get(part) if isinstance(spec, dict) else None
-    if isinstance(spec, bool) or not isinstance(spec, int | float) or spec <= 0:
-        raise UserError(f"{name}: {key} = {spec!r} is no number above 0 in its first spec")
+    for part in re.findall(r"[^.\[\]]+", key):  # as in data.corpus.parts[0].length
+        try:
+            spec = spec[int(part) if isinstance(spec, list) else part]
+        except (KeyError, IndexError, TypeError, ValueError):
+            raise UserError(f"{name}: its first spec has no {key}") from None
+    if isinstance(spec, bool) or not isinstance(spec, int | float) or spec < 0:
+        raise UserError(f"{name}: {key} = {spec!r} in its first spec is no number from 0 up")
     return float(spec)

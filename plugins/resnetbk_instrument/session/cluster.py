@@ -151,10 +151,9 @@ def told(signals: Signals) -> Iterator[None]:
         yield
     except (OSError, RuntimeError, TimeoutError, CancelledError) as error:
         if signals.received:
-            raise Interrupted(signals.received, "interrupted while workers train") from error
-        if isinstance(error, RuntimeError) or getattr(
-            error, "errno", None
-        ):  # of a worker's own, or of a disk
+            raise Interrupted(signals.received, "interrupted while workers start or train") from error
+        ended = isinstance(error, CancelledError | TimeoutError) or "tcp://" in str(error)
+        if not ended and type(error).__module__.partition(".")[0] != "distributed":  # of a training or a disk
             raise
         raise ResnetbkError("the cluster is gone; with another one, --resume goes on") from error
 

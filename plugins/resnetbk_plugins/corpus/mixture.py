@@ -71,7 +71,11 @@ class Mixture:
         tasks = [part for part in self.parts if "labels" in part.entry.provides]
         if tasks and len(tasks) < len(self.parts):
             raise UserError(f"mixture: {tasks[0].name!r} is a task, and {ALIKE}")
-        lengths = [getattr(part.component, "length", 0) for part in tasks]
+        if unknown := [part.name for part in tasks if not hasattr(part.component, "length")]:
+            raise UserError(
+                f"mixture: {unknown[0]!r} has no `length`, the tokens of an example, as parts need"
+            )
+        lengths = [part.component.length for part in tasks]
         windows = lengths or [spec.data.window] * len(self.parts)
         for part, window in zip(self.parts, windows, strict=True):
             if own := getattr(part.component, "check", None):
@@ -86,6 +90,8 @@ class Mixture:
             if text.tokens or bool(text.task) != bool(texts[0].task):
                 what = "tokens" if text.tokens else "a task" if text.task else "no task"
                 raise UserError(f"mixture: {part.name!r} is {what}, and {ALIKE}")
+            if text.task and "labels" not in part.entry.provides:  # a mixture, or a task that says nothing
+                raise UserError(f"mixture: {part.name!r} does not provide 'labels', as tasks in it must")
         shares = np.array(self.shares or [1.0] * len(texts))
         shares /= shares.sum()
         names = _names([part.name for part in self.parts])

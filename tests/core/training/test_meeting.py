@@ -28,6 +28,8 @@ PLACE = {"RANK": "1", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "31999"}
             {"RANK": "0", "MASTER_PORT": "31999"},
             "MASTER_ADDR=, MASTER_PORT=31999: no such place; give a host",
         ),
+        ({**PLACE, "MASTER_PORT": "0"}, "MASTER_ADDR=127.0.0.1, MASTER_PORT=0: no such place; give"),
+        ({**PLACE, "MASTER_ADDR": "a..b"}, "MASTER_ADDR=a..b, MASTER_PORT=31999: "),
         ({**PLACE, "MASTER_PORT": "99999"}, "MASTER_ADDR=127.0.0.1, MASTER_PORT=99999: no such place; give"),
         (
             {**PLACE, "MASTER_ADDR": "no.such.host.invalid"},
@@ -68,6 +70,6 @@ def test_one_whose_others_do_not_come_says_so(monkeypatch: pytest.MonkeyPatch, r
         monkeypatch.setenv(name, str(value))
     with pytest.raises(Deserted) as caught:
         Processes.here()
-    assert str(caught.value).startswith(
-        f"process {rank} of 2 did not meet all others within 1 s; see what they said"
-    )
+    told = f"process {rank} of 2 did not meet all others, for which it waits 1 s: "
+    assert str(caught.value).startswith(told)
+    assert "\n" not in str(caught.value)

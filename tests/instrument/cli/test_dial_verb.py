@@ -59,6 +59,18 @@ def test_what_is_saved_over_the_dial(call, tmp_path):
     assert again.read_text() == text.replace("data.corpus.length", "data.window").replace("length", "window")
 
 
+def test_a_place_at_0_and_a_key_of_a_part(call, tmp_path):
+    places = [at(tmp_path, 8, skew=0.0), at(tmp_path, 8, 3.0, skew=2e6)]
+    code, out, _ = call("dial", *places, "--out", tmp_path / "d.html")
+    assert code == 0
+    assert [line.split()[0] for line in out.splitlines()[2:4]] == ["0", "2,000,000"]
+    parts = [at(tmp_path, 8 + i, 1.5, parts=[{"use": "needles", "length": 16 * i}]) for i in (1, 2)]
+    code, out, _ = call("dial", *parts, "--key", "data.corpus.parts[0].length", "--out", tmp_path / "p.html")
+    assert (code, [line.split()[0] for line in out.splitlines()[2:4]]) == (0, ["16", "32"])
+    code, _, err = call("dial", *parts, "--key", "data.corpus.lenght")
+    assert (code, err) == (2, "alpha-against-beta: its first spec has no data.corpus.lenght\n")
+
+
 def ablation(folder: Path) -> list[Path]:
     return [at(folder, 8), finished(folder / "ablation", measured.ablation())]
 
@@ -66,6 +78,14 @@ def ablation(folder: Path) -> list[Path]:
 def at_equal_cost(folder: Path) -> list[Path]:
     made = measured.comparison(1.0, 2.0, equal=True)
     return [finished(folder / "one", made), finished(folder / "two", made)]
+
+
+def to_another_target(folder: Path) -> list[Path]:
+    made = measured.comparison(1.0, 2.0)
+    return [
+        at(folder, 8),
+        finished(folder / "two", attrs.evolve(made, goal=attrs.evolve(made.goal, loss=1.5))),
+    ]
 
 
 def others(folder: Path) -> list[Path]:
@@ -76,7 +96,7 @@ def others(folder: Path) -> list[Path]:
 @pytest.mark.parametrize(
     ("made", "told"),
     [
-        (lambda folder: [at(folder, 8)], "give two or more comparisons of as many specs each"),
+        (lambda folder: [at(folder, 8)], "give two or more comparisons of specs with the same names"),
         (
             lambda folder: [at(folder, 8), at(folder, 8, 3.0)],
             "the comparisons have the same corpus: give the",
@@ -85,14 +105,18 @@ def others(folder: Path) -> list[Path]:
             lambda folder: [at(folder, 8), at(folder, 9, noise=2)],
             "differ in data.corpus.length, data.corpus.noise",
         ),
-        (lambda folder: [at(folder, "a"), at(folder, "b")], "data.corpus.length = 'a' is no number above 0"),
+        (
+            lambda folder: [at(folder, "a"), at(folder, "b")],
+            "data.corpus.length = 'a' in its first spec is no number from 0 up",
+        ),
         (
             lambda folder: [at(folder, 8), at(folder, 9, 3.0), at(folder, 9)],
             "data.corpus.length = 9 in several",
         ),
         (ablation, "is an ablation; give comparisons"),
         (at_equal_cost, "is no comparison to a target"),
-        (others, "give two or more comparisons of as many specs each"),
+        (to_another_target, "comparisons of specs with the same names to the same target"),
+        (others, "give two or more comparisons of specs with the same names"),
         (lambda folder: [at(folder, 8), folder / "gone"], "gone: no result of a comparison"),
     ],
 )

@@ -69,9 +69,13 @@ def test_a_result_says_what_its_workers_ran_on():
     ("raised", "signum", "told"),
     [
         (CancelledError(), 0, "the cluster is gone; with another one, --resume goes on"),
-        (OSError("closed"), 0, "the cluster is gone; with another one, --resume goes on"),
-        (OSError("closed"), signal.SIGTERM, "interrupted while workers train"),
-        (RuntimeError("no start"), signal.SIGINT, "interrupted while workers train"),
+        (
+            OSError("Timed out trying to connect to 'tcp://there:1'"),
+            0,
+            "the cluster is gone; with another one, --resume goes on",
+        ),
+        (OSError("closed"), signal.SIGTERM, "interrupted while workers start or train"),
+        (RuntimeError("no start"), signal.SIGINT, "interrupted while workers start or train"),
     ],
 )
 def test_a_cluster_that_ends_is_a_line(raised, signum, told):
@@ -83,7 +87,8 @@ def test_a_cluster_that_ends_is_a_line(raised, signum, told):
 
 
 @pytest.mark.parametrize(
-    "raised", [OSError(28, "No space"), RuntimeError("of a worker's own"), KeyError("bug")]
+    "raised",
+    [OSError(28, "No space"), OSError("of a download"), RuntimeError("of a worker's own"), KeyError("bug")],
 )
 def test_all_else_is_raised_as_it_is(raised):
     with pytest.raises(type(raised)) as caught, cluster.told(Signals()):
