@@ -199,7 +199,7 @@ def tell(study: Study, trial: Trial, record: Mapping[str, Any]) -> None:
 
 
 def dead(host: str, process: int) -> bool:
-    """Whether a process of this machine is no more."""
+    """Whether a process of this machine is no more, or a zombie."""
     if host != socket.gethostname():
         return False
     try:
@@ -208,6 +208,9 @@ def dead(host: str, process: int) -> bool:
         return True
     except PermissionError:
         pass
+    with suppress(OSError):  # it ended meanwhile, or this system has no /proc
+        stat = Path(f"/proc/{process}/stat").read_text(encoding="utf-8", errors="replace")
+        return stat.rpartition(")")[2].split()[0] in "ZX"
     return False
 
 
@@ -217,7 +220,8 @@ def _reclaim(study: Study) -> None:
 
     for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
         host, process = trial.user_attrs.get("worker", ("", 0))
-        silent = time.time() - trial.user_attrs.get("seen", time.time())
+        began = trial.datetime_start.timestamp() if trial.datetime_start else time.time()
+        silent = time.time() - trial.user_attrs.get("seen", began)
         if dead(host, process) or silent > LOST:
             study.tell(trial.number, state=TrialState.FAIL, skip_if_finished=True)
 

@@ -41,7 +41,7 @@ def test_processes_share_a_journal_and_one_that_is_killed_costs_its_trial_only(s
         begun = [json.loads(line)["user_attr"]["worker"][1] for line in lines if b'"worker":[' in line]
     lost, other = sorted(both, key=lambda process: process.pid != begun[-1])  # in the second trial
     lost.kill()
-    said = [process.communicate() for process in (lost, other)]
+    said = [process.communicate() for process in (other, lost)]  # which is a zombie until then
     assert (lost.returncode, other.returncode) == (-signal.SIGKILL, 0), said
     store = optuna.storages.JournalStorage(optuna.storages.journal.JournalFileBackend(str(journal)))
     states = [t.state.name for t in optuna.load_study(study_name="resnetbk/tiny", storage=store).get_trials()]
