@@ -200,7 +200,14 @@ def test_an_embedding_costs_its_closed_form(name: str) -> None:
     embedding = component("embedding", name).build(vocabulary=V, width=D)
     tokens = torch.randint(V, (B, N))
     position = torch.arange(N).repeat(B, 1)
-    check(lambda: embedding(tokens, position), EMBEDDINGS[name])
+    if name == "ngram-counts":
+        embedding.learn_tokens(tokens)
+
+    def run() -> Tensor:
+        getattr(embedding, "_indices", {}).clear()  # steps before have read more, which is indexed
+        return embedding(tokens, position)
+
+    check(run, EMBEDDINGS[name])
 
 
 ROWS, COLUMNS = 32, 48
