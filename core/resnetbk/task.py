@@ -34,7 +34,9 @@ class Task:
 
     def constant_guess(self) -> tuple[float, float]:
         """What the frequencies of training labels give: accuracy of the most frequent one on held-out labels,
-        and nats/label."""
+        and nats/label, the mean over examples."""
         counts = np.bincount(self.train, minlength=257)[1:] + 1.0  # so that none is impossible
         asked = self.valid[self.valid > 0].astype(np.int64) - 1
-        return float((asked == counts.argmax()).mean()), float(-np.log(counts / counts.sum())[asked].mean())
+        labels = (self.valid.reshape(-1, self.valid_length) > 0).sum(1)
+        nats = np.average(-np.log(counts / counts.sum())[asked], weights=1 / np.repeat(labels, labels))
+        return float((asked == counts.argmax()).mean()), float(nats)

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import attrs
 import numpy as np
 import torch
-from torch import nn
 
 from resnetbk.cache import cached_file
 from resnetbk.errors import UserError
@@ -109,7 +108,7 @@ class Data:
         index = starts[:, None] + np.arange(windows.length + 1)
         return _batch(self.train[index], device)
 
-    def feed(self, windows: Windows, model: nn.Module, device: torch.device) -> None:
+    def feed(self, windows: Windows, model: torch.nn.Module, device: torch.device) -> None:
         """Gives a step's windows to modules that collect what training reads, by their `learn_tokens`: once,
         whole, and after all passes, however many of these and of processes share the step."""
         collectors: list[Any] = [module for module in model.modules() if hasattr(module, "learn_tokens")]

@@ -7,7 +7,6 @@ import socket
 from datetime import timedelta
 
 import torch
-from torch import distributed
 
 from resnetbk.errors import ResnetbkError, UserError, one_line
 
@@ -28,7 +27,7 @@ def meet() -> tuple[int, int]:
     rank, local = _number("RANK"), _number("LOCAL_RANK", "0")
     if rank >= size:
         raise UserError(f"RANK={rank}: there are WORLD_SIZE={size} processes, the last is {size - 1}")
-    if not distributed.is_initialized():
+    if not torch.distributed.is_initialized():
         _check_place(rank)
         if cuda := torch.cuda.is_available():
             torch.cuda.set_device(local % torch.cuda.device_count())
@@ -42,7 +41,7 @@ def _join(rank: int, size: int, backends: str) -> None:
     try:
         store, _, _ = next(rendezvous("env://", timeout=MEETING))
         store.set_timeout(timedelta(minutes=30))  # as torch's own
-        distributed.init_process_group(backends, store=store, rank=rank, world_size=size)
+        torch.distributed.init_process_group(backends, store=store, rank=rank, world_size=size)
     except RuntimeError as error:
         late = f"did not meet all others, for which it waits {MEETING.seconds} s"
         raise Deserted(f"process {rank} of {size} {late}: {one_line(error)}") from error

@@ -26,23 +26,20 @@ def mixed_tasks(names: Sequence[str], texts: Sequence[Text], shares: Array, seed
     firsts = list(accumulate(map(len, of), initial=0))
     generator = np.random.default_rng(seed)
     counts = [len(text.train) // task.length for text, task in zip(texts, tasks, strict=True)]
-    train, asked = [], []
+    asked = [np.count_nonzero(task.valid) for task in tasks]
+    longest, longest_valid = (1 + max(getattr(t, key) for t in tasks) for key in ("length", "valid_length"))
+    train, valid = [], []
     for number, (text, task) in enumerate(zip(texts, tasks, strict=True)):
         drawn = _drawn(generator, counts[number], round(shares[number] * sum(counts)))
+        part = _begun(number, text.train, task.train, task.length, longest)
         own = np.zeros(len(drawn), np.uint16) if task.example_group is None else task.example_group[drawn]
-        length = 1 + max(task.length for task in tasks)
-        part = _begun(number, text.train, task.train, task.length, length)
         train.append(Examples(part.tokens[drawn], part.labels[drawn], firsts[number] + own[:, None]))
-        asked.append(np.count_nonzero(task.valid))
-    valid = []
-    for number, (text, task) in enumerate(zip(texts, tasks, strict=True)):
-        length = 1 + max(task.valid_length for task in tasks)
-        part = _begun(number, text.valid, task.valid, task.valid_length, length)
-        count = max(1, round(len(part.tokens) * min(asked) / asked[number]))
+        part = _begun(number, text.valid, task.valid, task.valid_length, longest_valid)
         own = np.zeros(part.tokens.shape, np.uint16)
         if task.group is not None:
             own[:, 1 : 1 + task.valid_length] = task.group.reshape(-1, task.valid_length)
-        valid.append(Examples(part.tokens[:count], part.labels[:count], firsts[number] + own[:count]))
+        some = slice(max(1, round(len(part.tokens) * min(asked) / asked[number])))
+        valid.append(Examples(part.tokens[some], part.labels[some], firsts[number] + own[some]))
     return labelled_text(_shuffled(train, generator), _shuffled(valid, generator), groups)
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 import resnetbk
 from resnetbk.errors import UserError
@@ -93,6 +94,20 @@ def test_one_model_learns_them_and_its_accuracy_is_the_mean_over_parts(tmp_path:
     by_group = [evaluation.groups[name] for name in names]
     parts = [np.average(by_group[s], weights=counts[s]) for s in (slice(2), slice(2, 3), slice(3, 5))]
     assert evaluation.accuracy == pytest.approx(np.mean(parts))
+
+
+def test_a_constant_guess_is_what_a_model_that_guesses_so_is_measured_at(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By its loss, the mean over examples, of which here one has sixteen labels and another two."""
+    run = resnetbk.load(spec(tmp_path)).train(tmp_path / "run", device="cpu")
+    task = run.data().text.task
+    frequencies = np.bincount(task.train, minlength=257)[1:] + 1.0
+    logits = torch.from_numpy(np.log(frequencies / frequencies.sum())).float()
+
+    monkeypatch.setattr(run.model, "_logits", lambda rows: logits.expand(*rows.shape[:2], -1))
+    evaluation = run.evaluate()
+    assert (evaluation.accuracy, evaluation.loss) == pytest.approx(task.constant_guess(), rel=1e-5)
 
 
 @pytest.mark.parametrize(
