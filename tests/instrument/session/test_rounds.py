@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 
+import attrs
 import pytest
 import tiny
 
@@ -111,7 +112,10 @@ def test_rounds_to_a_loss_are_those_of_one_machine_though_a_worker_is_killed(
 
 
 def test_at_equal_seconds_a_round_cut_off_is_made_again_whole(variants, begin, tmp_path):
-    plan = Plan(name="x", variants=variants, goal=Goal(equal="seconds"), pairs=2, tolerance=MUCH)
+    # so long that it buys the ten steps that are needed also of a variant that is slowed down tenfold
+    a = attrs.evolve(variants["a"], train=attrs.evolve(variants["a"].train, steps=100))
+    goal = Goal(equal="seconds")
+    plan = Plan(name="x", variants={**variants, "a": a}, goal=goal, pairs=2, tolerance=MUCH)
     session = begin(plan, Journal(tmp_path))
     session.policy.fault = lambda pair: ""  # another training beside it makes steps slower by any factor
     session.run()
