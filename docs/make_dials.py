@@ -34,8 +34,9 @@ def panel(axes: Any, numbers: dict[str, Any]) -> None:
                     "", (x, numbers["most"]), (x, y), arrowprops={"arrowstyle": "->", "color": color}
                 )
     axes.axhline(1, color=pale, lw=0.8)
-    axes.axhline(numbers["claim"], color=pale, ls=":", lw=1)
-    axes.text(len(places) - 0.55, numbers["claim"] * 1.04, "claim", color=ink, size=7, ha="right")
+    if claim := numbers.get("claim"):
+        axes.axhline(claim, color=pale, ls=":", lw=1)
+        axes.text(len(places) - 0.55, claim * 1.04, "claim", color=ink, size=7, ha="right")
     axes.set(yscale="log", title=numbers["title"], ylim=(numbers["least"], numbers["most"]))
     axes.set(xticks=range(len(places)), xticklabels=places, xlim=(-0.4, len(places) - 0.5))
     ticks = [tick for tick in (0.25, 0.5, 1, 2, 4, 8, 16, 32) if numbers["least"] <= tick <= numbers["most"]]
