@@ -4,9 +4,10 @@ python benchmarks/to_target.py accuracy=0.95 'runs/shuffle-*' 'runs/bandit-*'
 python benchmarks/to_target.py loss=1.9 'runs/dense-*' 'runs/hourglass-*'
 
 Runs of the same seed are paired. FLOPs of steps count, with those of choosing data; evaluations and set-up do
-not. Parent runs are charged in full and shared among 10. A run that ended before counts with all its FLOPs,
-and its best value stands in brackets: in the first place it makes the ratio a lower bound, in the second an
-upper one. Each run goes by its own schedule: unlike in `resnetbk compare`, its rate need not have decayed.
+not. Parent runs are charged in full and shared among 10. A run that ended or was stopped before counts with
+all its FLOPs, and its best value stands in brackets: in the first place it makes the ratio a lower bound, in
+the second an upper one. Each run goes by its own schedule: unlike in `resnetbk compare`, its rate need not
+have decayed.
 """
 
 from __future__ import annotations
@@ -36,14 +37,13 @@ class Cost:
 
 
 def costs(pattern: str, key: str, target: float) -> Mapping[int, Cost]:
-    """Of each ended run, by its seed."""
+    """Of each run, by its seed."""
     of_seed = {}
     for path in map(Path, glob(pattern)):
         records = RunFolder.open(path).metrics()
-        ended = [record for record in records if record["event"] == "finished"]
-        if ended:
-            parents = ended[0]["parents_cost"].get("flops", 0.0)
-            of_seed[resnetbk.open_run(path).spec.seed] = cost(records, key, target, parents)
+        ends = [record["parents_cost"] for record in records if record["event"] == "finished"]
+        parents = sum(end.get("flops", 0.0) for end in ends)
+        of_seed[resnetbk.open_run(path).spec.seed] = cost(records, key, target, parents)
     return of_seed
 
 
