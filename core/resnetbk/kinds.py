@@ -108,8 +108,8 @@ class SequenceMixer(Protocol):
     that takes `layer` too is given the layer's index, from 0.
 
     Causal: row i of the result depends on rows <= i alone, bit for bit. Rows are packed at the left
-    (see `Rows.length`); padding rows of the result are never read. Where a layer computes a part of its rows,
-    a mixer with a method `attend(position, context)` is given (B, M) and all (B, N, D) normed `Rows` instead.
+    (see `Rows.length`); padding rows of the result are never read. A mixer whose `reads_all` is true is given
+    two more: all `Rows`, (B, N, D), normed, also those not computed; and a dict, its own for the whole pass.
     """
 
     def __call__(self, x: Tensor, position: Tensor, length: Tensor | None) -> Tensor:

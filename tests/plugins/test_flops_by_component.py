@@ -103,6 +103,7 @@ MIXERS: dict[str, Expected] = {
     "gated-diagonal": gated_diagonal(),
     "attention": attention(),
     "attention-to-all": attention(),  # where all rows are computed
+    "attention-to-cached": attention(),
 }
 
 MLP = 4 * R * D * 4 * D

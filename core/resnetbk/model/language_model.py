@@ -108,8 +108,7 @@ class LanguageModel(nn.Module):
         return self._logits(x), {"embedding": embedding, "trunk": trunk, "position": position + 1}
 
     def _logits(self, x: Tensor) -> Tensor:
-        weight = self.embedding.weight if self.head is None else self.head.weight
-        return F.linear(self.norm(x), weight)
+        return F.linear(self.norm(x), (self.head or self.embedding).weight)
 
     def weights(self) -> list[Weight]:
         """The trainable parameters with their roles, in a fixed order."""

@@ -1,5 +1,4 @@
-"""The two kinds of pass through the trunk, over whole windows and over one token of each sequence; and what a
-pass did."""
+"""Passes through the trunk, over whole windows or over one token of each sequence; and what they did."""
 
 from __future__ import annotations
 
@@ -40,7 +39,7 @@ class WindowPass:
 
     penalties  by name
     layers     what each layer did
-    exits      where it might have ended
+    exits      where it might have ended; `kept`: what the mixer of each layer leaves for its next loop
     """
 
     def __init__(self, resolution: ResolutionScheduler, gate: SparsityGate, tokens: Tensor) -> None:
@@ -48,6 +47,7 @@ class WindowPass:
         self.penalties: dict[str, Tensor] = {}
         self.layers: list[LayerStatistics] = []
         self.exits: tuple[Exit, ...] = ()
+        self.kept: dict[Layer, dict[str, Tensor]] = {}
 
     def charge(self, penalties: Penalties) -> None:
         for name, value in penalties.items():
@@ -69,11 +69,12 @@ class WindowPass:
 
     def mix(self, number: int, layer: Layer, packing: AnyPacking, rows: Rows, x: Tensor) -> Tensor:
         """The layer's mixer on the packed rows, (R, D) -> (R, D)."""
-        position = packing.pad(packing.take(rows.position))
-        if packing.rows < rows.position.numel() and (attend := getattr(layer.mixer, "attend", None)):
-            everything = attrs.evolve(rows, x=layer.mixer_norm(rows.x))
-            return packing.unpad(layer.run(attend, position, everything))
-        return packing.unpad(layer.run(layer.mixer, packing.pad(x), position, packing.length))
+        given = packing.pad(x), packing.pad(packing.take(rows.position)), packing.length
+        if not getattr(layer.mixer, "reads_all", False):
+            return packing.unpad(layer.run(layer.mixer, *given))
+        some = packing.rows < rows.position.numel()
+        context = attrs.evolve(rows, x=layer.mixer_norm(rows.x)) if some else Rows(*given)
+        return packing.unpad(cast(Any, layer.mixer)(*given, context, self.kept.setdefault(layer, {})))
 
 
 class TokenPass(WindowPass):

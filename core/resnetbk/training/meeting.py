@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import socket
 from datetime import timedelta
@@ -45,6 +46,8 @@ def _join(rank: int, size: int, backends: str) -> None:
     except RuntimeError as error:
         late = f"did not meet all others, for which it waits {MEETING.seconds} s"
         raise Deserted(f"process {rank} of {size} {late}: {one_line(error)}") from error
+    # while Python runs: a thread of gloo that waits for its lock when it ends aborts the process
+    atexit.register(lambda: torch.distributed.is_initialized() and torch.distributed.destroy_process_group())
 
 
 def _check_place(rank: int) -> None:

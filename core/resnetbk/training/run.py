@@ -84,10 +84,7 @@ class Run:
     def evaluate(self, data: Data | None = None) -> Evaluation:
         """The loss on the held-out part of the spec's corpus, or of `data`."""
         return evaluate(
-            self.model,
-            data or self.data(),
-            window=self.spec.data.window,
-            precision=self.spec.train.precision,
+            self.model, data or self.data(), window=self.spec.data.window, precision=self.spec.train.precision
         )
 
     def metrics(self) -> Any:

@@ -80,8 +80,7 @@ def generate(
                 for token in unread.unbind(1):
                     logits, state = model.step(token, state)
             else:
-                known = known[:, -window:]
-                logits = model(known).logits[:, -1]
+                logits = model(known[:, -window:]).logits[:, -1]
             chosen = sampling.choose(logits, generator)
             unread = chosen[:, None].to(device)
             if not carries:
@@ -106,8 +105,7 @@ def until(pieces: Iterable[bytes], stops: Sequence[bytes]) -> Iterator[bytes]:
         if ends := [place for stop in stops if (place := text.find(stop)) >= 0]:
             yield text[: min(ends)]
             return
-        sure = max(0, len(text) - longest)
-        if sure:
+        if sure := max(0, len(text) - longest):
             yield text[:sure]
             text = text[sure:]
     if text:

@@ -35,7 +35,7 @@ class AttentionToAll(Attention):
     def check(self, spec: Spec) -> None:
         super().check(spec)
         if spec.model.wiring != "sequential":
-            raise ValueError('attention-to-all needs model.wiring = "sequential": other rows are only normed')
+            raise ValueError('needs model.wiring = "sequential": other rows are only normed')
 
     def build(self, *, width: int, depth: int) -> StreamingMixer:
         from resnetbk_plugins.sequence_mixer.attention_to_all_module import CausalAttentionToAll

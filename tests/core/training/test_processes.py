@@ -46,8 +46,10 @@ RESUMED = {
 CASES = {name: {**SHARED, "selector": line} for name, line in SELECTORS.items()} | {"resumed": RESUMED}
 CASES |= {name: {**SHARED, **changes} for name, changes in COMPONENTS.items()}
 ALL = """
-import sys
+import atexit, sys
+from torch import distributed
 from resnetbk.cli import _run
+atexit.register(lambda: print("left:", not distributed.is_initialized()))  # the last to be called
 for folder in sys.argv[1:]:
     assert _run(["train", f"{folder}/tiny.toml", "--out", f"{folder}/both"]) == 0, folder
 """
@@ -65,6 +67,7 @@ def runs_of_two(tmp_path_factory: pytest.TempPathFactory) -> Path:
     done = torchrun(root, root / "all.py", *(root / name for name in CASES))
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("parameters,") == len(CASES)  # one of them speaks
+    assert done.stdout.count("left: True") == 2  # threads of gloo that outlive Python abort the process
     return root
 
 

@@ -33,6 +33,12 @@ def built(**keys: object) -> nn.Module:
     return mixer
 
 
+def given(x: Tensor, position: Tensor, rows: list[list[int]]) -> tuple[Tensor, Tensor, None]:
+    """The computed rows of each sequence, by number."""
+    row = torch.tensor(rows)
+    return x.gather(1, row[..., None].expand(-1, -1, x.shape[2])), position.gather(1, row), None
+
+
 @pytest.mark.parametrize("keys", KEYS, ids=str)
 def test_some_rows_get_what_they_get_among_all_computed(keys: dict[str, object]) -> None:
     mixer = built(**keys)
@@ -40,7 +46,7 @@ def test_some_rows_get_what_they_get_among_all_computed(keys: dict[str, object])
     position = torch.tensor([[0, 1, 4, 5, 6, 11, 12], [0, 2, 3, 4, 9, 0, 0]])
     length = torch.tensor([7, 5])
     whole = mixer(x, position, length)
-    some = mixer.attend(torch.tensor([[1, 5, 12], [0, 9, 0]]), Rows(x, position, length))
+    some = mixer(*given(x, position, [[1, 3, 6], [0, 4, 4]]), Rows(x, position, length))
     torch.testing.assert_close(some[0], whole[0, [1, 3, 6]])
     torch.testing.assert_close(some[1, :2], whole[1, [0, 4]])
 
@@ -48,10 +54,10 @@ def test_some_rows_get_what_they_get_among_all_computed(keys: dict[str, object])
 def test_what_is_not_finite_reaches_no_row_before_it() -> None:
     mixer = built()
     x = torch.randn(1, 5, 8, dtype=torch.float64)
-    position, asked = torch.arange(5)[None], torch.tensor([[1, 3]])
-    whole = mixer.attend(asked, Rows(x, position))
+    position = torch.arange(5)[None]
+    whole = mixer(*given(x, position, [[1, 3]]), Rows(x, position))
     x[0, 2] = math.inf
-    some = mixer.attend(asked, Rows(x, position))
+    some = mixer(*given(x, position, [[1, 3]]), Rows(x, position))
     torch.testing.assert_close(some[0, 0], whole[0, 0])
     assert bool(some[0, 1].isnan().all())
 
@@ -114,7 +120,7 @@ def test_another_wiring_is_refused(tmp_path) -> None:
     path = tmp_path / "s.toml"
     text = SPEC.replace("MIXER", "attention-to-all")
     path.write_text(text.replace("depth = 3", 'depth = 3\nwiring = "resnet-bk"'))
-    with pytest.raises(UserError, match=r"attention-to-all needs model[.]wiring"):
+    with pytest.raises(UserError, match=r"model[.]mixer: needs model[.]wiring"):
         read(path, Registry.discover())
 
 
