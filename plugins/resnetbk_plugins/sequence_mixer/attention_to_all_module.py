@@ -44,7 +44,8 @@ class CausalAttentionToAll(CausalAttention):
         )
         q, k = self._placed(q, self.query_scale, position), self._placed(k, self.key_scale, known)
         seen = torch.arange(x.shape[1], device=x.device) <= row[..., None]
-        return self._attended(q, k, v, seen, row)
+        out: Tensor = self.dropout(self.output(self._attended(q, k, v, seen, row)))
+        return out
 
     def _attended(self, q: Tensor, k: Tensor, v: Tensor, seen: Tensor, row: Tensor) -> Tensor:
         """Queries (B, M, H, d) of rows (B, M), keys and values (B, N, K, d) that are `seen`, (B, M, N) ->
@@ -54,8 +55,7 @@ class CausalAttentionToAll(CausalAttention):
             seen = seen & (torch.arange(k.shape[2], device=k.device) > row[..., None] - self.window)
         dropout = self.dropout.p if self.training else 0.0
         mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=seen[:, None], dropout_p=dropout)
-        out: Tensor = self.dropout(self.output(mixed.transpose(1, 2).flatten(2)))
-        return out
+        return mixed.transpose(1, 2).flatten(2)
 
 
 def places(position: Tensor, context: Rows) -> Tensor:

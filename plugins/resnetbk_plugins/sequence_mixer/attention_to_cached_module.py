@@ -14,8 +14,7 @@ from resnetbk_plugins.sequence_mixer.not_finite import mixed_causally
 
 
 class CausalAttentionToCached(CausalAttentionToAll):
-    """`kept` holds keys and values, (B, N + 1, K, d), and for which rows, (B, N + 1) bool; the last is where
-    padding goes."""
+    """`kept` holds keys and values, (B, N, K, d), and for which rows there are some, (B, N) bool."""
 
     def forward(
         self,
@@ -29,23 +28,26 @@ class CausalAttentionToCached(CausalAttentionToAll):
         themselves that were ever computed, by the keys and values of the last time."""
         if context is None or kept is None:
             return super().forward(x, position, length)
-        rows = context.x.shape[1]
-        row = places(position, context)
-        if length is not None:
-            row = row.masked_fill(~real_rows(length, x.shape[1]), rows)
-        mixed = partial(self._mixed_cached, row=row, position=position, kept=kept)
-        return mixed_causally(mixed, context.x, row.clamp(max=rows - 1))
+        row = places(position, context).clamp(max=context.x.shape[1] - 1)
+        real = torch.ones_like(row, dtype=torch.bool) if length is None else real_rows(length, x.shape[1])
+        mixed = partial(self._mixed_cached, row=row, real=real, position=position, kept=kept)
+        return mixed_causally(mixed, context.x, row)
 
-    def _mixed_cached(self, x: Tensor, row: Tensor, position: Tensor, kept: dict[str, Tensor]) -> Tensor:
+    def _mixed_cached(
+        self, x: Tensor, row: Tensor, real: Tensor, position: Tensor, kept: dict[str, Tensor]
+    ) -> Tensor:
         if self.convolution is not None:
             x = self.convolution(x)
-        batch, rows, width = x.shape
-        chosen = x.gather(1, row.clamp(max=rows - 1)[..., None].expand(-1, -1, width))
-        q, k, v = self._projected(chosen, position)
-        place = torch.arange(batch, device=x.device)[:, None], row
-        for name, new in {"key": k, "value": v, "known": torch.ones_like(row, dtype=torch.bool)}.items():
-            before = kept[name] if name in kept else new.new_zeros(batch, rows + 1, *new.shape[2:])
+        sequence, slot = real.nonzero().unbind(1)  # padding costs nothing: few sequences run as many rows
+        place = sequence, row[sequence, slot]
+        q, k, v = self._projected(x[place], position[sequence, slot])
+        for name, new in {"key": k, "value": v, "known": k.new_ones(len(k), dtype=torch.bool)}.items():
+            before = kept[name] if name in kept else new.new_zeros(*x.shape[:2], *new.shape[1:])
             kept[name] = before.index_put(place, new)
-        key, value, known = (kept[name][:, :rows] for name in ("key", "value", "known"))
-        seen = (torch.arange(rows, device=x.device) <= row[..., None]) & known[:, None]
-        return self._attended(q, key, value, seen, row)
+        queries = q.new_zeros(*row.shape, *q.shape[1:]).index_put((sequence, slot), q)
+        seen = (torch.arange(x.shape[1], device=x.device) <= row[..., None]) & kept["known"][:, None]
+        # softmax over nothing would be NaN
+        mixed = self._attended(queries, kept["key"], kept["value"], seen | ~real[..., None], row)
+        out = self.dropout(self.output(mixed[sequence, slot]))
+        padded: Tensor = out.new_zeros(*row.shape, out.shape[-1]).index_put((sequence, slot), out)
+        return padded

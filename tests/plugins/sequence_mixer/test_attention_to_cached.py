@@ -77,6 +77,7 @@ def test_padding_overwrites_nothing() -> None:
     done = mixer(some, position.gather(1, rows), torch.tensor([3, 1]), context, kept)
     for name, value in before.items():
         torch.testing.assert_close(kept[name][1, [0, 2, 3]], value[[0, 2, 3]])
+        assert not (kept[name][1, 4:] != 0).any()
     alone: dict[str, Tensor] = {}
     for states, chosen in ((x, [0, 1, 2, 3]), (later, [1])):
         given = states[1:, chosen], position[1:, chosen], None
