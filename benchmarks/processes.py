@@ -46,7 +46,11 @@ PARTS = {
     "bf16": ["train.precision='bf16'"],
     **{name: [f"model.mixer='{name}'"] for name in MIXERS},
     "attention-to-all, loops": ["model.mixer='attention-to-all'", "model.share='layers'"],
-    "attention-to-cached": ["model.mixer='attention-to-cached'", "model.share='layers'", "model.halting='act'"],
+    "attention-to-cached": [
+        "model.mixer='attention-to-cached'",
+        "model.share='layers'",
+        "model.halting='act'",
+    ],
     **{name: [f"model.channel='{name}'"] for name in ("swiglu", "moe", "memory")},
     **{name: [f"model.halting='{name}'"] for name in ("act", "ponder")},
     "confidence": ["model.halting={use='confidence', drop=0.0}"],  # layers that are dropped are drawn
