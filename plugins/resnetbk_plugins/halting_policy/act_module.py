@@ -69,7 +69,7 @@ class ACTPass:
         chance = self._policy.chance(layer, rows)
         rest = 1 - self._total
         total = self._total + chance
-        stops = total >= self._policy.threshold
+        stops = ~(total < self._policy.threshold)  # a row that is not finite too, which must not be hidden
         mixed = self._mixed + torch.where(stops, rest, chance)[:, None] * rows
         self._cost = self._cost + torch.where(stops, self._layers + rest, 0).sum()
         index = self._live.index

@@ -65,7 +65,11 @@ class CausalAttention(nn.Module):
             x = self.convolution(x)
         if self.packed:
             position = torch.arange(x.shape[1], device=x.device).expand(x.shape[:2])
-        q, k, v = (t.transpose(1, 2) for t in self._projected(x, position))
+        return self._among_all(*self._projected(x, position))
+
+    def _among_all(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        """(B, M, H, d), and (B, M, K, d) twice -> (B, M, D): rows that attend to all up to themselves."""
+        q, k, v = (t.transpose(1, 2) for t in (q, k, v))
         mixed = self._attend(q, self._shared(k), self._shared(v))
         row: Tensor = self.dropout(self.output(mixed.transpose(1, 2).flatten(2)))
         return row

@@ -21,7 +21,7 @@ class AttentionToCached(AttentionToAll):
     rows run in each loop, both are `attention`). In `attention-to-all` they give a key and a value of the
     state that they are left in, which each loop computes anew.
 
-    A row that is not computed costs nothing: all of its share of the loop is saved.
+    Of a row that is not computed, only the norm and the convolution are, for the rows behind it.
 
     Generation computes whole windows: the cache of a layer has no row of a token that did not reach it.
     """

@@ -28,10 +28,19 @@ class CausalAttentionToCached(CausalAttentionToAll):
         themselves that were ever computed, by the keys and values of the last time."""
         if context is None or kept is None:
             return super().forward(x, position, length)
+        if context.x is x and length is None:
+            return mixed_causally(partial(self._mixed_whole, position=position, kept=kept), x)
         row = places(position, context).clamp(max=context.x.shape[1] - 1)
         real = torch.ones_like(row, dtype=torch.bool) if length is None else real_rows(length, x.shape[1])
         mixed = partial(self._mixed_cached, row=row, real=real, position=position, kept=kept)
         return mixed_causally(mixed, context.x, row)
+
+    def _mixed_whole(self, x: Tensor, position: Tensor, kept: dict[str, Tensor]) -> Tensor:
+        if self.convolution is not None:
+            x = self.convolution(x)
+        q, k, v = self._projected(x, position)
+        kept.update(key=k, value=v, known=torch.ones_like(position, dtype=torch.bool))
+        return self._among_all(q, k, v)
 
     def _mixed_cached(
         self, x: Tensor, row: Tensor, real: Tensor, position: Tensor, kept: dict[str, Tensor]

@@ -87,6 +87,21 @@ def test_rows_that_halt_are_not_computed(name: str, mode: str) -> None:
 
 @every_policy
 @every_mode
+def test_what_is_not_finite_is_not_hidden(name: str, mode: str) -> None:
+    policy, seen = built(name), states(6)
+    if isinstance(policy, nn.Module):
+        policy.train(mode == "train")
+    for x in seen:
+        x[1, 2] = torch.nan
+    _, result = passed(policy, rows(3, 6), seen)
+    for x in (result.x, *(answer.x for answer in result.exits)):
+        bad = x.isnan().any(-1)
+        assert bool(bad[1, 2])
+        assert int(bad.sum()) == 1
+
+
+@every_policy
+@every_mode
 def test_nothing_depends_on_later_tokens(name: str, mode: str) -> None:
     model, known = model_of(name, mode), tokens()
     for cut in (1, 6, 13):

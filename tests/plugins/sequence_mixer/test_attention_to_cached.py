@@ -15,6 +15,7 @@ from resnetbk.model.assemble import assemble
 from resnetbk.model.language_model import LanguageModel
 from resnetbk.registry.lookup import Registry
 from resnetbk.spec.read import read
+from resnetbk_plugins.sequence_mixer.attention import Attention
 from resnetbk_plugins.sequence_mixer.attention_to_cached import AttentionToCached
 
 KEYS = [{}, {"rope": False, "convolution": 3}, {"kv_heads": 1, "qk_norm": True}, {"window": 2}]
@@ -61,6 +62,19 @@ def test_each_row_has_the_key_and_value_of_the_last_loop_that_computed_it(keys) 
     last = torch.tensor([0, 1, 2, -1, 1, 2])
     expected = oracle(mixer, states[:, 0], position[0], last)
     torch.testing.assert_close(done[0], expected[[2, 5]])
+
+
+def test_a_window_costs_what_it_costs_in_attention() -> None:
+    """Where all rows run, as in the first loop, nothing is computed to be masked."""
+    cached = built(window=16)
+    plain = Attention(heads=2, window=16).build(width=8, depth=1).double()
+    x, position = torch.randn(1, 256, 8, dtype=torch.float64), torch.arange(256)[None]
+    flops = []
+    for mixer, more in ((plain, ()), (cached, (Rows(x, position), {}))):
+        with FlopCounter() as counter, torch.no_grad():
+            mixer(x, position, None, *more)
+        flops.append(counter.flops)
+    assert flops[0] == flops[1]
 
 
 def test_padding_overwrites_nothing() -> None:
