@@ -11,6 +11,7 @@ from resnetbk.model.assemble import assemble
 from resnetbk.model.language_model import LanguageModel
 from resnetbk.registry.lookup import Registry
 from resnetbk.spec.read import read_text
+from resnetbk.training.compiled_layers import CompiledLayers
 from resnetbk.training.objective import objective
 
 WINDOW = 24
@@ -97,6 +98,18 @@ def test_the_gradients_of_gated_linear_are_compiled_as_well():
     (expected,) = torch.autograd.grad(mixed(x), x)
     compiled = torch.compile(mixed, backend="aot_eager", fullgraph=True, dynamic=False)
     torch.testing.assert_close(torch.autograd.grad(compiled(x), x), (expected,))
+
+
+@pytest.mark.parametrize("mixer", ["attention-to-all", "attention-to-cached"])
+def test_mixers_that_read_all_rows_stand_among_compiled_layers(monkeypatch, mixer):
+    monkeypatch.setattr(torch, "compile", lambda function, **options: function)
+    halting = 'halting = { use = "act", bias = -0.5 }'
+    model = built(f'share = "layers"\nmixer = {{ use = "{mixer}", heads = 2 }}\n{halting}', depth=4)
+    expected = gradients(model)
+    failures = []
+    CompiledLayers(model, failures.append)
+    torch.testing.assert_close(gradients(model), expected)
+    assert not failures
 
 
 class Dropping(nn.Module):
