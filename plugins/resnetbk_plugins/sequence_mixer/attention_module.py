@@ -61,11 +61,13 @@ class CausalAttention(nn.Module):
         return mixed_causally(partial(self._mixed, position=position), x)
 
     def _mixed(self, x: Tensor, position: Tensor) -> Tensor:
-        if self.convolution is not None:
-            x = self.convolution(x)
+        x = self._convolved(x)
         if self.packed:
             position = torch.arange(x.shape[1], device=x.device).expand(x.shape[:2])
         return self._among_all(*self._projected(x, position))
+
+    def _convolved(self, x: Tensor) -> Tensor:
+        return x if self.convolution is None else self.convolution(x)
 
     def _among_all(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         """(B, M, H, d), and (B, M, K, d) twice -> (B, M, D): rows that attend to all up to themselves."""

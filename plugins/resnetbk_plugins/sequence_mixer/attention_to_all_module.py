@@ -36,8 +36,7 @@ class CausalAttentionToAll(CausalAttention):
         return mixed_causally(mixed, context.x, row)
 
     def _mixed_among(self, x: Tensor, row: Tensor, position: Tensor, known: Tensor) -> Tensor:
-        if self.convolution is not None:
-            x = self.convolution(x)
+        x = self._convolved(x)
         chosen = x.gather(1, row[..., None].expand(-1, -1, x.shape[2]))
         q, k, v = (
             rows.unflatten(-1, (-1, self.size)) for rows in (self.query(chosen), self.key(x), self.value(x))

@@ -36,17 +36,14 @@ class CausalAttentionToCached(CausalAttentionToAll):
         return mixed_causally(mixed, context.x, row)
 
     def _mixed_whole(self, x: Tensor, position: Tensor, kept: dict[str, Tensor]) -> Tensor:
-        if self.convolution is not None:
-            x = self.convolution(x)
-        q, k, v = self._projected(x, position)
+        q, k, v = self._projected(self._convolved(x), position)
         kept.update(key=k, value=v, known=torch.ones_like(position, dtype=torch.bool))
         return self._among_all(q, k, v)
 
     def _mixed_cached(
         self, x: Tensor, row: Tensor, real: Tensor, position: Tensor, kept: dict[str, Tensor]
     ) -> Tensor:
-        if self.convolution is not None:
-            x = self.convolution(x)
+        x = self._convolved(x)
         sequence, slot = real.nonzero().unbind(1)  # padding costs nothing: few sequences run as many rows
         place = sequence, row[sequence, slot]
         q, k, v = self._projected(x[place], position[sequence, slot])
