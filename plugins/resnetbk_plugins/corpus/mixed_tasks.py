@@ -17,10 +17,10 @@ if TYPE_CHECKING:
 
 
 def mixed_tasks(names: Sequence[str], texts: Sequence[Text], shares: Array, seed: int) -> Text:
-    """Examples begin with the number of their task and end with zeros, up to the length of the longest. To
-    train on are as many as all tasks have, by shares; of a task that has fewer some come again, all of them
-    before any of these again. Held out are as many labels of each task, as far as all have them. The groups
-    of a task are its own, or the task itself."""
+    """Examples begin with the number of their task and end with zeros, up to the length of the longest; their
+    own tokens are moved, so that tasks have few in common. To train on are as many as all tasks have, by
+    shares; of a task that has fewer some come again, all of them before any of these again. Held out are as
+    many labels of each task, as far as all have them. Groups are those of a task, or the task itself."""
     tasks = [text.task for text in texts if text.task]
     groups, of = _named(names, tasks)
     firsts = list(accumulate(map(len, of), initial=0))
@@ -28,13 +28,14 @@ def mixed_tasks(names: Sequence[str], texts: Sequence[Text], shares: Array, seed
     counts = [len(text.train) // task.length for text, task in zip(texts, tasks, strict=True)]
     asked = [np.count_nonzero(task.valid) for task in tasks]
     longest, longest_valid = (1 + max(getattr(t, key) for t in tasks) for key in ("length", "valid_length"))
+    places = _places(texts, tasks)
     train, valid = [], []
     for number, (text, task) in enumerate(zip(texts, tasks, strict=True)):
         drawn = _drawn(generator, counts[number], round(shares[number] * sum(counts)))
-        part = _begun(number, text.train, task.train, task.length, longest)
+        part = _begun(number, places[number], text.train, task.train, task.length, longest)
         own = np.zeros(len(drawn), np.uint16) if task.example_group is None else task.example_group[drawn]
         train.append(Examples(part.tokens[drawn], part.labels[drawn], firsts[number] + own[:, None]))
-        part = _begun(number, text.valid, task.valid, task.valid_length, longest_valid)
+        part = _begun(number, places[number], text.valid, task.valid, task.valid_length, longest_valid)
         own = np.zeros(part.tokens.shape, np.uint16)
         if task.group is not None:
             own[:, 1 : 1 + task.valid_length] = task.group.reshape(-1, task.valid_length)
@@ -52,13 +53,26 @@ def _named(names: Sequence[str], tasks: Sequence[Task]) -> tuple[list[str], list
     return [group for some in of for group in some], of
 
 
-def _begun(number: int, text: bytes | memoryview, labels: Array, own: int, length: int) -> Examples:
-    """All examples of a part, which have `own` tokens there, with what stands before and after them."""
-    tokens = np.zeros((len(text) // own, length), np.uint8)
+def _places(texts: Sequence[Text], tasks: Sequence[Task]) -> list[int]:
+    """Where the tokens of each task begin: behind the numbers of the tasks and the tokens of those before."""
+    read = [max(np.frombuffer(part, np.uint8).max() for part in (t.train, t.valid)) for t in texts]
+    asked = [max(task.train.max(), task.valid.max()) for task in tasks]
+    tokens = [max(1 + int(r), int(a)) for r, a in zip(read, asked, strict=True)]
+    return list(accumulate(tokens[:-1], initial=len(tasks)))
+
+
+def _begun(
+    number: int, place: int, text: bytes | memoryview, labels: Array, own: int, length: int
+) -> Examples:
+    """All examples of a part, which have `own` tokens there, with what stands before and after them. What is
+    beyond byte 255 once it is moved goes on from 0."""
+    read = np.frombuffer(text, np.uint8).reshape(-1, own)
+    asked = labels.reshape(-1, own)
+    tokens = np.zeros((len(read), length), np.uint8)
     tokens[:, 0] = number
-    tokens[:, 1 : 1 + own] = np.frombuffer(text, np.uint8).reshape(-1, own)
+    tokens[:, 1 : 1 + own] = (read + np.uint16(place)) % 256
     begun = np.zeros(tokens.shape, np.uint16)
-    begun[:, 1 : 1 + own] = labels.reshape(-1, own)
+    begun[:, 1 : 1 + own] = np.where(asked, 1 + (asked + np.uint16(place - 1)) % 256, 0)
     return Examples(tokens, begun)
 
 

@@ -50,8 +50,10 @@ class Mixture:
     among groups choose among the parts.
 
     An example of a task begins with the number of its part, from 0, and data.window must be 1 + the tokens of
-    the longest: others end with zeros. Held-out examples have about as many labels of each part, so that
-    accuracy is its mean over parts, whatever the shares. Groups are those of the parts, or the part.
+    the longest: others end with zeros. Its own tokens, and labels, are moved behind those of the parts before
+    (beyond 255 they go on from 0), so that few mean one thing in one part and another in the next. Held-out
+    examples have about as many labels of each part, so that accuracy is its mean over parts, whatever the
+    shares. Groups are those of the parts, or the part.
 
     parts   corpora, such as `[{ use = "packages" }, { use = "text", path = "notes" }]`
     shares  of bytes, in tasks of examples: one for each part, such as `[0.8, 0.2]`, or `[4, 1]`; equal ones

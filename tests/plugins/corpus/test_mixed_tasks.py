@@ -15,6 +15,7 @@ WORDS = '{ use = "group-words", group = "S3", length = 16, examples = 30, held_o
 NEEDLES = '{ use = "needles", length = 20, needles = 2, examples = 60, held_out = 90 }'
 CHASE = '{ use = "pointer-chase", pairs = 3, queries = 2, alike = true, examples = 10, held_out = 60 }'
 LENGTHS, ASKED = (16, 20, 13), (16, 2, 2)
+PLACES = (3, 3 + 6, 9 + 33)  # behind the numbers of parts, six elements, and symbols, noise and `copy`
 SPEC = """
 name = "tasks"
 [data]
@@ -53,8 +54,9 @@ def test_examples_are_those_of_the_parts_by_shares(tmp_path: Path) -> None:
         assert len(set(tokens[:10, 0])) > 1  # in no order
         for number, (corpus, length) in enumerate(zip(mixture.parts, LENGTHS, strict=True)):
             own = corpus.component.build()
-            rows = np.frombuffer(getattr(own, part), np.uint8).reshape(-1, length)
+            rows = np.frombuffer(getattr(own, part), np.uint8).reshape(-1, length) + np.uint8(PLACES[number])
             answers = getattr(own.task, name).reshape(-1, length)
+            answers = answers + (answers > 0) * np.uint16(PLACES[number])
             known = {(row.tobytes(), label.tobytes()) for row, label in zip(rows, answers, strict=True)}
             mine = tokens[:, 0] == number
             drawn = [
@@ -70,6 +72,22 @@ def test_examples_are_those_of_the_parts_by_shares(tmp_path: Path) -> None:
             assert not labels[mine, 0].any()
             assert not labels[mine, 1 + length :].any()
             assert np.count_nonzero(labels[mine]) == sizes[number] * ASKED[number]
+
+
+def test_tokens_beyond_the_last_byte_go_on_from_zero(tmp_path: Path) -> None:
+    recall = '{ use = "associative-recall", pairs = 2, length = 20, vocabulary = 250, examples = 2000 }'
+    mixture = resnetbk.load(spec(tmp_path, (WORDS, recall, recall))).spec.data.corpus.component
+    own, built = mixture.parts[1].component.build(), mixture.build()
+    begin = 3 + 6 + 250
+    tokens = np.frombuffer(built.train, np.uint8).reshape(-1, 21)
+    labels = built.task.train.reshape(-1, 21)
+    rows, answers = np.frombuffer(own.train, np.uint8).reshape(-1, 20), own.task.train.reshape(-1, 20)
+    moved = [(rows.astype(int) + begin) % 256, np.where(answers, (answers - 1 + begin) % 256 + 1, 0)]
+    known = {tuple(row) for row in np.concatenate(moved, 1)}
+    last = tokens[:, 0] == 2
+    mixed = {tuple(row) for row in np.concatenate([tokens[last, 1:], labels[last, 1:]], 1)}
+    assert len(mixed) > 1000
+    assert mixed <= known
 
 
 def test_groups_are_those_of_the_parts_or_the_part(tmp_path: Path) -> None:
