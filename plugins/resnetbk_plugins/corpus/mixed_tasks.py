@@ -55,24 +55,28 @@ def _named(names: Sequence[str], tasks: Sequence[Task]) -> tuple[list[str], list
 
 def _places(texts: Sequence[Text], tasks: Sequence[Task]) -> list[int]:
     """Where the tokens of each task begin: behind the numbers of the tasks and the tokens of those before."""
-    read = [max(np.frombuffer(part, np.uint8).max() for part in (t.train, t.valid)) for t in texts]
-    asked = [max(task.train.max(), task.valid.max()) for task in tasks]
-    tokens = [max(1 + int(r), int(a)) for r, a in zip(read, asked, strict=True)]
-    return list(accumulate(tokens[:-1], initial=len(tasks)))
+    tokens = [
+        max(
+            *(1 + int(np.frombuffer(part, np.uint8).max()) for part in (text.train, text.valid)),
+            *(int(labels.max()) for labels in (task.train, task.valid)),  # 1 + a token as well
+        )
+        for text, task in zip(texts, tasks, strict=True)
+    ]
+    return [place % 256 for place in accumulate(tokens[:-1], initial=len(tasks))]
 
 
 def _begun(
     number: int, place: int, text: bytes | memoryview, labels: Array, own: int, length: int
 ) -> Examples:
-    """All examples of a part, which have `own` tokens there, with what stands before and after them. What is
-    beyond byte 255 once it is moved goes on from 0."""
+    """All examples of a part, which have `own` tokens there, with what stands before and after them. Bytes
+    beyond 255 go on from 0."""
     read = np.frombuffer(text, np.uint8).reshape(-1, own)
     asked = labels.reshape(-1, own)
     tokens = np.zeros((len(read), length), np.uint8)
     tokens[:, 0] = number
-    tokens[:, 1 : 1 + own] = (read + np.uint16(place)) % 256
+    tokens[:, 1 : 1 + own] = read + np.uint8(place)
     begun = np.zeros(tokens.shape, np.uint16)
-    begun[:, 1 : 1 + own] = np.where(asked, 1 + (asked + np.uint16(place - 1)) % 256, 0)
+    begun[:, 1 : 1 + own] = np.where(asked, 1 + (asked - 1 + np.uint16(place)) % 256, 0)
     return Examples(tokens, begun)
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from attrs.validators import and_, gt, le
 
 from resnetbk.kinds import SelectionContext, Windows
-from resnetbk_plugins.data_selector.bandit import Bandit, BanditSelector
+from resnetbk_plugins.data_selector.bandit import BanditSelector
 from resnetbk_plugins.data_selector.shuffle import Shuffle, ShuffleSelector
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ class BabyStepsSelector(BanditSelector):
     """The draws of `bandit`, with shares for the first `used` groups alone, which only grows."""
 
     def __init__(self, keys: BabySteps, shuffle: ShuffleSelector, groups: Array | None) -> None:
-        super().__init__(Bandit(rate=keys.rate), shuffle, groups)
+        super().__init__(1.0, keys.rate, shuffle, groups)
         self.keys = keys
         self.used = 1
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import attrs
 import numpy as np
-from attrs.validators import and_, ge, gt, le
+from attrs.validators import and_, gt, le
 
 from resnetbk.kinds import SelectionContext, Windows
 from resnetbk_plugins.data_selector.layout import APART, Layout, generator
@@ -26,20 +26,12 @@ class Bandit:
     that each has an average of its losses, and shares are proportional to these. As in ODM a group that
     cannot be learned keeps a large share; `excess-loss` does not train on noise.
 
-    uniform     share of each batch that all groups divide equally: each has at least uniform / groups of it
-    as_in_text  share of each batch that groups divide as they do the text: a part of a mixture keeps what it
-                knows by it, where the groups of another part are many
-    rate        weight of the latest batch in a group's exponential moving average of losses
+    uniform  share of each batch that all groups divide equally: each has at least uniform / groups of it
+    rate     weight of the latest batch in a group's exponential moving average of losses
     """
 
-    uniform: float = attrs.field(default=0.2, validator=and_(ge(0.0), le(1.0)))
-    as_in_text: float = attrs.field(default=0.0, validator=and_(ge(0.0), le(1.0)))
+    uniform: float = attrs.field(default=0.2, validator=and_(gt(0.0), le(1.0)))
     rate: float = attrs.field(default=0.2, validator=and_(gt(0.0), le(1.0)))
-
-    def __attrs_post_init__(self) -> None:
-        if not 0.0 < self.uniform + self.as_in_text <= 1.0:
-            both = f"uniform = {self.uniform} and as_in_text = {self.as_in_text}"
-            raise ValueError(f"{both} must add up to more than 0 and at most 1: the rest goes by losses")
 
     def build(
         self, *, tokens: Array, window: int, batch: int, seed: int, groups: Array | None = None
@@ -47,21 +39,20 @@ class Bandit:
         """tokens (T,), as encoded; groups (T,) integers, of the window that starts at each, all one if None.
         Raises UserError for fewer than window + 1 tokens."""
         shuffle = Shuffle().build(tokens=tokens, window=window, batch=batch, seed=seed)
-        return BanditSelector(self, shuffle, groups)
+        return BanditSelector(self.uniform, self.rate, shuffle, groups)
 
 
 class BanditSelector:
     """Windows stay at the same place in the text for the whole run; those of a group come in exact epochs.
 
     members  for each of the K groups that there are windows of, (count,) window numbers
-    least    (K,) float64: share of a batch that each group has whatever its loss
     loss     (K,) float64: average loss of each group, nats/token; NaN before the first
     taken    (K,) int64: the number of windows drawn from each group so far
     """
 
-    def __init__(self, keys: Bandit, shuffle: ShuffleSelector, groups: Array | None) -> None:
+    def __init__(self, uniform: float, rate: float, shuffle: ShuffleSelector, groups: Array | None) -> None:
         """`groups` as in `Bandit.build`."""
-        self.rate = keys.rate
+        self.uniform, self.rate = uniform, rate
         self.batch, self.seed, self.layout = shuffle.batch, shuffle.seed, Layout.like(shuffle)
         starts = self.layout.windows(np.arange(self.layout.count)).starts
         of_windows = np.zeros(len(starts), np.int64) if groups is None else groups[starts]
@@ -72,8 +63,6 @@ class BanditSelector:
             ShuffleSelector(total=len(members) + 1, window=1, batch=1, seed=self.seed + APART + k)
             for k, members in enumerate(self.members)
         ]
-        in_text = np.bincount(self.group) / len(self.group)
-        self.least = keys.uniform / len(names) + keys.as_in_text * in_text
         self.loss = np.full(len(names), np.nan)
         self.taken = np.zeros(len(names), np.int64)
 
@@ -82,7 +71,7 @@ class BanditSelector:
         known = self.loss[~np.isnan(self.loss)]
         loss = np.where(np.isnan(self.loss), known.mean() if len(known) else 1.0, self.loss)
         loss = loss if loss.sum() > 0 else np.ones_like(loss)
-        shares: Array = self.least + (1.0 - self.least.sum()) * loss / loss.sum()
+        shares: Array = self.uniform / len(loss) + (1.0 - self.uniform) * loss / loss.sum()
         return shares
 
     def select(self, context: SelectionContext) -> Windows:

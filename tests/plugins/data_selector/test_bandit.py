@@ -43,23 +43,6 @@ def test_shares_follow_losses_and_no_group_is_below_its_uniform_share() -> None:
     np.testing.assert_allclose(taken / 320, [0.1, 0.25, 0.55, 0.1], atol=0.02)
 
 
-def test_groups_keep_a_share_as_they_have_in_the_text() -> None:
-    groups = np.where(GROUP == 3, 3, 0)  # a quarter of the windows
-    keys = Bandit(uniform=0.1, as_in_text=0.4, rate=1.0)
-    selector = keys.build(tokens=TOKENS, window=WINDOW, batch=BATCH, seed=3, groups=groups)
-    in_text = np.bincount(selector.group) / selector.layout.count
-    np.testing.assert_allclose(in_text, [0.75, 0.25], atol=0.01)
-    for number in range(5):
-        step(selector, number, np.array([0.0, 2.0], np.float32))
-    np.testing.assert_allclose(selector.shares(), 0.05 + 0.4 * in_text + [0.0, 0.5])
-
-
-@pytest.mark.parametrize("shares", [(0.0, 0.0), (0.7, 0.4)])
-def test_shares_that_are_not_by_loss_add_up_to_at_most_one(shares: tuple[float, float]) -> None:
-    with pytest.raises(ValueError, match="must add up to more than 0 and at most 1: the rest goes by losses"):
-        Bandit(uniform=shares[0], as_in_text=shares[1])
-
-
 def test_windows_of_a_group_come_in_exact_epochs() -> None:
     selector = build(uniform=1.0)
     starts = np.concatenate([step(selector, i, np.ones(GROUPS, np.float32)).starts for i in range(26)])
