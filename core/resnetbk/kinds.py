@@ -345,10 +345,12 @@ class DataSelector(Protocol):
 
 @attrs.frozen(eq=False)
 class Batch:
-    """inputs and targets, (B, N) int64; targets below 0, as in tasks, do not count."""
+    """inputs and targets, (B, N) int64; targets below 0, as in tasks, do not count. If it is `labelled`, rows
+    without one that counts are left out where no other row depends on them."""
 
     inputs: Tensor
     targets: Tensor
+    labelled: bool = False
 
 
 @attrs.define(eq=False)

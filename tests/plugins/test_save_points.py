@@ -46,6 +46,7 @@ STRATEGIES = {
     "selective": "keep = 0.5",
     "every-k": 'every = 3, slow = ["trunk.layers.0"]',
     "cached": "similarity = -1.0, sample = 0.4, cosine = -1.0, accumulate = 2",
+    "labelled": "accumulate = 3",
     "truncated": "accumulate = 3",
 }
 
@@ -61,6 +62,7 @@ CASES = {
 CASES["bandit"]["corpus"] = CASES["baby-steps"]["corpus"] = (
     'corpus = { use = "mixture", parts = [{ use = "text", path = "TEXT" }] }'
 )
+CASES["labelled"]["corpus"] = 'corpus = { use = "needles", length = 16, needles = 2, symbols = 4 }'
 CASES["truncated"]["depth"] = 'depth = 2\nshare = "layers"'
 
 OF_EPOCHS = [point for point in POINTS if "epoch" in point or "moment" in point]

@@ -28,8 +28,8 @@ class Answer:
 
 @attrs.define(eq=False)
 class Output:
-    """logits (B, N, V); penalties by name; what each layer did, of `documents` if windows were cut into them;
-    the answers to train on, if not logits."""
+    """logits (B, N, V), or (R, V) of rows asked; penalties by name; what each layer did, of `documents` if
+    windows were cut into them; the answers to train on, if not logits."""
 
     logits: Tensor
     penalties: Penalties
@@ -66,21 +66,23 @@ class LanguageModel(nn.Module):
             with_role(self.head.weight, "table")
             nn.init.zeros_(self.head.weight)  # starts at the uniform guess, and learns from the first step
 
-    def forward(self, tokens: Tensor) -> Output:
-        """(B, N) int64 -> logits (B, N, V). N may be anything the components allow."""
+    def forward(self, tokens: Tensor, asked: Tensor | None = None) -> Output:
+        """(B, N) int64 -> logits (B, N, V), or (R, V) where `asked`, (B, N) bool, chooses R rows. N may be
+        anything the components allow."""
         cut = None if self.begins is None else Documents(self.begins[tokens])
         if cut:
             tokens = cut.pad(tokens)
         position = torch.arange(tokens.shape[1], device=tokens.device).repeat(tokens.shape[0], 1)
         rows = self.embedding(tokens, position)
-        x, pass_ = self.trunk(rows, tokens, position, cut.length if cut else None)
+        needed = cut.pad(asked) if cut and asked is not None else asked
+        x, pass_ = self.trunk(rows, tokens, position, cut.length if cut else None, needed)
         exits = pass_.exits
         if cut:
             unpad = cache(cut.unpad)  # the rows of an exit may be x itself
             x, exits = unpad(x), tuple(Exit(*map(unpad, (e.x, e.weight, e.confidence))) for e in exits)
-        logits = self._logits(x)
+        logits = self._logits(x, asked)
         answers = tuple(
-            Answer(logits if exit.x is x else self._logits(exit.x), exit.weight, exit.confidence)
+            Answer(logits if exit.x is x else self._logits(exit.x, asked), exit.weight, exit.confidence)
             for exit in exits
         )
         return Output(logits, pass_.penalties, tuple(pass_.layers), answers, cut)
@@ -107,8 +109,8 @@ class LanguageModel(nn.Module):
         x, trunk = self.trunk.step(x, tokens, position, state["trunk"])
         return self._logits(x), {"embedding": embedding, "trunk": trunk, "position": position + 1}
 
-    def _logits(self, x: Tensor) -> Tensor:
-        return F.linear(self.norm(x), (self.head or self.embedding).weight)
+    def _logits(self, x: Tensor, asked: Tensor | None = None) -> Tensor:
+        return F.linear(self.norm(x if asked is None else x[asked]), (self.head or self.embedding).weight)
 
     def weights(self) -> list[Weight]:
         """The trainable parameters with their roles, in a fixed order."""

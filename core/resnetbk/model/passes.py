@@ -37,10 +37,13 @@ class LayerStatistics:
 class WindowPass:
     """All rows of `tokens`, (B, N), at once; and what it did.
 
+    asked      (B, N) bool: the rows that the head reads, None for all
     penalties  by name
     layers     what each layer did
     exits      where it might have ended; `kept`: what the mixer of each layer leaves for its next loop
     """
+
+    asked: Tensor | None = None
 
     def __init__(self, resolution: ResolutionScheduler, gate: SparsityGate, tokens: Tensor) -> None:
         self.resolution, self.gate, self.tokens = resolution, gate, tokens

@@ -50,10 +50,12 @@ class Trunk(nn.Module):
         self.loops = sum(len(stack.layers) for stack in resolution.stacks) // len(layers)
 
     def forward(
-        self, x: Tensor, tokens: Tensor, position: Tensor, length: Tensor | None = None
-    ) -> tuple[Tensor, WindowPass]:
-        """(B, N, D), (B, N), (B, N), `Rows.length` -> (B, N, D) and the pass, which says what it did."""
+        self, x: Tensor, tokens: Tensor, position: Tensor, length: Tensor | None = None,
+        asked: Tensor | None = None,
+    ) -> tuple[Tensor, WindowPass]:  # fmt: skip
+        """(B, N, D), (B, N), (B, N), `Rows.length`, `WindowPass.asked` -> (B, N, D) and the pass made."""
         pass_ = WindowPass(self.resolution, self.gate, tokens)
+        pass_.asked = asked
         return self._run(pass_, Rows(x, position, length)).x, pass_
 
     def initial_state(self, batch: int) -> StreamState:
@@ -102,8 +104,12 @@ class Trunk(nn.Module):
 
     def _layer(self, pass_: WindowPass, number: int, rows: Rows, running: Tensor | None, keep: Keep) -> Rows:
         computed_rows = attrs.evolve(keep, mask=_both(running, keep.mask))
+        layer, scope = self.layers[number % len(self.layers)], self.gate.scope
+        last = self.resolution.stacks[-1].layers[-1:] == (number,) and layer.wiring == "sequential"
+        if last and keep.mask is None and keep.weight is None and pass_.asked is not None:
+            scope, computed_rows = "channel", Keep(_both(running, pass_.asked))
         masks, counts = [], []
-        for block, gated in self.layers[number % len(self.layers)].blocks(self.gate.scope):
+        for block, gated in layer.blocks(scope):
             decision = computed_rows if gated else Keep(running)
             x, count = self._block(pass_, number, block, rows, decision)
             if gated and keep.mask is not None:

@@ -104,10 +104,9 @@ class Registry:
             choices = " or ".join(f"{entry.plugin}/{name}" for entry in matches)
             raise UserError(f"{kind} {name!r} is in several plugins; write {choices}")
         problem = f"plugin {owner} has no {kind} {name!r}" if slash else f"unknown {kind} {name!r}"
-        for entry in (*self.entries(), *self.entries(VERB)):
-            if entry.name == name and owner in ("", entry.plugin):
-                problem += f" (it is of kind {entry.kind})"
-                break
+        alike = (entry for entry in (*self.entries(), *self.entries(VERB)) if entry.name == name)
+        kinds = (f" (it is of kind {entry.kind})" for entry in alike if owner in ("", entry.plugin))
+        problem += next(kinds, "")
         problem += nearest(name, (entry.name for entry in known))
         unread = sorted({plugin.name for plugin in self.plugins if plugin.error})
         if unread and not slash:

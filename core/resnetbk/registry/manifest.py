@@ -176,9 +176,8 @@ class _Reader:
         table = self._table(value, keys)
         for name, what in table.items():
             if not (name.isidentifier() and isinstance(what, str) and _REQUIREMENT.fullmatch(what)):
-                self._wrong(
-                    keys, f'{_shown(what)} is nothing to install; write module = "package[extra]"', name
-                )
+                form = 'write module = "package[extra]"'
+                self._wrong(keys, f"{_shown(what)} is nothing to install; {form}", name)
         return tuple((name, str(what)) for name, what in table.items())
 
     def _wrong(self, keys: tuple[str, ...], message: str, *below: str | int) -> None:

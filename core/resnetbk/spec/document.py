@@ -111,11 +111,8 @@ def merged(base: Document, over: Document) -> Document:
         return tree
 
     tree = merge(base.tree, over.tree, ())
-    unreplaced = {
-        path: place
-        for path, place in below.items()
-        if not any(path[:length] in replaced for length in range(1, len(path) + 1))
-    }
+    lost = {path for path in below if any(path[: i + 1] in replaced for i in range(len(path)))}
+    unreplaced = {path: place for path, place in below.items() if path not in lost}
     if over.whole.line:
         return Document(tree, unreplaced | over.places, over.whole)
     return Document(tree, over.places | unreplaced, base.whole)  # a --set does not move a table

@@ -35,10 +35,8 @@ class Problem:
     def __str__(self) -> str:
         key = ""
         for part in self.key:
-            if isinstance(part, int):
-                key += f"[{part}]"
-            else:
-                key += f"{'.' if key else ''}{part if _PLAIN_KEY.fullmatch(part) else quoted(part)}"
+            name = part if isinstance(part, int) or _PLAIN_KEY.fullmatch(part) else quoted(part)
+            key += f"[{name}]" if isinstance(part, int) else f"{'.' if key else ''}{name}"
         return printable(f"{key}: {self.message}" if key else self.message)
 
 

@@ -148,7 +148,9 @@ class Reader:
                 if value is not attrs.NOTHING:
                     values[key] = value
                 elif field.default is attrs.NOTHING:
-                    problems.append(Problem((), (), f"missing key {key!r}{_choice(field)}"))
+                    kind = field.metadata.get("kind")
+                    names = f": the name of a component; resnetbk list {kind} has them" if kind else ""
+                    problems.append(Problem((), (), f"missing key {key!r}{names}"))
         problems += _invalid(cls, fields, values, table)
         if problems:
             raise Refused(*problems)
@@ -174,10 +176,7 @@ class Reader:
         """Of a pattern: a component, whose table may say for how many layers it is."""
         table = dict(value) if isinstance(value, dict) else value
         layers = table.pop("layers", 1) if isinstance(value, dict) else 1
-        both = (
-            (None, lambda: self.part(kind, table, index, ("layers",))),
-            ("layers", lambda: _count(layers)),
-        )
+        both = (None, lambda: self.part(kind, table, index, ("layers",))), ("layers", lambda: _count(layers))
         part, count = take_all(both, lambda take: take())
         return Part(part.entry, part.component, count)
 
@@ -222,12 +221,6 @@ def _count(layers: Any) -> int:
     if _scalar(layers, int) < 1:
         raise Refused(f"must be at least 1, is {layers}")
     return int(layers)
-
-
-def _choice(field: Field) -> str:
-    """Where the names are that a key takes, if it chooses a component."""
-    kind = field.metadata.get("kind")
-    return f": the name of a component; resnetbk list {kind} has them" if kind else ""
 
 
 def _unknown(key: str, known: Iterable[str]) -> str:

@@ -49,18 +49,19 @@ def autocast(device: torch.device, precision: str) -> AbstractContextManager[Non
 
 def objective(model: LanguageModel, batch: Batch, precision: str) -> tuple[BatchLoss, Output]:
     """Cross-entropy in nats (taken in fp32) plus penalties, and the model's output itself."""
+    asked = batch.targets >= 0 if batch.labelled else None
     with autocast(batch.inputs.device, precision):
-        output = model(batch.inputs)
+        output = model(batch.inputs, asked)
     weights = window_weights(batch.targets)
-    losses = weights * token_losses(output.logits, batch.targets)
+    losses = weights * token_losses(output.logits, batch.targets, asked)
     penalties = dict(output.penalties)
     learned = losses.mean()
-    if output.answers:
-        parts = [exit.weight * weights * token_losses(exit.logits, batch.targets) for exit in output.answers]
+    if exits := output.answers:
+        parts = [exit.weight * weights * token_losses(exit.logits, batch.targets, asked) for exit in exits]
         learned = torch.stack([part.mean() for part in parts]).sum()
         calibration_losses = [
-            _calibration_loss(exit.logits, exit.confidence, output.answers[-1].logits)
-            for exit in output.answers
+            _calibration_loss(exit.logits, exit.confidence, exits[-1].logits, asked)
+            for exit in exits
             if exit.confidence is not None
         ]
         if calibration_losses:
@@ -83,10 +84,13 @@ def window_weights(targets: Tensor) -> Tensor:
     return counted * (targets.shape[1] / counted.sum(1, keepdim=True).clamp(min=1))
 
 
-def token_losses(logits: Tensor, targets: Tensor) -> Tensor:
-    """(B, N, V), (B, N) -> (B, N): nats/token, 0 where a target does not count. Large logits are in fp32 by
-    parts alone, again in the backward pass."""
-    rows, flat, size = logits.flatten(0, 1), targets.flatten(), max(1, WHOLE // (4 * logits.shape[-1]))
+def token_losses(logits: Tensor, targets: Tensor, asked: Tensor | None = None) -> Tensor:
+    """(B, N, V), or (R, V) of the R rows `asked`, (B, N) -> (B, N): nats/token, 0 where a target does not
+    count. Large logits are in fp32 by parts alone, again in the backward pass."""
+    if asked is not None:
+        nats = token_losses(logits, targets[asked])
+        return nats.new_zeros(targets.shape).masked_scatter(asked, nats)
+    rows, flat, size = logits.flatten(0, -2), targets.flatten(), max(1, WHOLE // (4 * logits.shape[-1]))
     if len(rows) <= size:
         return _nats(rows, flat).view(targets.shape)
     parts = zip(torch.split(rows, size), torch.split(flat, size), strict=True)
@@ -98,8 +102,9 @@ def _nats(logits: Tensor, targets: Tensor) -> Tensor:
     return F.cross_entropy(logits.float(), targets, reduction="none")
 
 
-def _calibration_loss(logits: Tensor, confidence: Tensor, last: Tensor) -> Tensor:
+def _calibration_loss(logits: Tensor, confidence: Tensor, last: Tensor, asked: Tensor | None) -> Tensor:
     """How badly an exit predicts that it agrees with the last exit: a proper score, so that it calibrates."""
+    confidence = confidence if asked is None else confidence[asked]
     agrees = logits.argmax(-1) == last.argmax(-1)
     return F.binary_cross_entropy_with_logits(confidence.float(), agrees.float())
 

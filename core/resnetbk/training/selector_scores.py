@@ -55,9 +55,7 @@ def in_halves(windows: Windows, score: Callable[[Windows], Array]) -> Array:
         if not exhausted(error):
             raise
     if len(windows.starts) == 1:
-        raise UserError(
-            "data.selector: memory does not suffice to score one window; make data.window or the model "
-            "smaller"
-        )
+        how = "make data.window or the model smaller"
+        raise UserError(f"data.selector: memory does not suffice to score one window; {how}")
     halves = np.array_split(windows.starts, 2)
     return np.concatenate([in_halves(attrs.evolve(windows, starts=half), score) for half in halves])
