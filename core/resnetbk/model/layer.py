@@ -62,7 +62,7 @@ class Layer(nn.Module):
 
     def forward(self, x: Tensor, mix: Mix) -> tuple[Tensor, Penalties]:
         if self.wiring == "sequential":
-            return self.within(self.across(x, mix)[0], mix)
+            return Layer.within(self, Layer.across(self, x, mix)[0], mix)  # not as FSDP wraps them
         c, penalties = self.run(self.changed, x)
         # to the residual's type: under autocast the channel mixer returns half precision
         return x + c + mix(self.mixer_norm(c.to(x.dtype))), penalties

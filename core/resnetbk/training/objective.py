@@ -104,9 +104,9 @@ def _nats(logits: Tensor, targets: Tensor) -> Tensor:
 
 def _calibration_loss(logits: Tensor, confidence: Tensor, last: Tensor, asked: Tensor | None) -> Tensor:
     """How badly an exit predicts that it agrees with the last exit: a proper score, so that it calibrates."""
-    confidence = confidence if asked is None else confidence[asked]
-    agrees = logits.argmax(-1) == last.argmax(-1)
-    return F.binary_cross_entropy_with_logits(confidence.float(), agrees.float())
+    given = (confidence if asked is None else confidence[asked]).float()
+    agrees = (logits.argmax(-1) == last.argmax(-1)).float()
+    return F.binary_cross_entropy_with_logits(given, agrees, reduction="sum") / max(1, agrees.numel())
 
 
 @attrs.frozen

@@ -50,7 +50,7 @@ def place(
     mesh = init_device_mesh(device.type, tuple(axes.values()), mesh_dim_names=tuple(axes))
     for layer in model.trunk.layers:
         fully_shard(layer, mesh=mesh)
-        for half in ("across", "within") if model.trunk.gate.scope != "layer" else ():
+        for half in ("across", "within"):
             register_fsdp_forward_method(layer, half)
     fully_shard(model, mesh=mesh)
     model.trunk.skip = _run_idle

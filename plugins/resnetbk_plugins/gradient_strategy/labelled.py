@@ -17,8 +17,9 @@ class Labelled:
 
     The head computes rows with labels alone. So does the channel mixer of the last layer; not in
     `wiring = "resnet-bk"`, where other rows depend on it, and not where a gate chooses rows. Gradients are
-    those of `backprop`, up to rounding and to penalties, which rows that are left out do not pay. What is
-    evaluated is computed whole. In a text that is no task it is `backprop`.
+    those of `backprop`, up to rounding and to what rows that are left out do not take part in: the penalties
+    of `moe` and of the halting policy `confidence`, and the random numbers of dropout. What is evaluated is
+    computed whole. In a text that is no task all rows are computed. `compile` compiles layers one by one.
 
     accumulate  micro-batches, as in `backprop`
     """

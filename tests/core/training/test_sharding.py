@@ -34,6 +34,7 @@ CASES = {
         "optimizer": 'optimizer = "adamw"',
     },
     "sparse": {"embedding": tiny.HASHED, "more": FSDP + '\ngradient = { use = "every-k", every = 2 }'},
+    "labelled": {"more": FSDP + '\ngradient = "labelled"'},
     "ddp": {"more": 'parallel = "ddp"\nevaluate = 3\naverage = 0.9'},
 }
 # of which layers, or halves of them, have rows in one process, in both or in none, at random

@@ -126,10 +126,11 @@ def test_where_all_rows_have_labels_it_is_backprop(tmp_path):
     assert all(torch.equal(gradients[name], expected[name]) for name in expected)
 
 
-def test_a_batch_without_any_label_has_no_loss(tmp_path):
-    model = stirred(tmp_path)
+@pytest.mark.parametrize("changes", ["two layers", "exits"])
+def test_a_batch_without_any_label_has_no_loss(tmp_path, changes):
+    model = stirred(tmp_path, **MODELS[changes])
     result, gradients = learned(model, Labelled, asked_batch(torch.zeros_like(ASKED)))
-    assert result.cross_entropy == 0
+    assert result.cross_entropy == result.loss == 0
     assert all(gradient is None or not gradient.any() for gradient in gradients.values())
 
 
